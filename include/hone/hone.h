@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hone: optimizer steps in C. Include this, or the parts one by one. */
+#ifndef HONE_H
+#define HONE_H
+
+#include <hone/checkpoint.h>
+#include <hone/clip.h>
+#include <hone/context.h>
+#include <hone/optimizer.h>
+#include <hone/rule.h>
+#include <hone/safetensors.h>
+#include <hone/spec.h>
+#include <hone/status.h>
+#include <hone/tensor.h>
+
+#endif

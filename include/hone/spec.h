@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A spec is a validated recipe: for each group its rule, hyperparameters and the parameter names it
+ * takes, and for the whole step the clipping. JSON in, canonical JSON out. Example:
+ *
+ *   { "optimizer_type": "adamw", "learning_rate": 0.001, "betas": [0.9, 0.999],
+ *     "clip_grad_norm": 1.0, "groups": [ {"match": "*.bias", "weight_decay": 0} ] }
+ *
+ * docs/spec.md lists every key. Group 0 is the recipe itself; the entries of "groups" follow, each
+ * starting from group 0's values (or from its own rule's defaults when it names another
+ * "optimizer_type"). */
+#ifndef HONE_SPEC_H
+#define HONE_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <hone/context.h>
+#include <hone/rule.h>
+#include <hone/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct hone_spec hone_spec;
+
+/* A recipe of one group with the rule's defaults. Errors: NAME (with the nearest rule), MEMORY. The
+ * caller frees it with hone_spec_free. The context is borrowed until then. */
+HONE_API hone_status hone_spec_create(hone_spec **spec, const hone_context *context,
+                                      const char *rule, hone_error *error);
+
+/* Reads `length` bytes of JSON; the text is not kept. Errors: SPEC with the key's path in the
+ * message and its offset in error->offset; MEMORY. */
+HONE_API hone_status hone_spec_parse(hone_spec **spec, const hone_context *context,
+                                     const char *json, size_t length, hone_error *error);
+HONE_API void hone_spec_free(hone_spec *spec); /* NULL is accepted */
+
+/* Canonical JSON: keys sorted, numbers in the shortest form that reads back to the same double,
+ * values equal to the default left out except learning_rate. parse(write(s)) equals s and write is a
+ * fixed point. The string is the caller's, released with hone_string_free. */
+HONE_API hone_status hone_spec_write(const hone_spec *spec, char **json, hone_error *error);
+HONE_API void hone_string_free(const hone_context *context, char *string); /* NULL is accepted */
+
+HONE_API int hone_spec_group_count(const hone_spec *spec);
+HONE_API const hone_rule *hone_spec_group_rule(const hone_spec *spec, int group);
+
+/* Values by hyperparameter name; flags are 0 or 1. Errors: ARGUMENT (no such group), NAME (with the
+ * nearest known name), RANGE. */
+HONE_API hone_status hone_spec_get(const hone_spec *spec, int group, const char *hyper,
+                                   double *value, hone_error *error);
+HONE_API hone_status hone_spec_set(hone_spec *spec, int group, const char *hyper, double value,
+                                   hone_error *error);
+HONE_API hone_status hone_spec_set_curve(hone_spec *spec, int group, const char *hyper,
+                                         double scale, double power, hone_error *error);
+HONE_API hone_status hone_spec_get_curve(const hone_spec *spec, int group, const char *hyper,
+                                         double *scale, double *power, hone_error *error);
+
+/* Appends a group that takes the parameters matching `pattern` (a shell glob; NULL: none by name).
+ * `rule` NULL copies group 0. The index of the new group is written to `group` (may be NULL). */
+HONE_API hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *pattern,
+                                         int *group, hone_error *error);
+
+/* The group that takes a parameter of this name: the last one with a matching pattern, else 0. */
+HONE_API int hone_spec_match(const hone_spec *spec, const char *name);
+
+/* Patterns of a group, index 0 upward; NULL past the end. The string is the spec's. */
+HONE_API const char *hone_spec_group_pattern(const hone_spec *spec, int group, int index);
+
+/* The group's "lr_multiplier", by which its parameters' learning rate is multiplied; default 1. */
+HONE_API hone_status hone_spec_group_multiplier(const hone_spec *spec, int group, double *value,
+                                                hone_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

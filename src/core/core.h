@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of the core share: the context's inside, allocation, error sentences, and the inside
+ * of a spec. Private to src/. */
+#ifndef HONE_CORE_CORE_H
+#define HONE_CORE_CORE_H
+
+#include <hone/hone.h>
+
+#include "cpu/cpu.h"
+#include "kernel/kernel.h"
+
+struct hone_context {
+    hone_allocator allocator;
+    const struct hone_cpu_level *cpu;
+    int threads;
+    uint64_t seed;
+    hone_log_fn *log;
+    void *log_user;
+};
+
+/* ---- errors --------------------------------------------------------------------------------- */
+
+/* Fills `error` (may be NULL) and returns `status`, so that a caller can `return hone_fail(...)`. */
+hone_status hone_fail(hone_error *error, hone_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+hone_status hone_fail_at(hone_error *error, hone_status status, int64_t offset, const char *format,
+                         ...) __attribute__((format(printf, 4, 5)));
+
+/* The entry of `names` nearest to a misspelt `name` by edit distance, or NULL if none is near. */
+const char *hone_nearest(const char *name, const char *const *names, int count);
+
+/* A double in the shortest decimal form that reads back to the same bits; "Infinity", "-Infinity",
+ * "NaN" otherwise. `text` holds at least 32 bytes. Returns `text`. */
+const char *hone_format_number(char *text, double value);
+
+/* ---- memory --------------------------------------------------------------------------------- */
+
+/* NULL when out of memory; size 0 gives a valid pointer. Zeroed where the name says so. */
+void *hone_allocate(const hone_context *context, size_t size);
+void *hone_allocate_zeroed(const hone_context *context, size_t size);
+void *hone_allocate_aligned(const hone_context *context, size_t size, size_t alignment);
+/* Grows (or first makes) an array: contents are kept, the old block is released on success only. */
+void *hone_reallocate(const hone_context *context, void *memory, size_t old_size, size_t new_size);
+void hone_release(const hone_context *context, void *memory, size_t size); /* size as allocated */
+char *hone_copy_string(const hone_context *context, const char *text); /* hone_string_free */
+
+hone_status hone_fail_memory(hone_error *error, size_t size, const char *what);
+
+/* ---- rules ---------------------------------------------------------------------------------- */
+
+/* Checks `value` against hyperparameter `index`'s kind and range; the sentence names `path`. */
+hone_status hone_rule_check_value(const hone_rule *rule, int index, const struct hone_value *value,
+                                  const char *path, hone_error *error);
+void hone_rule_defaults(const hone_rule *rule, struct hone_value *values);
+
+/* ---- tensors -------------------------------------------------------------------------------- */
+
+/* Storage format of the reals behind a steppable dtype; reals per element (2 for complex). */
+bool hone_dtype_format(hone_dtype dtype, enum hone_format *format, int *reals);
+hone_dtype hone_format_dtype(enum hone_format format);
+
+/* Checks a view: known dtype, non-negative shape, contiguous, on the CPU, data present and aligned
+ * to its element. The sentence calls it `what`. */
+hone_status hone_tensor_check(const hone_tensor *tensor, const char *what, hone_error *error);
+
+/* ---- specs ---------------------------------------------------------------------------------- */
+
+#define HONE_STATE_DTYPE_DEFAULT (-1)
+
+struct hone_group {
+    const hone_rule *rule;
+    struct hone_value values[HONE_MAX_HYPERS];
+    int state_dtype[HONE_MAX_SLOTS]; /* hone_dtype, or HONE_STATE_DTYPE_DEFAULT */
+    double lr_multiplier;
+    char **patterns; /* globs over parameter names; the strings and the array are the spec's */
+    int pattern_count;
+};
+
+struct hone_spec {
+    const hone_context *context;
+    struct hone_group *groups;
+    int group_count;
+    double clip_norm;      /* infinity: off */
+    double clip_norm_type; /* the order p; default 2 */
+    double clip_value;     /* infinity: off */
+    hone_nonfinite nonfinite;
+};
+
+hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const hone_spec *spec,
+                           hone_error *error);
+
+/* Replaces every value, clip setting and group of `spec` by those of `from`; cannot fail half-way. */
+hone_status hone_spec_assign(hone_spec *spec, const hone_spec *from, hone_error *error);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CPU levels: which exist, which this machine can run, and the kernels of each. Nothing outside this
+ * folder knows an instruction set. */
+#ifndef HONE_CPU_CPU_H
+#define HONE_CPU_CPU_H
+
+#include "kernel/kernel.h"
+
+struct hone_cpu_level {
+    const char *name; /* "base", "avx2", "avx512", "neon" */
+    bool (*available)(void);
+    const struct hone_support_kernels *support;
+    const struct hone_rule_kernels *const *f32; /* by the registry's rule index */
+    const struct hone_rule_kernels *const *f64;
+};
+
+/* Levels of this build, lowest first. */
+int hone_cpu_level_count(void);
+const struct hone_cpu_level *hone_cpu_level_at(int index);
+
+/* The registry's tables, in the order of their names. */
+extern const struct hone_rule *const hone_rules[];
+extern const int hone_rules_count;
+int hone_rule_index(const struct hone_rule *rule);
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the compiled rules look like from outside: storage formats, the chunk a kernel works on, the
+ * scalars it gets, and the tables that name the kernels. Depends on nothing else of hone. */
+#ifndef HONE_KERNEL_KERNEL_H
+#define HONE_KERNEL_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Elements of one chunk: the unit of work of a thread or a CUDA block, and of every fixed-order sum.
+ * Part of the arithmetic of norms: changing it changes their last bits. */
+#define HONE_CHUNK 8192
+
+#define HONE_MAX_SLOTS 4
+#define HONE_MAX_COEFS 12
+#define HONE_MAX_HYPERS 16
+#define HONE_MAX_OPTIONAL 2 /* slots that exist only under a condition */
+#define HONE_MAX_VARIANTS (1 << HONE_MAX_OPTIONAL)
+
+/* How a value is stored. Arithmetic is in float, in double for HONE_FORMAT_F64 parameters. */
+enum hone_format {
+    HONE_FORMAT_F32,
+    HONE_FORMAT_F64,
+    HONE_FORMAT_BF16,
+    HONE_FORMAT_F16,
+    HONE_FORMAT_COUNT
+};
+
+static inline size_t hone_format_size(enum hone_format format)
+{
+    return format == HONE_FORMAT_F32 ? 4 : format == HONE_FORMAT_F64 ? 8 : 2;
+}
+
+/* Combinations of (parameter, gradient, all slots) with a loop of their own. Everything else goes
+ * through a tile converted to the compute type (stage.c), with the same bits. */
+#define HONE_DIRECT_F32(X)                                                                         \
+    X(0, F32, F32, F32)                                                                            \
+    X(1, BF16, BF16, F32)                                                                          \
+    X(2, BF16, BF16, BF16)                                                                         \
+    X(3, F16, F16, F32)                                                                            \
+    X(4, BF16, F32, F32)                                                                           \
+    X(5, F32, BF16, F32)
+#define HONE_DIRECT_F64(X) X(0, F64, F64, F64)
+#define HONE_MAX_DIRECT 6
+
+enum hone_form { HONE_FORM_DENSE, HONE_FORM_MASKED, HONE_FORM_COUNT };
+
+/* At most HONE_CHUNK consecutive elements of one tensor. Pointers may be NULL when n is 0. */
+struct hone_chunk {
+    void *param;
+    const void *grad;
+    void *slot[HONE_MAX_SLOTS]; /* in the rule's order; NULL where the variant has none */
+    const uint32_t *mask;       /* masked form: bit i % 32 of word i / 32 belongs to element i */
+    size_t n;
+};
+
+/* Per-step numbers of a set of tensors that share group, step count and learning rates, in double;
+ * a kernel rounds each once to its compute type. Index 0 of rate, keep and frozen serves plain
+ * tensors and unmasked elements, index 1 masked ones. */
+struct hone_scalars {
+    double coef[HONE_MAX_COEFS]; /* the rule's own, in the order of its RULE_COEFS */
+    double rate[2];              /* parameter -= rate * direction */
+    double keep[2];              /* parameter *= keep before that: decoupled decay */
+    bool frozen[2];              /* the parameter keeps its bits; slots run on */
+    double l2;                   /* gradient += l2 * parameter, skipped when 0 */
+    bool maximize;
+};
+
+/* Per-step numbers of the whole step. */
+struct hone_frame {
+    double grad_scale;  /* every gradient is multiplied by this first: 1 / loss scale */
+    double value_limit; /* then clamped to [-limit, limit]; infinity: not at all */
+    double clip_coef;   /* then multiplied by this: the global-norm clip */
+};
+
+typedef void hone_kernel_fn(const struct hone_chunk *chunk, const struct hone_scalars *scalars,
+                            const struct hone_frame *frame);
+
+/* The kernels of one rule for one compute type and CPU level. */
+struct hone_rule_kernels {
+    hone_kernel_fn *step[HONE_MAX_DIRECT][HONE_MAX_VARIANTS][HONE_FORM_COUNT];
+};
+
+/* What else is compiled per level: conversions and sums. Every count is at most HONE_CHUNK, except
+ * in combine. `scale` and `limit` are grad_scale and value_limit of the frame. */
+struct hone_support_kernels {
+    /* widen: any format to the compute type's; narrow: back, rounding to nearest even. */
+    void (*widen_f32[HONE_FORMAT_COUNT])(float *to, const void *from, size_t n);
+    void (*narrow_f32[HONE_FORMAT_COUNT])(void *to, const float *from, size_t n);
+    void (*widen_f64[HONE_FORMAT_COUNT])(double *to, const void *from, size_t n);
+    void (*narrow_f64[HONE_FORMAT_COUNT])(void *to, const double *from, size_t n);
+    /* The chunk's share of a norm: sum of |g|^order, or max |g| for order = infinity. */
+    double (*norm[HONE_FORMAT_COUNT])(const void *grad, size_t n, double order, double scale,
+                                      double limit);
+    /* The fixed tree over the chunks' shares: their sum, or their maximum. */
+    double (*combine)(const double *shares, size_t n, bool maximum);
+    /* In place: multiply, and clamp. */
+    void (*scale[HONE_FORMAT_COUNT])(void *values, size_t n, double factor);
+    void (*clamp[HONE_FORMAT_COUNT])(void *values, size_t n, double limit);
+};
+
+/* ---- the rule's table: what the metadata pass leaves ---------------------------------------- */
+
+enum hone_value_kind { HONE_VALUE_NUMBER, HONE_VALUE_FLAG, HONE_VALUE_CURVE };
+
+/* A hyperparameter's value. A number or flag uses `number`; a curve is number * s^power, or the
+ * callback's result. */
+struct hone_value {
+    double number;
+    double power;
+    double (*callback)(uint64_t completed_calls, void *user);
+    void *user;
+};
+
+struct hone_hyper_info {
+    const char *name;
+    enum hone_value_kind kind;
+    double default_number, default_power;
+    double low, high;
+    bool high_open;
+    const char *doc;
+};
+
+struct hone_slot_info {
+    const char *name;
+    double initial;
+    int condition; /* index of the hyperparameter that must not be 0; -1: always there */
+    int bit;       /* its bit in the variant; -1: always there */
+    const char *doc;
+};
+
+/* One call of a rule's preparation. */
+struct hone_step_input {
+    const struct hone_value *values; /* in the table's order */
+    uint64_t step;                   /* t: the number of this call, counted from 1 */
+    double lr;                       /* the learning rate with its multiplier */
+    uint32_t fresh;                  /* bit i: slot i was created for this very call */
+};
+
+struct hone_step_output {
+    double *coef;
+    double rate, keep, l2;
+};
+
+struct hone_rule {
+    const char *name;
+    const char *doc;
+    int hyper_count, slot_count, optional_count, coef_count;
+    const struct hone_hyper_info *hypers;
+    const struct hone_slot_info *slots;
+    void (*prepare)(const struct hone_step_input *in, struct hone_step_output *out);
+    const char *(*check)(const struct hone_value *values); /* a sentence, or NULL if all is well */
+};
+
+#endif
