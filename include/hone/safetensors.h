@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading and writing safetensors files: an 8-byte little-endian header length, a JSON header, then
  * the tensors' bytes. Readers check everything before they believe it: offsets, overlaps, holes,
- * sizes, duplicate names. Writers go to a temporary file beside the target, fsync and rename, so the
- * target is either the old file or the whole new one. */
+ * sizes, duplicate names. Writers go to a temporary file beside the target, fsync and rename, so
+ * the target is either the old file or the whole new one. */
 #ifndef HONE_SAFETENSORS_H
 #define HONE_SAFETENSORS_H
 
@@ -50,8 +50,8 @@ typedef struct hone_file_pair {
     const char *key, *value;
 } hone_file_pair;
 
-/* Writes all entries atomically to `path`. Nothing is kept. Errors: NAME for a duplicate or reserved
- * name, SHAPE, DTYPE, IO; `path` is untouched unless the call succeeds. */
+/* Writes all entries atomically to `path`. Nothing is kept. Errors: NAME for a duplicate or
+ * reserved name, SHAPE, DTYPE, IO; `path` is untouched unless the call succeeds. */
 HONE_API hone_status hone_file_write(const hone_context *context, const char *path,
                                      const hone_file_entry *entries, int64_t count,
                                      const hone_file_pair *metadata, int64_t metadata_count,
