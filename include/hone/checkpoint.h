@@ -18,8 +18,8 @@ HONE_API hone_status hone_optimizer_save(const hone_optimizer *optimizer, const 
                                          hone_error *error);
 
 /* Restores states, counters, multipliers and every group's values by NAME. Everything is checked
- * first: all missing, unexpected and misshapen tensors are listed in one message (MISMATCH) and then
- * nothing is changed. Parameters must be registered, in any order, with the names they had. */
+ * first: all missing, unexpected and misshapen tensors are listed in one message (MISMATCH) and
+ * then nothing is changed. Parameters must be registered, in any order, with the names they had. */
 HONE_API hone_status hone_optimizer_load(hone_optimizer *optimizer, const char *path,
                                          hone_error *error);
 

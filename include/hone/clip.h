@@ -15,8 +15,8 @@ extern "C" {
 #endif
 
 /* The norm of order p (1 <= p <= infinity) over all entries of `count` tensors; entries of `grads`
- * that are NULL are missing gradients and ignored; none at all: 0. F32, F64, BF16, F16, C64 and C128
- * (as pairs of reals), contiguous. */
+ * that are NULL are missing gradients and ignored; none at all: 0. F32, F64, BF16, F16, C64 and
+ * C128 (as pairs of reals), contiguous. */
 HONE_API hone_status hone_total_norm(const hone_context *context, const hone_tensor *const *grads,
                                      int64_t count, double p, double *total, hone_error *error);
 

@@ -29,10 +29,10 @@ typedef void hone_log_fn(const char *line, void *user);
 
 typedef struct hone_context_options {
     size_t struct_size; /* set by hone_context_options_init */
-    const char *cpu;    /* "base", "avx2", "avx512", "neon"; default NULL: the environment's HONE_CPU,
-                           else the best this machine has. A name only ever lowers the level. */
-    int threads;        /* default 0: what OpenMP would use (OMP_NUM_THREADS, else all cores) */
-    uint64_t seed;      /* default 0; of everything random (stochastic rounding, new table rows) */
+    const char *cpu; /* "base", "avx2", "avx512", "neon"; default NULL: the environment's HONE_CPU,
+                        else the best this machine has. A name only ever lowers the level. */
+    int threads;     /* default 0: what OpenMP would use (OMP_NUM_THREADS, else all cores) */
+    uint64_t seed;   /* default 0; of everything random (stochastic rounding, new table rows) */
     hone_allocator allocator; /* default: all NULL, the C library's */
     hone_log_fn *log;         /* default NULL: silence */
     void *log_user;

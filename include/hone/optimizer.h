@@ -4,8 +4,8 @@
  *
  *   hone_optimizer_create(&opt, ctx, spec, &err);
  *   hone_optimizer_add(opt, "w", &w, HONE_GROUP_BY_NAME, &w_index, &err);
- *   for each batch: compute g;  hone_optimizer_set_grad(opt, w_index, &g, &err);  // pointer is kept
- *                   hone_optimizer_step(opt, NULL, &err);
+ *   for each batch: compute g;  hone_optimizer_set_grad(opt, w_index, &g, &err);  // pointer is
+ * kept hone_optimizer_step(opt, NULL, &err);
  *
  * One optimizer, one calling thread at a time. A call that fails leaves every parameter, state and
  * counter as it was. */
@@ -53,17 +53,17 @@ HONE_API hone_status hone_optimizer_set_curve(hone_optimizer *optimizer, int gro
                                               const char *hyper, double scale, double power,
                                               hone_error *error);
 
-/* A curve computed by the caller: called once per step and distinct step count with s, the number of
- * completed calls. A callback cannot be saved: a checkpoint of such an optimizer is refused until the
- * curve is data again. `curve` NULL restores the data. */
+/* A curve computed by the caller: called once per step and distinct step count with s, the number
+ * of completed calls. A callback cannot be saved: a checkpoint of such an optimizer is refused
+ * until the curve is data again. `curve` NULL restores the data. */
 typedef double hone_curve_fn(uint64_t completed_calls, void *user);
 HONE_API hone_status hone_optimizer_set_curve_callback(hone_optimizer *optimizer, int group,
                                                        const char *hyper, hone_curve_fn *curve,
                                                        void *user, hone_error *error);
 
 /* The storage type of new states: HONE_F32 (default for 16-bit parameters) and so on for all slots
- * of the group, or of one slot by name. `dtype` is F32, F64, BF16 or F16. Slots that exist keep their
- * type. By default a slot has the parameter's type, and f32 for 16-bit parameters. */
+ * of the group, or of one slot by name. `dtype` is F32, F64, BF16 or F16. Slots that exist keep
+ * their type. By default a slot has the parameter's type, and f32 for 16-bit parameters. */
 HONE_API hone_status hone_optimizer_set_state_dtype(hone_optimizer *optimizer, int group,
                                                     const char *slot /* NULL: all */,
                                                     hone_dtype dtype, hone_error *error);
@@ -73,7 +73,7 @@ HONE_API hone_status hone_optimizer_set_state_dtype(hone_optimizer *optimizer, i
 #define HONE_GROUP_BY_NAME (-1) /* the spec's patterns choose the group */
 
 /* Registers a parameter: `name` (unique, not empty, without '@') is copied, the view's shape is
- * copied, its data borrowed until the parameter is removed or the optimizer freed. F32, F64, BF16,
+ * copied, its data borrowed until the optimizer is freed or hone_optimizer_rebind. F32, F64, BF16,
  * F16, C64 or C128, contiguous, of any length including 0; it may not overlap another parameter.
  * `index` (may be NULL) receives its number, which is stable. Errors: ARGUMENT, DTYPE, SHAPE, NAME,
  * MEMORY. */
@@ -93,9 +93,9 @@ HONE_API hone_status hone_optimizer_rebind(hone_optimizer *optimizer, int64_t in
                                            const hone_tensor *tensor, hone_error *error);
 
 /* Hands in the gradient for the next steps: the pointer is kept until replaced, so a training loop
- * that reuses its buffers calls this once. NULL: no gradient; the parameter is skipped, without decay
- * and without counting. F32, F64, BF16 or F16 (C64, C128 for complex parameters), of the parameter's
- * shape, contiguous, and not overlapping any parameter. Never written, except by
+ * that reuses its buffers calls this once. NULL: no gradient; the parameter is skipped, without
+ * decay and without counting. F32, F64, BF16 or F16 (C64, C128 for complex parameters), of the
+ * parameter's shape, contiguous, and not overlapping any parameter. Never written, except by
  * hone_optimizer_zero_grad and the functions of clip.h. */
 HONE_API hone_status hone_optimizer_set_grad(hone_optimizer *optimizer, int64_t index,
                                              const hone_tensor *grad, hone_error *error);
@@ -161,14 +161,15 @@ HONE_API hone_status hone_optimizer_step_count(const hone_optimizer *optimizer, 
 HONE_API hone_status hone_optimizer_set_step_count(hone_optimizer *optimizer, int64_t index,
                                                    uint64_t count, hone_error *error);
 
-/* A view of one state slot by name; its data is the optimizer's, writable between steps, valid until
- * the parameter is removed. NAME if the rule has no such slot; data NULL and ndim 0 with HONE_OK if
- * the slot has not been created yet. Complex parameters have real slots with a last dimension of 2. */
+/* A view of one state slot by name; its data is the optimizer's, writable between steps, valid
+ * until the optimizer is freed. NAME if the rule has no such slot; data NULL and ndim 0 with
+ * HONE_OK if the slot has not been created yet. Complex parameters have real slots with a last
+ * dimension of 2. */
 HONE_API hone_status hone_optimizer_state(const hone_optimizer *optimizer, int64_t index,
                                           const char *slot, hone_tensor *view, hone_error *error);
 
-/* Creates the slot if it is missing (with its initial value) and copies `values` into it, converting
- * between F32, F64, BF16 and F16. */
+/* Creates the slot if it is missing (with its initial value) and copies `values` into it,
+ * converting between F32, F64, BF16 and F16. */
 HONE_API hone_status hone_optimizer_set_state(hone_optimizer *optimizer, int64_t index,
                                               const char *slot, const hone_tensor *values,
                                               hone_error *error);

@@ -29,16 +29,17 @@ typedef struct hone_hyper {
     hone_hyper_kind kind;
     double default_value; /* of a curve: its scale */
     double default_power; /* of a curve; else 0 */
-    double low, high;     /* low <= value <= high, or < high if high_open; infinities mean no bound */
+    double low, high; /* low <= value <= high, or < high if high_open; infinities mean no bound */
     bool high_open;
     const char *doc;
 } hone_hyper;
 
 typedef struct hone_slot {
-    const char *name;  /* PyTorch's: "exp_avg", "momentum_buffer", ... */
-    double initial;    /* value of every element when the slot is created */
-    int condition;     /* index of the hyperparameter that must not be 0 for the slot to exist; -1:
-                          the slot always exists */
+    const char *name; /* PyTorch's: "exp_avg", "momentum_buffer", ... */
+    double initial;   /* value of every element when the slot is created */
+    int condition;    /* index of the hyperparameter that must not be 0 for the slot to exist; -1:
+                         the slot always exists */
+    int optional;     /* its number among the conditional slots; -1: the slot always exists */
     const char *doc;
 } hone_slot;
 

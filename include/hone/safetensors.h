@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading and writing safetensors files: an 8-byte little-endian header length, a JSON header, then
  * the tensors' bytes. Readers check everything before they believe it: offsets, overlaps, holes,
- * sizes, duplicate names. Writers go to a temporary file beside the target, fsync and rename, so the
- * target is either the old file or the whole new one. */
+ * sizes, duplicate names. Writers go to a temporary file beside the target, fsync and rename, so
+ * the target is either the old file or the whole new one. */
 #ifndef HONE_SAFETENSORS_H
 #define HONE_SAFETENSORS_H
 
@@ -19,9 +19,9 @@ extern "C" {
 typedef struct hone_file hone_file;
 
 /* Opens and validates a file; the tensors' bytes are mapped, not copied (except where they lie
- * misaligned), and must not be written. The file may be replaced meanwhile, as hone_file_write does,
- * but not shortened in place. Errors: IO (with the system's reason), FORMAT (what is wrong and
- * where), DTYPE (a dtype of the format that hone has no type for), MEMORY. */
+ * misaligned), and must not be written. The file may be replaced meanwhile, as hone_file_write
+ * does, but not shortened in place. Errors: IO (with the system's reason), FORMAT (what is wrong
+ * and where), DTYPE (a dtype of the format that hone has no type for), MEMORY. */
 HONE_API hone_status hone_file_open(hone_file **file, const hone_context *context, const char *path,
                                     hone_error *error);
 
@@ -52,8 +52,8 @@ typedef struct hone_file_pair {
     const char *key, *value;
 } hone_file_pair;
 
-/* Writes all entries atomically to `path`, ordered by size of element, then name. Nothing is kept; a
- * symbolic link is followed; the mode of a replaced file stays. Errors: NAME for a duplicate or
+/* Writes all entries atomically to `path`, ordered by size of element, then name. Nothing is kept;
+ * a symbolic link is followed; the mode of a replaced file stays. Errors: NAME for a duplicate or
  * reserved name or one that is not UTF-8, SHAPE, DTYPE, IO, FORMAT when the header passes the
  * format's 100 MB, MEMORY; `path` is untouched unless the call succeeds. */
 HONE_API hone_status hone_file_write(const hone_context *context, const char *path,

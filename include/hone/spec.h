@@ -37,8 +37,8 @@ HONE_API hone_status hone_spec_parse(hone_spec **spec, const hone_context *conte
 HONE_API void hone_spec_free(hone_spec *spec); /* NULL is accepted */
 
 /* Canonical JSON: keys sorted, numbers in the shortest form that reads back to the same double,
- * values equal to the default left out except learning_rate. parse(write(s)) equals s and write is a
- * fixed point. The string is the caller's, released with hone_string_free. */
+ * values equal to the default left out except learning_rate. parse(write(s)) equals s and write is
+ * a fixed point. The string is the caller's, released with hone_string_free. */
 HONE_API hone_status hone_spec_write(const hone_spec *spec, char **json, hone_error *error);
 HONE_API void hone_string_free(const hone_context *context, char *string); /* NULL is accepted */
 

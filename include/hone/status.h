@@ -14,20 +14,20 @@ extern "C" {
 #endif
 
 /* (name, code, text). One list makes the enum, hone_status_name() and hone_status_text(). */
-#define HONE_STATUS_MAP(X)                                                                         \
-    X(OK, 0, "success")                                                                            \
-    X(ERROR_ARGUMENT, -1, "an argument is invalid")                                                \
-    X(ERROR_SHAPE, -2, "shapes or strides do not fit")                                             \
-    X(ERROR_DTYPE, -3, "a data type does not fit")                                                 \
-    X(ERROR_RANGE, -4, "a value is out of range")                                                  \
-    X(ERROR_NAME, -5, "a name is unknown or taken")                                                \
-    X(ERROR_SPEC, -6, "a specification is invalid")                                                \
-    X(ERROR_FORMAT, -7, "a file is not well formed")                                               \
-    X(ERROR_IO, -8, "reading or writing failed")                                                   \
-    X(ERROR_MEMORY, -9, "out of memory")                                                           \
-    X(ERROR_UNSUPPORTED, -10, "not available in this build or on this machine")                    \
-    X(ERROR_NONFINITE, -11, "a sum is NaN or infinite")                                            \
-    X(ERROR_CLOSURE, -12, "the caller's closure failed")                                           \
+#define HONE_STATUS_MAP(X)                                                      \
+    X(OK, 0, "success")                                                         \
+    X(ERROR_ARGUMENT, -1, "an argument is invalid")                             \
+    X(ERROR_SHAPE, -2, "shapes or strides do not fit")                          \
+    X(ERROR_DTYPE, -3, "a data type does not fit")                              \
+    X(ERROR_RANGE, -4, "a value is out of range")                               \
+    X(ERROR_NAME, -5, "a name is unknown or taken")                             \
+    X(ERROR_SPEC, -6, "a specification is invalid")                             \
+    X(ERROR_FORMAT, -7, "a file is not well formed")                            \
+    X(ERROR_IO, -8, "reading or writing failed")                                \
+    X(ERROR_MEMORY, -9, "out of memory")                                        \
+    X(ERROR_UNSUPPORTED, -10, "not available in this build or on this machine") \
+    X(ERROR_NONFINITE, -11, "a sum is NaN or infinite")                         \
+    X(ERROR_CLOSURE, -12, "the caller's closure failed")                        \
     X(ERROR_MISMATCH, -13, "a checkpoint does not fit the optimizer")
 
 typedef enum hone_status {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of the core share: the context's inside, allocation, error sentences, and the inside
- * of a spec. Private to src/. */
+/* What the parts of the core share: the context's inside, allocation, error sentences, and the
+ * inside of a spec. Private to src/. */
 #ifndef HONE_CORE_CORE_H
 #define HONE_CORE_CORE_H
 
@@ -20,7 +20,8 @@ struct hone_context {
 
 /* ---- errors --------------------------------------------------------------------------------- */
 
-/* Fills `error` (may be NULL) and returns `status`, so that a caller can `return hone_fail(...)`. */
+/* Fills `error` (may be NULL) and returns `status`, so that a caller can `return hone_fail(...)`.
+ */
 hone_status hone_fail(hone_error *error, hone_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 hone_status hone_fail_at(hone_error *error, hone_status status, int64_t offset, const char *format,
@@ -42,7 +43,7 @@ void *hone_allocate_aligned(const hone_context *context, size_t size, size_t ali
 /* Grows (or first makes) an array: contents are kept, the old block is released on success only. */
 void *hone_reallocate(const hone_context *context, void *memory, size_t old_size, size_t new_size);
 void hone_release(const hone_context *context, void *memory, size_t size); /* size as allocated */
-char *hone_copy_string(const hone_context *context, const char *text); /* hone_string_free */
+char *hone_copy_string(const hone_context *context, const char *text);     /* hone_string_free */
 
 hone_status hone_fail_memory(hone_error *error, size_t size, const char *what);
 
@@ -89,7 +90,8 @@ struct hone_spec {
 hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const hone_spec *spec,
                            hone_error *error);
 
-/* Replaces every value, clip setting and group of `spec` by those of `from`; cannot fail half-way. */
+/* Replaces every value, clip setting and group of `spec` by those of `from`; cannot fail half-way.
+ */
 hone_status hone_spec_assign(hone_spec *spec, const hone_spec *from, hone_error *error);
 
 #endif

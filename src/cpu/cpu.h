@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CPU levels: which exist, which this machine can run, and the kernels of each. Nothing outside this
- * folder knows an instruction set. */
+/* CPU levels: which exist, which this machine can run, and the kernels of each. Nothing outside
+ * this folder knows an instruction set. */
 #ifndef HONE_CPU_CPU_H
 #define HONE_CPU_CPU_H
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the compiled rules look like from outside: storage formats, the chunk a kernel works on, the
- * scalars it gets, and the tables that name the kernels. Depends on nothing else of hone. */
+ * scalars it gets, and the tables that name the kernels. Depends on nothing of hone but the public
+ * description of a rule. */
 #ifndef HONE_KERNEL_KERNEL_H
 #define HONE_KERNEL_KERNEL_H
 
@@ -8,8 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Elements of one chunk: the unit of work of a thread or a CUDA block, and of every fixed-order sum.
- * Part of the arithmetic of norms: changing it changes their last bits. */
+#include <hone/rule.h>
+
+/* Elements of one chunk: the unit of work of a thread or a CUDA block, and of every fixed-order
+ * sum. Part of the arithmetic of norms: changing it changes their last bits. */
 #define HONE_CHUNK 8192
 
 #define HONE_MAX_SLOTS 4
@@ -34,12 +37,12 @@ static inline size_t hone_format_size(enum hone_format format)
 
 /* Combinations of (parameter, gradient, all slots) with a loop of their own. Everything else goes
  * through a tile converted to the compute type (stage.c), with the same bits. */
-#define HONE_DIRECT_F32(X)                                                                         \
-    X(0, F32, F32, F32)                                                                            \
-    X(1, BF16, BF16, F32)                                                                          \
-    X(2, BF16, BF16, BF16)                                                                         \
-    X(3, F16, F16, F32)                                                                            \
-    X(4, BF16, F32, F32)                                                                           \
+#define HONE_DIRECT_F32(X) \
+    X(0, F32, F32, F32)    \
+    X(1, BF16, BF16, F32)  \
+    X(2, BF16, BF16, BF16) \
+    X(3, F16, F16, F32)    \
+    X(4, BF16, F32, F32)   \
     X(5, F32, BF16, F32)
 #define HONE_DIRECT_F64(X) X(0, F64, F64, F64)
 #define HONE_MAX_DIRECT 6
@@ -102,8 +105,6 @@ struct hone_support_kernels {
 
 /* ---- the rule's table: what the metadata pass leaves ---------------------------------------- */
 
-enum hone_value_kind { HONE_VALUE_NUMBER, HONE_VALUE_FLAG, HONE_VALUE_CURVE };
-
 /* A hyperparameter's value. A number or flag uses `number`; a curve is number * s^power, or the
  * callback's result. */
 struct hone_value {
@@ -111,23 +112,6 @@ struct hone_value {
     double power;
     double (*callback)(uint64_t completed_calls, void *user);
     void *user;
-};
-
-struct hone_hyper_info {
-    const char *name;
-    enum hone_value_kind kind;
-    double default_number, default_power;
-    double low, high;
-    bool high_open;
-    const char *doc;
-};
-
-struct hone_slot_info {
-    const char *name;
-    double initial;
-    int condition; /* index of the hyperparameter that must not be 0; -1: always there */
-    int bit;       /* its bit in the variant; -1: always there */
-    const char *doc;
 };
 
 /* One call of a rule's preparation. */
@@ -147,8 +131,8 @@ struct hone_rule {
     const char *name;
     const char *doc;
     int hyper_count, slot_count, optional_count, coef_count;
-    const struct hone_hyper_info *hypers;
-    const struct hone_slot_info *slots;
+    const hone_hyper *hypers;
+    const hone_slot *slots;
     void (*prepare)(const struct hone_step_input *in, struct hone_step_output *out);
     const char *(*check)(const struct hone_value *values); /* a sentence, or NULL if all is well */
 };

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of an optimizer: parameters, the cached plan of a step, and what plan.c, step.c and
+ * the checkpoint share. */
+#ifndef HONE_CORE_OPTIMIZER_INTERNAL_H
+#define HONE_CORE_OPTIMIZER_INTERNAL_H
+
+#include "core/core.h"
+#include "kernel/stage.h"
+
+/* One state slot of one parameter. */
+struct hone_state {
+    void *data; /* NULL until it is needed; an empty parameter's slot is a valid pointer too */
+    enum hone_format format;
+    size_t size; /* bytes */
+};
+
+struct hone_param {
+    char *name;
+    int64_t *shape; /* own copy; tensor.shape points here. One length more than ndim: the 2 of */
+    hone_tensor tensor; /* complex parameters' states */
+    enum hone_format format;
+    int reals;    /* per element: 2 for complex */
+    size_t count; /* reals in all */
+    int group;
+    double multiplier;
+    uint64_t step; /* completed calls */
+
+    bool has_grad;
+    void *grad;
+    hone_dtype grad_dtype;
+    enum hone_format grad_format;
+
+    struct hone_state state[HONE_MAX_SLOTS];
+    uint32_t fresh; /* bit i: slot i was created and no step has filled it yet */
+};
+
+/* A tensor of the plan: where its arrays start and what steps them. */
+struct hone_plan_tensor {
+    struct hone_chunk base; /* n is not used */
+    hone_kernel_fn *kernel; /* direct; NULL: staged */
+    struct hone_stage stage;
+    size_t param_size, grad_size, slot_size[HONE_MAX_SLOTS];
+    int64_t param;  /* index of the parameter */
+    size_t scalars; /* index into the plan's scalars */
+    enum hone_form form;
+};
+
+struct hone_plan_chunk {
+    size_t tensor; /* index into the plan's tensors */
+    size_t first;  /* element of the tensor */
+    size_t n;
+    size_t before; /* elements of all chunks before this one: how threads share the work */
+};
+
+/* What tells two tensors' scalars apart. */
+struct hone_scalars_key {
+    uint64_t step;
+    double multiplier;
+    uint32_t fresh;
+};
+
+struct hone_plan {
+    bool valid;
+    struct hone_plan_tensor *tensors;
+    size_t tensor_count, tensor_capacity;
+    struct hone_plan_chunk *chunks;
+    size_t chunk_count, chunk_capacity;
+    size_t elements;
+    struct hone_scalars *scalars; /* as many as tensors: enough when no two share */
+    size_t scalars_capacity;
+    double *shares; /* a norm's share of each chunk */
+    size_t shares_capacity;
+    struct hone_scalars_key *last_key; /* per group: the key and index computed last in this step */
+    size_t *last_scalars;
+    bool *has_last;
+    int group_capacity;
+};
+
+/* An address range of a registered parameter, kept sorted to find overlaps. */
+struct hone_range {
+    uintptr_t begin, end;
+    int64_t param;
+};
+
+struct hone_optimizer {
+    const hone_context *context;
+    hone_spec *spec; /* own copy: groups, values, clipping */
+    struct hone_param *params;
+    int64_t count, capacity;
+    int64_t *table; /* open addressing over names; -1 empty; table_size a power of two */
+    int64_t table_size;
+    struct hone_range *ranges;
+    int64_t range_count, range_capacity;
+    struct hone_plan plan;
+};
+
+/* Bits of the optional slots that a group's values call for: the kernel variant. */
+int hone_group_variant(const struct hone_group *group);
+
+/* Whether slot `slot` exists under the group's values. */
+bool hone_group_needs_slot(const struct hone_group *group, int slot);
+
+/* The format a new slot of `param` gets. */
+enum hone_format hone_state_format(const struct hone_optimizer *optimizer,
+                                   const struct hone_param *param, int slot);
+
+/* Makes `state` an array of `count` values of `format`, all `initial`. */
+hone_status hone_state_create(const hone_context *context, struct hone_state *state, size_t count,
+                              enum hone_format format, double initial, hone_error *error);
+void hone_state_free(const hone_context *context, struct hone_state *state);
+
+/* Brings the plan up to date, creating missing states; on failure nothing has changed. */
+hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error);
+void hone_plan_free(const hone_context *context, struct hone_plan *plan);
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan of a step: all tensors that have a gradient, cut into chunks, in one flat list. Built
+ * when something changed, then used as it is by every step. */
+#include <string.h>
+
+#include "core/optimizer_internal.h"
+
+void hone_plan_free(const hone_context *context, struct hone_plan *plan)
+{
+    hone_release(context, plan->tensors, sizeof *plan->tensors * plan->tensor_capacity);
+    hone_release(context, plan->chunks, sizeof *plan->chunks * plan->chunk_capacity);
+    hone_release(context, plan->scalars, sizeof *plan->scalars * plan->scalars_capacity);
+    hone_release(context, plan->shares, sizeof *plan->shares * plan->shares_capacity);
+    const size_t groups = (size_t)plan->group_capacity;
+    hone_release(context, plan->last_key, sizeof *plan->last_key * groups);
+    hone_release(context, plan->last_scalars, sizeof *plan->last_scalars * groups);
+    hone_release(context, plan->has_last, sizeof *plan->has_last * groups);
+    *plan = (struct hone_plan){0};
+}
+
+/* Room for `needed` elements; contents are not kept. */
+static hone_status reserve(const hone_context *context, void **array, size_t *capacity,
+                           size_t needed, size_t size, hone_error *error)
+{
+    if (needed <= *capacity)
+        return HONE_OK;
+    void *const grown = hone_allocate(context, needed * size);
+    if (grown == NULL)
+        return hone_fail_memory(error, needed * size, "the plan of a step");
+    hone_release(context, *array, *capacity * size);
+    *array = grown;
+    *capacity = needed;
+    return HONE_OK;
+}
+
+static hone_status reserve_groups(const hone_context *context, struct hone_plan *plan, int groups,
+                                  hone_error *error)
+{
+    if (groups <= plan->group_capacity)
+        return HONE_OK;
+    const size_t n = (size_t)groups, old = (size_t)plan->group_capacity;
+    struct hone_scalars_key *const key = hone_allocate(context, sizeof *key * n);
+    size_t *const scalars = hone_allocate(context, sizeof *scalars * n);
+    bool *const has = hone_allocate(context, sizeof *has * n);
+    if (key == NULL || scalars == NULL || has == NULL) {
+        hone_release(context, key, sizeof *key * n);
+        hone_release(context, scalars, sizeof *scalars * n);
+        hone_release(context, has, sizeof *has * n);
+        return hone_fail_memory(error, sizeof *key * n, "the plan of a step");
+    }
+    hone_release(context, plan->last_key, sizeof *plan->last_key * old);
+    hone_release(context, plan->last_scalars, sizeof *plan->last_scalars * old);
+    hone_release(context, plan->has_last, sizeof *plan->has_last * old);
+    plan->last_key = key;
+    plan->last_scalars = scalars;
+    plan->has_last = has;
+    plan->group_capacity = groups;
+    return HONE_OK;
+}
+
+static size_t chunks_of(size_t count)
+{
+    return (count + HONE_CHUNK - 1) / HONE_CHUNK;
+}
+
+static hone_status reserve_all(struct hone_optimizer *optimizer, hone_error *error)
+{
+    size_t tensors = 0, chunks = 0;
+    for (int64_t i = 0; i < optimizer->count; i++)
+        if (optimizer->params[i].has_grad) {
+            tensors++;
+            chunks += chunks_of(optimizer->params[i].count);
+        }
+    struct hone_plan *const plan = &optimizer->plan;
+    const hone_context *const context = optimizer->context;
+    void *array[4] = {plan->tensors, plan->chunks, plan->scalars, plan->shares};
+    hone_status status =
+        reserve(context, &array[0], &plan->tensor_capacity, tensors, sizeof *plan->tensors, error);
+    if (status == HONE_OK)
+        status =
+            reserve(context, &array[1], &plan->chunk_capacity, chunks, sizeof *plan->chunks, error);
+    if (status == HONE_OK)
+        status = reserve(context, &array[2], &plan->scalars_capacity, tensors,
+                         sizeof *plan->scalars, error);
+    if (status == HONE_OK)
+        status = reserve(context, &array[3], &plan->shares_capacity, chunks, sizeof *plan->shares,
+                         error);
+    plan->tensors = array[0];
+    plan->chunks = array[1];
+    plan->scalars = array[2];
+    plan->shares = array[3];
+    if (status == HONE_OK)
+        status = reserve_groups(context, plan, optimizer->spec->group_count, error);
+    return status;
+}
+
+static bool missing_slot(const struct hone_optimizer *optimizer, const struct hone_param *param,
+                         int slot)
+{
+    const struct hone_group *const group = &optimizer->spec->groups[param->group];
+    return param->has_grad && slot < group->rule->slot_count && param->state[slot].data == NULL &&
+           hone_group_needs_slot(group, slot);
+}
+
+/* Frees what create_states made before it failed: slots that are fresh but were not before. */
+static void undo_states(struct hone_optimizer *optimizer, int64_t last, int last_slot)
+{
+    for (int64_t i = 0; i <= last; i++)
+        for (int k = 0; k < HONE_MAX_SLOTS && (i < last || k < last_slot); k++) {
+            struct hone_param *const param = &optimizer->params[i];
+            if ((param->fresh >> (HONE_MAX_SLOTS + k) & 1u) != 0)
+                hone_state_free(optimizer->context, &param->state[k]);
+        }
+    for (int64_t i = 0; i <= last; i++)
+        optimizer->params[i].fresh &= (1u << HONE_MAX_SLOTS) - 1;
+}
+
+/* Creates every state that a step will need. While it runs, bits HONE_MAX_SLOTS + k of `fresh` mark
+ * the slots made by this call. */
+static hone_status create_states(struct hone_optimizer *optimizer, hone_error *error)
+{
+    for (int64_t i = 0; i < optimizer->count; i++)
+        for (int k = 0; k < HONE_MAX_SLOTS; k++) {
+            struct hone_param *const param = &optimizer->params[i];
+            if (!missing_slot(optimizer, param, k))
+                continue;
+            const hone_rule *const rule = optimizer->spec->groups[param->group].rule;
+            const hone_status status = hone_state_create(
+                optimizer->context, &param->state[k], param->count,
+                hone_state_format(optimizer, param, k), rule->slots[k].initial, error);
+            if (status != HONE_OK) {
+                undo_states(optimizer, i, k);
+                return status;
+            }
+            param->fresh |= 1u << (HONE_MAX_SLOTS + k);
+        }
+    for (int64_t i = 0; i < optimizer->count; i++) {
+        const uint32_t fresh = optimizer->params[i].fresh;
+        optimizer->params[i].fresh =
+            (fresh | fresh >> HONE_MAX_SLOTS) & ((1u << HONE_MAX_SLOTS) - 1);
+    }
+    return HONE_OK;
+}
+
+/* ---- choosing kernels ----------------------------------------------------------------------- */
+
+struct direct {
+    int index;
+    enum hone_format param, grad, slot;
+};
+
+#define DIRECT(index, P, G, S) {index, HONE_FORMAT_##P, HONE_FORMAT_##G, HONE_FORMAT_##S},
+static const struct direct direct_f32[] = {HONE_DIRECT_F32(DIRECT)};
+static const struct direct direct_f64[] = {HONE_DIRECT_F64(DIRECT)};
+#undef DIRECT
+
+/* The index of the direct loop for these formats, or -1. */
+static int find_direct(const struct hone_stage *stage, const struct hone_chunk *base)
+{
+    const bool wide = stage->param == HONE_FORMAT_F64;
+    const struct direct *const list = wide ? direct_f64 : direct_f32;
+    const size_t count =
+        wide ? sizeof direct_f64 / sizeof direct_f64[0] : sizeof direct_f32 / sizeof direct_f32[0];
+    for (size_t i = 0; i < count; i++) {
+        bool same = list[i].param == stage->param && list[i].grad == stage->grad;
+        for (int k = 0; k < stage->slot_count; k++)
+            same = same && (base->slot[k] == NULL || list[i].slot == stage->slot[k]);
+        if (same)
+            return list[i].index;
+    }
+    return -1;
+}
+
+static void choose_kernel(const struct hone_optimizer *optimizer, const struct hone_group *group,
+                          struct hone_plan_tensor *tensor)
+{
+    const struct hone_cpu_level *const cpu = optimizer->context->cpu;
+    const bool wide = tensor->stage.param == HONE_FORMAT_F64;
+    const struct hone_rule_kernels *const kernels =
+        (wide ? cpu->f64 : cpu->f32)[hone_rule_index(group->rule)];
+    const int variant = hone_group_variant(group);
+    const int direct = find_direct(&tensor->stage, &tensor->base);
+    tensor->stage.support = cpu->support;
+    tensor->stage.kernel = kernels->step[0][variant][tensor->form];
+    tensor->kernel = direct < 0 ? NULL : kernels->step[direct][variant][tensor->form];
+}
+
+static void fill_tensor(const struct hone_optimizer *optimizer, int64_t index,
+                        struct hone_plan_tensor *tensor)
+{
+    const struct hone_param *const param = &optimizer->params[index];
+    const struct hone_group *const group = &optimizer->spec->groups[param->group];
+    memset(tensor, 0, sizeof *tensor);
+    tensor->param = index;
+    tensor->form = HONE_FORM_DENSE;
+    tensor->base.param = param->tensor.data;
+    tensor->base.grad = param->grad;
+    tensor->param_size = hone_format_size(param->format);
+    tensor->grad_size = hone_format_size(param->grad_format);
+    tensor->stage.param = param->format;
+    tensor->stage.grad = param->grad_format;
+    tensor->stage.slot_count = group->rule->slot_count;
+    for (int k = 0; k < group->rule->slot_count; k++) {
+        if (!hone_group_needs_slot(group, k))
+            continue;
+        tensor->base.slot[k] = param->state[k].data;
+        tensor->stage.slot[k] = param->state[k].format;
+        tensor->slot_size[k] = hone_format_size(param->state[k].format);
+    }
+    choose_kernel(optimizer, group, tensor);
+}
+
+static void append_chunks(struct hone_plan *plan, size_t tensor, size_t count)
+{
+    for (size_t first = 0; first < count; first += HONE_CHUNK) {
+        const size_t n = count - first < HONE_CHUNK ? count - first : HONE_CHUNK;
+        plan->chunks[plan->chunk_count++] = (struct hone_plan_chunk){
+            .tensor = tensor, .first = first, .n = n, .before = plan->elements};
+        plan->elements += n;
+    }
+}
+
+hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error)
+{
+    struct hone_plan *const plan = &optimizer->plan;
+    if (plan->valid)
+        return HONE_OK;
+    hone_status status = reserve_all(optimizer, error);
+    if (status == HONE_OK)
+        status = create_states(optimizer, error);
+    if (status != HONE_OK)
+        return status;
+    plan->tensor_count = plan->chunk_count = plan->elements = 0;
+    for (int64_t i = 0; i < optimizer->count; i++) {
+        if (!optimizer->params[i].has_grad)
+            continue;
+        fill_tensor(optimizer, i, &plan->tensors[plan->tensor_count]);
+        append_chunks(plan, plan->tensor_count, optimizer->params[i].count);
+        plan->tensor_count++;
+    }
+    plan->valid = true;
+    return HONE_OK;
+}
+
+hone_status hone_optimizer_prepare(hone_optimizer *optimizer, hone_error *error)
+{
+    if (optimizer == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "optimizer is NULL");
+    return hone_plan_update(optimizer, error);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state slots of parameters: which exist, in which format, and access to them by name. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/optimizer_internal.h"
+
+bool hone_group_needs_slot(const struct hone_group *group, int slot)
+{
+    const int condition = group->rule->slots[slot].condition;
+    return condition < 0 || group->values[condition].number != 0;
+}
+
+int hone_group_variant(const struct hone_group *group)
+{
+    int variant = 0;
+    for (int k = 0; k < group->rule->slot_count; k++)
+        if (group->rule->slots[k].optional >= 0 && hone_group_needs_slot(group, k))
+            variant |= 1 << group->rule->slots[k].optional;
+    return variant;
+}
+
+enum hone_format hone_state_format(const struct hone_optimizer *optimizer,
+                                   const struct hone_param *param, int slot)
+{
+    const int chosen = optimizer->spec->groups[param->group].state_dtype[slot];
+    enum hone_format format = HONE_FORMAT_F32;
+    int reals;
+    if (chosen != HONE_STATE_DTYPE_DEFAULT)
+        hone_dtype_format((hone_dtype)chosen, &format, &reals);
+    else if (param->format == HONE_FORMAT_F64)
+        format = HONE_FORMAT_F64;
+    return format;
+}
+
+static void fill(const hone_context *context, struct hone_state *state, size_t count,
+                 double initial)
+{
+    const struct hone_support_kernels *const support = context->cpu->support;
+    const size_t size = hone_format_size(state->format);
+    for (size_t i = 0; i < count; i++)
+        support->narrow_f64[state->format]((char *)state->data + i * size, &initial, 1);
+}
+
+hone_status hone_state_create(const hone_context *context, struct hone_state *state, size_t count,
+                              enum hone_format format, double initial, hone_error *error)
+{
+    const size_t size = count * hone_format_size(format);
+    void *const data = hone_allocate(context, size);
+    if (data == NULL)
+        return hone_fail_memory(error, size, "a state");
+    *state = (struct hone_state){.data = data, .format = format, .size = size};
+    if (initial == 0)
+        memset(data, 0, size);
+    else
+        fill(context, state, count, initial);
+    return HONE_OK;
+}
+
+void hone_state_free(const hone_context *context, struct hone_state *state)
+{
+    hone_release(context, state->data, state->size);
+    *state = (struct hone_state){0};
+}
+
+static hone_status find_slot(const hone_optimizer *optimizer, int64_t index, const char *slot,
+                             int *found, hone_error *error)
+{
+    if (index < 0 || index >= optimizer->count)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "parameter %lld does not exist; there are %lld", (long long)index,
+                         (long long)optimizer->count);
+    const struct hone_param *const param = &optimizer->params[index];
+    const hone_rule *const rule = optimizer->spec->groups[param->group].rule;
+    *found = hone_rule_slot_find(rule, slot);
+    if (*found < 0)
+        return hone_fail(error, HONE_ERROR_NAME,
+                         "parameter \"%s\": rule %s has no state named \"%s\"", param->name,
+                         rule->name, slot == NULL ? "NULL" : slot);
+    return HONE_OK;
+}
+
+hone_status hone_optimizer_state(const hone_optimizer *optimizer, int64_t index, const char *slot,
+                                 hone_tensor *view, hone_error *error)
+{
+    int k = -1;
+    const hone_status status = find_slot(optimizer, index, slot, &k, error);
+    if (status != HONE_OK)
+        return status;
+    const struct hone_param *const param = &optimizer->params[index];
+    const struct hone_state *const state = &param->state[k];
+    if (state->data == NULL || (param->fresh >> k & 1u) != 0)
+        *view = (hone_tensor){.dtype = hone_format_dtype(hone_state_format(optimizer, param, k)),
+                              .device = HONE_CPU};
+    else
+        *view = hone_tensor_view(state->data, hone_format_dtype(state->format),
+                                 param->tensor.ndim + (param->reals == 2 ? 1 : 0), param->shape);
+    return HONE_OK;
+}
+
+static bool fits(const struct hone_param *param, const hone_tensor *values)
+{
+    if (values->ndim != param->tensor.ndim + (param->reals == 2 ? 1 : 0))
+        return false;
+    for (int32_t i = 0; i < values->ndim; i++)
+        if (values->shape[i] != param->shape[i])
+            return false;
+    return true;
+}
+
+/* By way of double, which holds every value of every format. */
+static void convert(const hone_context *context, struct hone_state *to, const void *from,
+                    enum hone_format format, size_t count)
+{
+    const struct hone_support_kernels *const support = context->cpu->support;
+    double tile[512];
+    const size_t tile_count = sizeof tile / sizeof tile[0];
+    for (size_t first = 0; first < count; first += tile_count) {
+        const size_t n = count - first < tile_count ? count - first : tile_count;
+        support->widen_f64[format](tile, (const char *)from + first * hone_format_size(format), n);
+        support->narrow_f64[to->format]((char *)to->data + first * hone_format_size(to->format),
+                                        tile, n);
+    }
+}
+
+hone_status hone_optimizer_set_state(hone_optimizer *optimizer, int64_t index, const char *slot,
+                                     const hone_tensor *values, hone_error *error)
+{
+    int k = -1;
+    hone_status status = find_slot(optimizer, index, slot, &k, error);
+    if (status != HONE_OK)
+        return status;
+    struct hone_param *const param = &optimizer->params[index];
+    char what[200];
+    snprintf(what, sizeof what, "the new %s of \"%.120s\"", slot, param->name);
+    status = hone_tensor_check(values, what, error);
+    if (status != HONE_OK)
+        return status;
+    enum hone_format format;
+    int reals;
+    if (!hone_dtype_format(values->dtype, &format, &reals) || reals != 1)
+        return hone_fail(error, HONE_ERROR_DTYPE, "%s is %s; F32, F64, BF16 or F16 can be copied",
+                         what, hone_dtype_name(values->dtype));
+    if (!fits(param, values))
+        return hone_fail(error, HONE_ERROR_SHAPE, "%s does not have the parameter's shape", what);
+    struct hone_state *const state = &param->state[k];
+    if (state->data == NULL) {
+        status = hone_state_create(optimizer->context, state, param->count,
+                                   hone_state_format(optimizer, param, k), 0, error);
+        if (status != HONE_OK)
+            return status;
+        optimizer->plan.valid = false;
+    }
+    convert(optimizer->context, state, values->data, format, param->count);
+    param->fresh &= ~(1u << k);
+    return HONE_OK;
+}
+
+uint64_t hone_optimizer_state_bytes(const hone_optimizer *optimizer)
+{
+    uint64_t bytes = 0;
+    for (int64_t i = 0; i < optimizer->count; i++)
+        for (int k = 0; k < HONE_MAX_SLOTS; k++)
+            bytes += optimizer->params[i].state[k].size;
+    return bytes;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One element through a rule: load, frame, direction, frame, store. The CPU loops and the CUDA
+ * kernel both call this and nothing else, so there is one arithmetic. */
+#ifndef HONE_KERNEL_ELEMENT_H
+#define HONE_KERNEL_ELEMENT_H
+
+#include "kernel/format.h"
+#include "kernel/frame.h"
+
+/* A combination of compile-time constants; the calls below fold them away. */
+struct rule_shape {
+    int variant;
+    enum hone_format param, grad, slot;
+};
+
+RULE_INLINE struct rule_reals rule_reals_round(const struct hone_scalars *scalars)
+{
+    struct rule_reals c;
+    int i = 0;
+#define RULE_ROUND_COEF(name) c.name = (real)scalars->coef[i++];
+    RULE_COEFS(RULE_ROUND_COEF)
+    (void)i;
+    c.unused = 0;
+    return c;
+}
+
+RULE_INLINE void rule_element(const struct hone_chunk *chunk, size_t i, bool on,
+                              const struct rule_reals *c, const struct rule_frame *f,
+                              const struct rule_shape shape)
+{
+    const int variant = shape.variant;
+    struct rule_slots s;
+    s.unused = 0;
+#define RULE_LOAD_SLOT(name, ...) s.name = load(shape.slot, chunk->slot[SLOT_##name], i);
+#define RULE_LOAD_OPTIONAL(name, ...) \
+    s.name = HAS(name) ? load(shape.slot, chunk->slot[SLOT_##name], i) : 0;
+    RULE_SLOTS(RULE_LOAD_SLOT, RULE_LOAD_OPTIONAL)
+
+    const real p = load(shape.param, chunk->param, i);
+    const real g = rule_frame_gradient(f, p, load(shape.grad, chunk->grad, i));
+    const real direction = rule_direction(p, g, &s, c, variant);
+    store(shape.param, chunk->param, i, rule_frame_move(f, p, direction, on));
+
+#define RULE_STORE_SLOT(name, ...) store(shape.slot, chunk->slot[SLOT_##name], i, s.name);
+#define RULE_STORE_OPTIONAL(name, ...) \
+    if (HAS(name))                     \
+        store(shape.slot, chunk->slot[SLOT_##name], i, s.name);
+    RULE_SLOTS(RULE_STORE_SLOT, RULE_STORE_OPTIONAL)
+}
+
+#endif

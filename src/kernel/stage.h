@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Steps a chunk whose formats have no direct loop: tile by tile through the compute type. */
+#ifndef HONE_KERNEL_STAGE_H
+#define HONE_KERNEL_STAGE_H
+
+#include "kernel/kernel.h"
+
+struct hone_stage {
+    const struct hone_support_kernels *support;
+    hone_kernel_fn *kernel; /* the all-f32 or all-f64 loop of the same variant and form */
+    enum hone_format param, grad, slot[HONE_MAX_SLOTS];
+    int slot_count;
+};
+
+void hone_stage_step(const struct hone_stage *stage, const struct hone_chunk *chunk,
+                     const struct hone_scalars *scalars, const struct hone_frame *frame);
+
+#endif

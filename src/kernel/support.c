@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Conversions, scaling and sums over runs of stored values, compiled once per CPU level. Sums have
+ * one order whatever the level, thread count or device: a chunk's elements fall into HONE_LANES
+ * lanes (element i into lane i % HONE_LANES), each lane adds its elements in order, and the lanes
+ * are halved onto themselves. */
+#include <math.h>
+#include <string.h>
+
+#include "kernel/format.h"
+#include "kernel/kernel.h"
+
+#ifndef HONE_TARGET
+#define HONE_TARGET lint
+#endif
+
+#define HONE_LANES 1024 /* a CUDA block's worth; 8 rows make a chunk */
+#define HONE_BLOCK 16   /* lanes summed together, in registers */
+
+_Static_assert(HONE_CHUNK % HONE_LANES == 0, "a chunk is a whole number of rows of lanes");
+
+#define SUPPORT_INLINE static inline __attribute__((always_inline))
+
+/* float arithmetic for every format but f64 */
+SUPPORT_INLINE double value_at(const enum hone_format format, const void *values, size_t i)
+{
+    if (format == HONE_FORMAT_F64)
+        return ((const double *)values)[i];
+    return (double)load(format, values, i);
+}
+
+/* The gradient's magnitude as the frame sees it before the norm's clip: scaled and clamped in the
+ * compute type. */
+SUPPORT_INLINE double magnitude_at(const enum hone_format format, const void *grad, size_t i,
+                                   double scale, double limit)
+{
+    if (format == HONE_FORMAT_F64) {
+        const double g = ((const double *)grad)[i] * scale;
+        const double clamped = g > limit ? limit : g < -limit ? -limit : g;
+        return clamped < 0 ? -clamped : clamped;
+    }
+    const float g = r_clamp(load(format, grad, i) * (float)scale, (float)limit);
+    return (double)r_abs(g);
+}
+
+SUPPORT_INLINE double larger(double a, double b)
+{
+    return a > b || a != a ? a : b;
+}
+
+/* Halves the lanes onto themselves until one is left. */
+SUPPORT_INLINE double fold(double *lane, const bool maximum)
+{
+    for (size_t half = HONE_LANES / 2; half > 0; half /= 2)
+        for (size_t j = 0; j < half; j++)
+            lane[j] = maximum ? larger(lane[j], lane[j + half]) : lane[j] + lane[j + half];
+    return lane[0];
+}
+
+enum norm_kind { NORM_ONE, NORM_TWO, NORM_MAXIMUM };
+
+SUPPORT_INLINE double norm_chunk(const enum hone_format format, const enum norm_kind kind,
+                                 const void *grad, size_t n, double scale, double limit)
+{
+    double lane[HONE_LANES];
+    memset(lane, 0, sizeof lane);
+    const size_t rows = n / HONE_LANES;
+    for (size_t first = 0; rows > 0 && first < HONE_LANES; first += HONE_BLOCK) {
+        double sum[HONE_BLOCK] = {0};
+        for (size_t row = 0; row < rows; row++)
+            for (size_t j = 0; j < HONE_BLOCK; j++) {
+                const size_t i = row * HONE_LANES + first + j;
+                const double x = magnitude_at(format, grad, i, scale, limit);
+                sum[j] = kind == NORM_MAXIMUM ? larger(sum[j], x)
+                         : kind == NORM_TWO   ? sum[j] + x * x
+                                              : sum[j] + x;
+            }
+        memcpy(lane + first, sum, sizeof sum);
+    }
+    for (size_t i = rows * HONE_LANES; i < n; i++) {
+        const double x = magnitude_at(format, grad, i, scale, limit);
+        double *const sum = &lane[i - rows * HONE_LANES];
+        *sum = kind == NORM_MAXIMUM ? larger(*sum, x) : kind == NORM_TWO ? *sum + x * x : *sum + x;
+    }
+    return fold(lane, kind == NORM_MAXIMUM);
+}
+
+/* Any other order calls the C library's pow per element: rare, and slow is fine. */
+SUPPORT_INLINE double norm_general(const enum hone_format format, const void *grad, size_t n,
+                                   double order, double scale, double limit)
+{
+    double lane[HONE_LANES];
+    memset(lane, 0, sizeof lane);
+    for (size_t i = 0; i < n; i++)
+        lane[i % HONE_LANES] += pow(magnitude_at(format, grad, i, scale, limit), order);
+    return fold(lane, false);
+}
+
+static double combine(const double *shares, size_t n, bool maximum)
+{
+    double lane[HONE_LANES];
+    memset(lane, 0, sizeof lane);
+    for (size_t i = 0; i < n; i++) {
+        double *const sum = &lane[i % HONE_LANES];
+        *sum = maximum ? larger(*sum, shares[i]) : *sum + shares[i];
+    }
+    return fold(lane, maximum);
+}
+
+#define DEFINE_FORMAT(F)                                                                         \
+    static void widen_f32_##F(float *to, const void *from, size_t n)                             \
+    {                                                                                            \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++) to[i] =                               \
+            (float)value_at(HONE_FORMAT_##F, from, i);                                           \
+    }                                                                                            \
+    static void widen_f64_##F(double *to, const void *from, size_t n)                            \
+    {                                                                                            \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++) to[i] =                               \
+            value_at(HONE_FORMAT_##F, from, i);                                                  \
+    }                                                                                            \
+    static double norm_##F(const void *grad, size_t n, double order, double scale, double limit) \
+    {                                                                                            \
+        if (order == 2)                                                                          \
+            return norm_chunk(HONE_FORMAT_##F, NORM_TWO, grad, n, scale, limit);                 \
+        if (isinf(order))                                                                        \
+            return norm_chunk(HONE_FORMAT_##F, NORM_MAXIMUM, grad, n, scale, limit);             \
+        if (order == 1)                                                                          \
+            return norm_chunk(HONE_FORMAT_##F, NORM_ONE, grad, n, scale, limit);                 \
+        return norm_general(HONE_FORMAT_##F, grad, n, order, scale, limit);                      \
+    }                                                                                            \
+    static void scale_##F(void *values, size_t n, double factor)                                 \
+    {                                                                                            \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++)                                       \
+            put_##F(values, i, get_##F(values, i) * (compute_##F)factor);                        \
+    }                                                                                            \
+    static void clamp_##F(void *values, size_t n, double limit)                                  \
+    {                                                                                            \
+        const compute_##F high = (compute_##F)limit;                                             \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++)                                       \
+        {                                                                                        \
+            const compute_##F x = get_##F(values, i);                                            \
+            put_##F(values, i, x > high ? high : x < -high ? -high : x);                         \
+        }                                                                                        \
+    }
+
+typedef float compute_F32;
+typedef double compute_F64;
+typedef float compute_BF16;
+typedef float compute_F16;
+#define get_F32(values, i) (((const float *)(values))[i])
+#define get_F64(values, i) (((const double *)(values))[i])
+#define get_BF16(values, i) widen_bf16(((const uint16_t *)(values))[i])
+#define get_F16(values, i) widen_f16(((const uint16_t *)(values))[i])
+#define put_F32(values, i, x) (((float *)(values))[i] = (x))
+#define put_F64(values, i, x) (((double *)(values))[i] = (x))
+#define put_BF16(values, i, x) (((uint16_t *)(values))[i] = narrow_bf16(x))
+#define put_F16(values, i, x) (((uint16_t *)(values))[i] = narrow_f16(x))
+
+DEFINE_FORMAT(F32)
+DEFINE_FORMAT(F64)
+DEFINE_FORMAT(BF16)
+DEFINE_FORMAT(F16)
+
+#define DEFINE_NARROW(F, from_double)                                                            \
+    static void narrow_f32_##F(void *to, const float *from, size_t n)                            \
+    {                                                                                            \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++) put_##F(to, i, from[i]);              \
+    }                                                                                            \
+    static void narrow_f64_##F(void *to, const double *from, size_t n)                           \
+    {                                                                                            \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++) put_##F(to, i, from_double(from[i])); \
+    }
+
+DEFINE_NARROW(F32, (float))
+DEFINE_NARROW(F64, (double))
+DEFINE_NARROW(BF16, narrow_to_odd)
+DEFINE_NARROW(F16, narrow_to_odd)
+
+#define ALL_FORMATS(prefix)                                                  \
+    {                                                                        \
+        [HONE_FORMAT_F32] = prefix##_F32, [HONE_FORMAT_F64] = prefix##_F64,  \
+        [HONE_FORMAT_BF16] = prefix##_BF16, [HONE_FORMAT_F16] = prefix##_F16 \
+    }
+
+#define SUPPORT_NAME_(target) hone_support_##target
+#define SUPPORT_NAME(target) SUPPORT_NAME_(target)
+
+extern const struct hone_support_kernels SUPPORT_NAME(HONE_TARGET);
+const struct hone_support_kernels SUPPORT_NAME(HONE_TARGET) = {
+    .widen_f32 = ALL_FORMATS(widen_f32),
+    .narrow_f32 = ALL_FORMATS(narrow_f32),
+    .widen_f64 = ALL_FORMATS(widen_f64),
+    .narrow_f64 = ALL_FORMATS(narrow_f64),
+    .norm = ALL_FORMATS(norm),
+    .combine = combine,
+    .scale = ALL_FORMATS(scale),
+    .clamp = ALL_FORMATS(clamp),
+};
