@@ -28,8 +28,8 @@ const char *hone_rule_nearest(const char *name)
 {
     const char *best = NULL;
     for (int i = 0; i < hone_rules_count; i++) {
-        const char *const pair[] = {hone_rules[i]->name, best};
-        best = hone_nearest(name, pair, best == NULL ? 1 : 2);
+        const char *const pair[] = {best == NULL ? hone_rules[i]->name : best, hone_rules[i]->name};
+        best = hone_nearest(name, pair, 2); /* of two equally near ones the first */
     }
     return best;
 }
