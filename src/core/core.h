@@ -90,6 +90,16 @@ struct hone_spec {
 hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const hone_spec *spec,
                            hone_error *error);
 
+/* Adds a glob (not empty, UTF-8) to a group's. */
+hone_status hone_spec_append_pattern(hone_spec *spec, int group, const char *pattern,
+                                     hone_error *error);
+
+/* Checks a value alone and stores it in its canonical form: no -0, no power beside an infinite
+ * scale. The rule's own check of all values together is left to the caller. The sentence names
+ * `path`. */
+hone_status hone_group_store(struct hone_group *group, int index, struct hone_value value,
+                             const char *path, hone_error *error);
+
 /* Replaces every value, clip setting and group of `spec` by those of `from`; cannot fail half-way.
  */
 hone_status hone_spec_assign(hone_spec *spec, const hone_spec *from, hone_error *error);
