@@ -97,20 +97,18 @@ static hone_status append_group_copy(hone_spec *spec, const struct hone_group *f
 
 /* ---- the object ----------------------------------------------------------------------------- */
 
-/* A spec without groups; NULL when out of memory. */
-static hone_spec *new_spec(const hone_context *context, hone_error *error)
+static hone_status new_spec(hone_spec **spec, const hone_context *context, hone_error *error)
 {
-    hone_spec *spec = hone_allocate_zeroed(context, sizeof *spec);
-    if (spec == NULL) {
-        hone_fail_memory(error, sizeof *spec, "a spec");
-        return NULL;
-    }
-    spec->context = context;
-    spec->clip_norm = INFINITY;
-    spec->clip_norm_type = 2;
-    spec->clip_value = INFINITY;
-    spec->nonfinite = HONE_NONFINITE_PROPAGATE;
-    return spec;
+    hone_spec *made = hone_allocate_zeroed(context, sizeof *made);
+    if (made == NULL)
+        return hone_fail_memory(error, sizeof *made, "a spec");
+    made->context = context;
+    made->clip_norm = INFINITY;
+    made->clip_norm_type = 2;
+    made->clip_value = INFINITY;
+    made->nonfinite = HONE_NONFINITE_PROPAGATE;
+    *spec = made;
+    return HONE_OK;
 }
 
 static hone_status find_rule(const hone_rule **rule, const char *name, hone_error *error)
@@ -134,9 +132,10 @@ hone_status hone_spec_create(hone_spec **spec, const hone_context *context, cons
     hone_status status = find_rule(&found, rule, error);
     if (status != HONE_OK)
         return status;
-    hone_spec *made = new_spec(context, error);
-    if (made == NULL)
-        return HONE_ERROR_MEMORY;
+    hone_spec *made;
+    status = new_spec(&made, context, error);
+    if (status != HONE_OK)
+        return status;
     const struct hone_group group = group_of_rule(found);
     status = append_group(made, &group, error);
     if (status == HONE_OK)
@@ -161,10 +160,10 @@ void hone_spec_free(hone_spec *spec)
 hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const hone_spec *spec,
                            hone_error *error)
 {
-    hone_spec *made = new_spec(context, error);
-    if (made == NULL)
-        return HONE_ERROR_MEMORY;
-    hone_status status = HONE_OK;
+    hone_spec *made;
+    hone_status status = new_spec(&made, context, error);
+    if (status != HONE_OK)
+        return status;
     made->clip_norm = spec->clip_norm;
     made->clip_norm_type = spec->clip_norm_type;
     made->clip_value = spec->clip_value;
