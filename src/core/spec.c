@@ -132,7 +132,7 @@ hone_status hone_spec_create(hone_spec **spec, const hone_context *context, cons
     hone_status status = find_rule(&found, rule, error);
     if (status != HONE_OK)
         return status;
-    hone_spec *made;
+    hone_spec *made = NULL;
     status = new_spec(&made, context, error);
     if (status != HONE_OK)
         return status;
@@ -160,7 +160,7 @@ void hone_spec_free(hone_spec *spec)
 hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const hone_spec *spec,
                            hone_error *error)
 {
-    hone_spec *made;
+    hone_spec *made = NULL;
     hone_status status = new_spec(&made, context, error);
     if (status != HONE_OK)
         return status;
