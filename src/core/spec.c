@@ -230,7 +230,6 @@ hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *p
     struct hone_group made = spec->groups[0];
     made.patterns = NULL;
     made.pattern_count = 0;
-    made.lr_multiplier = 1;
     if (rule != NULL) {
         const hone_rule *found;
         const hone_status status = find_rule(&found, rule, error);

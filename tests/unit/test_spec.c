@@ -85,6 +85,11 @@ static void test_canonical_form(void **state)
          "{\"dampening\":-2.5,\"learning_rate\":0.001,\"optimizer_type\":\"sgd\"}"},
         {"{\"optimizer_type\":\"adopt\",\"clip_lambda\":{\"scale\":1,\"power\":0.25}}",
          "{\"learning_rate\":0.001,\"optimizer_type\":\"adopt\"}"},
+        {"{\"optimizer_type\":\"adam\",\"eps\":0.00001,\"lr\":1.50e-07}",
+         "{\"eps\":1e-5,\"learning_rate\":1.5e-7,\"optimizer_type\":\"adam\"}"},
+        {"{\"optimizer_type\":\"adopt\",\"clip_lambda\":{\"scale\":1,\"power\":0.5}}",
+         "{\"clip_lambda\":{\"power\":0.5,\"scale\":1},\"learning_rate\":0.001,\"optimizer_type\":"
+         "\"adopt\"}"},
         {"{\"optimizer_type\":\"adopt\",\"clip_lambda\":{\"scale\":2,\"power\":0}}",
          "{\"clip_lambda\":2,\"learning_rate\":0.001,\"optimizer_type\":\"adopt\"}"},
         {"{\"optimizer_type\":\"adopt\",\"clip_lambda\":{\"scale\":2,\"power\":-1.5}}",
@@ -128,6 +133,11 @@ static void test_group_entries(void **state)
         "{\"match\":[\"a\",\"b\\\"\\\\\\u0001\xc3\xa9\"],\"state_dtype\":{\"exp_avg\":"
         "null}}],\"learning_rate\":0.001,\"optimizer_type\":\"adamw\","
         "\"state_dtype\":\"f32\",\"weight_decay\":0.5}");
+    expect_canonical(
+        "{\"optimizer_type\":\"adamw\",\"weight_decay\":0.5,\"groups\":[{\"match\":\"x\","
+        "\"optimizer_type\":\"adamw\"}]}",
+        "{\"groups\":[{\"match\":\"x\"}],\"learning_rate\":0.001,\"optimizer_type\":"
+        "\"adamw\",\"weight_decay\":0.5}");
     /* Another rule starts from its own defaults: nothing of group 0 is taken over. */
     hone_spec *const spec =
         parse("{\"groups\":[{\"match\":\"x\",\"optimizer_type\":\"sgd\",\"momentum\":0.5}],"
@@ -305,6 +315,8 @@ static void test_numbers(void **state)
     (void)state;
     hone_spec *spec;
     assert_int_equal(hone_spec_create(&spec, context, "sgd", NULL), HONE_OK);
+    assert_int_equal(hone_spec_set(spec, 0, "dampening", -0.0, NULL), HONE_OK);
+    expect_round_trip(spec);
     uint64_t random = 1;
     for (int i = 0; i < 20000; i++) {
         random = random * 6364136223846793005u + 1442695040888963407u;

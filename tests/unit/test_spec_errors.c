@@ -314,6 +314,7 @@ static void test_syntax(void **state)
                                       "allowed: strings without one"},
         {"@\xef\xbb\xbf{}", "top level: found \"\\xef\\xbb\\xbf\"; this is not JSON: invalid "
                             "token"},
+        {ADAMW "\"eps\": 1,@\xff}", "top level: found the byte 0xff; allowed: UTF-8"},
         {ADAMW "\"eps\": @\xff}", "eps: found the byte 0xff; allowed: UTF-8"},
         {ADAMW "\"nonfinite\": \"sk@\xc0\xaf\"}", "nonfinite: found the byte 0xc0; allowed: UTF-8"},
     };
