@@ -52,6 +52,9 @@ hone_status hone_fail_memory(hone_error *error, size_t size, const char *what);
 /* Checks `value` against hyperparameter `index`'s kind and range; the sentence names `path`. */
 hone_status hone_rule_check_value(const hone_rule *rule, int index, const struct hone_value *value,
                                   const char *path, hone_error *error);
+/* "finite and at least 0", "at least 0 and below 1", "any finite number", "0 or 1" */
+void hone_describe_range(char *text, size_t size, const hone_hyper *hyper);
+
 void hone_rule_defaults(const hone_rule *rule, struct hone_value *values);
 
 /* ---- tensors -------------------------------------------------------------------------------- */

@@ -143,23 +143,6 @@ static hone_status read_rule(const struct reader *reader, const place *at, const
     return read_choice(reader, at, value, names, count, &choice);
 }
 
-static const char *range_text(const hone_hyper *hyper, char *text, size_t size)
-{
-    char low[32], high[32];
-    hone_format_number(low, hyper->low);
-    hone_format_number(high, hyper->high);
-    if (isinf(hyper->low) && isinf(hyper->high))
-        snprintf(text, size, "a number");
-    else if (isinf(hyper->high))
-        snprintf(text, size, "a number >= %s", low);
-    else if (isinf(hyper->low))
-        snprintf(text, size, "a number %s %s", hyper->high_open ? "<" : "<=", high);
-    else
-        snprintf(text, size, "a number from %s to %s%s", low, high,
-                 hyper->high_open ? ", which is excluded" : "");
-    return text;
-}
-
 /* {"power": p, "scale": c} */
 static hone_status read_curve_object(const struct reader *reader, const place *at, json_t *value,
                                      struct hone_value *curve)
@@ -223,12 +206,14 @@ static hone_status read_hyper(struct recipe *recipe, const place *at, json_t *js
 {
     const hone_hyper *info = &group_of(recipe)->rule->hypers[hyper];
     struct hone_value value = {.number = 0};
-    char allowed[128];
+    char range[96], allowed[128];
     switch (info->kind) {
     case HONE_NUMBER:
-        if (!json_is_number(json))
-            return refuse_value(recipe->reader, at, json,
-                                range_text(info, allowed, sizeof allowed));
+        if (!json_is_number(json)) {
+            hone_describe_range(range, sizeof range, info);
+            snprintf(allowed, sizeof allowed, "a number, %s", range);
+            return refuse_value(recipe->reader, at, json, allowed);
+        }
         value.number = json_number_value(json);
         break;
     case HONE_FLAG:
