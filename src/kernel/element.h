@@ -35,6 +35,7 @@ RULE_INLINE struct rule_reals rule_reals_round(const struct hone_scalars *scalar
 #define RULE_ROUND_COEF(name) c.name = (real)scalars->coef[i++];
     RULE_COEFS(RULE_ROUND_COEF)
     (void)i;
+    (void)scalars;
     c.unused = 0;
     return c;
 }
