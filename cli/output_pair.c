@@ -33,15 +33,40 @@ static char *resolve_new(const char *name)
         *slash = '\0';
         directory = copy;
     }
+    struct stat about;
     char *const resolved = realpath(directory, NULL);
     free(copy);
     if (resolved == NULL)
         return NULL;
+    if (stat(resolved, &about) != 0 || !S_ISDIR(about.st_mode)) {
+        free(resolved);
+        errno = ENOTDIR;
+        return NULL;
+    }
     const size_t size = strlen(resolved) + strlen(base) + 2;
     char *const path = text_allocate(size);
     snprintf(path, size, "%s/%s", strcmp(resolved, "/") == 0 ? "" : resolved, base);
     free(resolved);
     return path;
+}
+
+/* The directory of a resolved path, the caller's to free. */
+static char *directory_of(const char *target)
+{
+    char *const directory = text_copy(target);
+    char *const slash = strrchr(directory, '/');
+    slash[slash == directory ? 1 : 0] = '\0';
+    return directory;
+}
+
+/* Found out now, before any work, where the system can tell. */
+static int check_directory(const output *output)
+{
+    char *const directory = directory_of(output->target);
+    const int code =
+        access(directory, W_OK | X_OK) == 0 ? EXIT_DONE : refuse(output, strerror(errno));
+    free(directory);
+    return code;
 }
 
 static char *name_beside(const char *target, const char *ending)
@@ -66,7 +91,7 @@ int output_begin(output *output, const char *name)
     if (is_there && (stat(output->target, &about) != 0 || !S_ISREG(about.st_mode)))
         return refuse(output, "it exists and is not a regular file");
     output->temporary = name_beside(output->target, "new");
-    return EXIT_DONE;
+    return check_directory(output);
 }
 
 int output_same(const output *a, const output *b)
@@ -88,9 +113,7 @@ static void keep_mode(const output *output)
 /* Makes the renames last; the files are whole already, so a failure here is no reason to fail. */
 static void sync_directory(const output *output)
 {
-    char *const directory = text_copy(output->target);
-    char *const slash = strrchr(directory, '/');
-    slash[slash == directory ? 1 : 0] = '\0';
+    char *const directory = directory_of(output->target);
     const int descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     free(directory);
     if (descriptor < 0)
