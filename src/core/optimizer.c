@@ -19,8 +19,12 @@ hone_status hone_optimizer_create(hone_optimizer **optimizer, const hone_context
         return hone_fail_memory(error, sizeof *made, "an optimizer");
     made->context = context;
     made->loss_scale = 1;
-    const hone_status status = hone_spec_copy(&made->spec, context, spec, error);
+    hone_status status = hone_spec_copy(&made->spec, context, spec, error);
+    for (int g = 0; status == HONE_OK && g < made->spec->group_count; g++)
+        if (made->spec->groups[g].schedule != NULL)
+            status = hone_group_attach(&made->spec->groups[g], error);
     if (status != HONE_OK) {
+        hone_spec_free(made->spec);
         hone_release(context, made, sizeof *made);
         return status;
     }
@@ -81,10 +85,22 @@ const hone_rule *hone_optimizer_group_rule(const hone_optimizer *optimizer, int 
 hone_status hone_optimizer_add_group(hone_optimizer *optimizer, const char *rule, int *group,
                                      hone_error *error)
 {
-    const hone_status status = hone_spec_add_group(optimizer->spec, rule, NULL, group, error);
+    int added = 0;
+    const hone_rule *const found = rule == NULL ? NULL : hone_rule_find(rule);
+    hone_status status = HONE_OK;
+    if (found != NULL)
+        status = hone_schedule_check_rule(optimizer->spec->groups[0].schedule, found, error);
     if (status == HONE_OK)
-        optimizer->plan.valid = false;
-    return status;
+        status = hone_spec_add_group(optimizer->spec, rule, NULL, &added, error);
+    struct hone_group *const made = &optimizer->spec->groups[added];
+    if (status == HONE_OK && made->schedule != NULL && rule != NULL)
+        status = hone_group_attach(made, error);
+    if (status != HONE_OK)
+        return status;
+    optimizer->plan.valid = false;
+    if (group != NULL)
+        *group = added;
+    return HONE_OK;
 }
 
 hone_status hone_optimizer_get(const hone_optimizer *optimizer, int group, const char *hyper,
