@@ -76,6 +76,8 @@ struct hone_group {
     struct hone_value values[HONE_MAX_HYPERS];
     int state_dtype[HONE_MAX_SLOTS]; /* hone_dtype, or HONE_STATE_DTYPE_DEFAULT */
     double lr_multiplier;
+    double masked_lr; /* of elements under a mask; NaN: as lr */
+    hone_precision precision;
     char **patterns; /* globs over parameter names; the strings and the array are the spec's */
     int pattern_count;
 };
@@ -88,6 +90,8 @@ struct hone_spec {
     double clip_norm_type; /* the order p; default 2 */
     double clip_value;     /* infinity: off */
     hone_nonfinite nonfinite;
+    int accumulate; /* calls of step that make one update; default 1 */
+    bool accumulate_mean;
 };
 
 hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const hone_spec *spec,

@@ -85,6 +85,11 @@ static void test_canonical_form(void **state)
          "{\"dampening\":-2.5,\"learning_rate\":0.001,\"optimizer_type\":\"sgd\"}"},
         {"{\"optimizer_type\":\"adopt\",\"clip_lambda\":{\"scale\":1,\"power\":0.25}}",
          "{\"learning_rate\":0.001,\"optimizer_type\":\"adopt\"}"},
+        {"{\"optimizer_type\":\"adam\",\"eps\":0.00001,\"lr\":1.50e-07}",
+         "{\"eps\":1e-5,\"learning_rate\":1.5e-7,\"optimizer_type\":\"adam\"}"},
+        {"{\"optimizer_type\":\"adopt\",\"clip_lambda\":{\"scale\":1,\"power\":0.5}}",
+         "{\"clip_lambda\":{\"power\":0.5,\"scale\":1},\"learning_rate\":0.001,\"optimizer_type\":"
+         "\"adopt\"}"},
         {"{\"optimizer_type\":\"adopt\",\"clip_lambda\":{\"scale\":2,\"power\":0}}",
          "{\"clip_lambda\":2,\"learning_rate\":0.001,\"optimizer_type\":\"adopt\"}"},
         {"{\"optimizer_type\":\"adopt\",\"clip_lambda\":{\"scale\":2,\"power\":-1.5}}",
@@ -128,6 +133,11 @@ static void test_group_entries(void **state)
         "{\"match\":[\"a\",\"b\\\"\\\\\\u0001\xc3\xa9\"],\"state_dtype\":{\"exp_avg\":"
         "null}}],\"learning_rate\":0.001,\"optimizer_type\":\"adamw\","
         "\"state_dtype\":\"f32\",\"weight_decay\":0.5}");
+    expect_canonical(
+        "{\"optimizer_type\":\"adamw\",\"weight_decay\":0.5,\"groups\":[{\"match\":\"x\","
+        "\"optimizer_type\":\"adamw\"}]}",
+        "{\"groups\":[{\"match\":\"x\"}],\"learning_rate\":0.001,\"optimizer_type\":"
+        "\"adamw\",\"weight_decay\":0.5}");
     /* Another rule starts from its own defaults: nothing of group 0 is taken over. */
     hone_spec *const spec =
         parse("{\"groups\":[{\"match\":\"x\",\"optimizer_type\":\"sgd\",\"momentum\":0.5}],"
@@ -199,6 +209,8 @@ static void expect_same_values(const hone_spec *a, const hone_spec *b)
         const struct hone_group *const x = &a->groups[group], *const y = &b->groups[group];
         assert_ptr_equal(x->rule, y->rule);
         assert_true(x->lr_multiplier == y->lr_multiplier);
+        assert_memory_equal(&x->masked_lr, &y->masked_lr, sizeof x->masked_lr);
+        assert_int_equal(x->precision, y->precision);
         for (int i = 0; i < x->rule->hyper_count; i++) {
             assert_memory_equal(&x->values[i].number, &y->values[i].number, sizeof(double));
             assert_memory_equal(&x->values[i].power, &y->values[i].power, sizeof(double));
@@ -211,6 +223,8 @@ static void expect_same_values(const hone_spec *a, const hone_spec *b)
     }
     assert_true(a->clip_norm == b->clip_norm && a->clip_norm_type == b->clip_norm_type);
     assert_true(a->clip_value == b->clip_value && a->nonfinite == b->nonfinite);
+    assert_int_equal(a->accumulate, b->accumulate);
+    assert_int_equal(a->accumulate_mean, b->accumulate_mean);
 }
 
 static void expect_round_trip(const hone_spec *spec)
@@ -305,6 +319,8 @@ static void test_numbers(void **state)
     (void)state;
     hone_spec *spec;
     assert_int_equal(hone_spec_create(&spec, context, "sgd", NULL), HONE_OK);
+    assert_int_equal(hone_spec_set(spec, 0, "dampening", -0.0, NULL), HONE_OK);
+    expect_round_trip(spec);
     uint64_t random = 1;
     for (int i = 0; i < 20000; i++) {
         random = random * 6364136223846793005u + 1442695040888963407u;
