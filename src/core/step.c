@@ -213,7 +213,9 @@ static void count_step(struct hone_optimizer *optimizer)
     for (size_t i = 0; i < optimizer->plan.tensor_count; i++) {
         struct hone_param *const param = &optimizer->params[optimizer->plan.tensors[i].param];
         param->step++;
-        param->fresh = 0;
+        for (int k = 0; k < HONE_MAX_SLOTS; k++)
+            if (optimizer->plan.tensors[i].base.slot[k] != NULL)
+                param->fresh &= ~(1u << k);
     }
 }
 
