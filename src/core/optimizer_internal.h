@@ -172,6 +172,8 @@ hone_status hone_state_create(const hone_context *context, struct hone_state *st
                               enum hone_format format, double initial, hone_error *error);
 void hone_state_free(const hone_context *context, struct hone_state *state);
 
+hone_status hone_scaler_check(const hone_scaler *scaler, hone_error *error);
+
 /* Brings the plan up to date, creating missing states; on failure nothing has changed. */
 hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error);
 void hone_plan_free(const hone_context *context, struct hone_plan *plan);

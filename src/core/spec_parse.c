@@ -388,10 +388,10 @@ static hone_status read_precision(struct recipe *recipe, const place *at, const 
 static hone_status read_accumulate(const struct reader *reader, const place *at,
                                    const json_t *value)
 {
-    if (!json_is_integer(value) || json_integer_value(value) < 1 ||
-        json_integer_value(value) > INT_MAX)
+    const double steps = json_number_value(value); /* integers are decoded as reals */
+    if (!json_is_number(value) || !(steps >= 1 && steps <= INT_MAX) || steps != trunc(steps))
         return refuse_value(reader, at, value, "an integer from 1 to 2147483647");
-    reader->spec->accumulate = (int)json_integer_value(value);
+    reader->spec->accumulate = (int)steps;
     return HONE_OK;
 }
 

@@ -80,6 +80,45 @@ RULE_INLINE void rule_loop_masked(const struct hone_chunk *chunk, const struct r
 #define RULE_DIRECT(X) HONE_DIRECT_F32(X)
 #endif
 
+#define RULE_KERNELS_(rule, type, target) hone_kernels_##rule##_##type##_##target
+#define RULE_KERNELS(rule, type, target) RULE_KERNELS_(rule, type, target)
+#define RULE_KERNEL_TABLE RULE_KERNELS(RULE, HONE_REAL_NAME, HONE_TARGET)
+
+extern const struct hone_rule_kernels RULE_KERNEL_TABLE;
+
+#if defined(RULE_MATRIX)
+
+#if RULE_OPTIONAL_COUNT > 0
+#error "a matrix rule has no conditional slots"
+#endif
+
+#if HONE_REAL_BITS == 64
+#define RULE_FORMAT HONE_FORMAT_F64
+#else
+#define RULE_FORMAT HONE_FORMAT_F32
+#endif
+
+#define RULE_DIRECTION_LOOP_(rule, type, target) hone_##rule##_direction_##type##_##target
+#define RULE_DIRECTION_LOOP(rule, type, target) RULE_DIRECTION_LOOP_(rule, type, target)
+#define RULE_DIRECTION_NAME RULE_DIRECTION_LOOP(RULE, HONE_REAL_NAME, HONE_TARGET)
+
+static void RULE_DIRECTION_NAME(const struct hone_chunk *chunk, const struct hone_scalars *scalars,
+                                const struct hone_frame *frame)
+{
+    const struct rule_reals c = rule_reals_round(scalars);
+    const struct rule_frame f = rule_frame_round(scalars, frame);
+    const struct rule_shape shape = {
+        .param = RULE_FORMAT, .grad = RULE_FORMAT, .slot = RULE_FORMAT};
+    const struct hone_chunk local = *chunk;
+#pragma omp simd
+    for (size_t i = 0; i < local.n; i++)
+        rule_element_direction(&local, i, &c, &f, shape);
+}
+
+const struct hone_rule_kernels RULE_KERNEL_TABLE = {.direction = {RULE_DIRECTION_NAME}};
+
+#else
+
 RULE_DIRECT(RULE_EMIT_0)
 #if RULE_OPTIONAL_COUNT >= 1
 RULE_DIRECT(RULE_EMIT_1)
@@ -89,11 +128,6 @@ RULE_DIRECT(RULE_EMIT_2)
 RULE_DIRECT(RULE_EMIT_3)
 #endif
 
-#define RULE_KERNELS_(rule, type, target) hone_kernels_##rule##_##type##_##target
-#define RULE_KERNELS(rule, type, target) RULE_KERNELS_(rule, type, target)
-#define RULE_KERNEL_TABLE RULE_KERNELS(RULE, HONE_REAL_NAME, HONE_TARGET)
-
-extern const struct hone_rule_kernels RULE_KERNEL_TABLE;
 const struct hone_rule_kernels RULE_KERNEL_TABLE = {RULE_DIRECT(RULE_ROW_0)
 #if RULE_OPTIONAL_COUNT >= 1
                                                         RULE_DIRECT(RULE_ROW_1)
@@ -103,5 +137,7 @@ const struct hone_rule_kernels RULE_KERNEL_TABLE = {RULE_DIRECT(RULE_ROW_0)
                                                                 RULE_DIRECT(RULE_ROW_3)
 #endif
 };
+
+#endif
 
 #endif

@@ -78,12 +78,12 @@ static const char *all_rules(void)
 #define ADOPT "{\"optimizer_type\": \"adopt\", "
 #define SGD "{\"optimizer_type\": \"sgd\", "
 #define ADAMW_KEYS                                                                                 \
-    "amsgrad, beta1, beta2, betas, clip_grad_norm, clip_grad_value, clip_norm_type, eps, groups, " \
-    "learning_rate, lr, lr_decay_gamma, maximize, nonfinite, optimizer_type, state_dtype, "        \
-    "weight_decay"
-#define ADAMW_GROUP_KEYS                                                                     \
-    "amsgrad, beta1, beta2, betas, eps, learning_rate, lr, lr_multiplier, match, maximize, " \
-    "optimizer_type, state_dtype, weight_decay"
+    "amsgrad, beta1, beta2, betas, clip_grad_norm, clip_grad_value, clip_norm_type, eps, "         \
+    "grad_accum_mode, grad_accum_steps, groups, learning_rate, lr, lr_decay_gamma, masked_lr, "    \
+    "maximize, nonfinite, optimizer_type, precision, state_dtype, unmasked_lr, weight_decay"
+#define ADAMW_GROUP_KEYS                                                                           \
+    "amsgrad, beta1, beta2, betas, eps, learning_rate, lr, lr_multiplier, masked_lr, match, "      \
+    "maximize, optimizer_type, precision, state_dtype, unmasked_lr, weight_decay"
 
 static void test_top_level(void **state)
 {
