@@ -10,6 +10,7 @@
 #include "checkpoint/json_kind.h"
 #include "checkpoint/safetensors_format.h"
 #include "checkpoint/text.h"
+#include "core/json_load.h"
 
 #define MUST_BE(error, name, key, value, allowed)                        \
     hone_fail(error, HONE_ERROR_FORMAT,                                  \
@@ -350,7 +351,7 @@ hone_status hone_checkpoint_parse(struct hone_checkpoint *checkpoint, const hone
     *checkpoint = (struct hone_checkpoint){.context = context};
     json_error_t problem;
     checkpoint->root = json_loads(json, JSON_REJECT_DUPLICATES, &problem);
-    if (checkpoint->root == NULL && hone_json_out_of_memory(&problem))
+    if (checkpoint->root == NULL && hone_json_out_of_memory(&problem, json, strlen(json)))
         return hone_fail_memory(error, strlen(json), "a checkpoint's metadata");
     if (checkpoint->root == NULL)
         return hone_fail_at(error, HONE_ERROR_FORMAT, problem.position,

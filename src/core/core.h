@@ -64,6 +64,9 @@ void hone_rule_defaults(const hone_rule *rule, struct hone_value *values);
 bool hone_dtype_format(hone_dtype dtype, enum hone_format *format, int *reals);
 hone_dtype hone_format_dtype(enum hone_format format);
 
+/* Bytes of a checked view. */
+size_t hone_tensor_bytes(const hone_tensor *tensor);
+
 /* Checks a view: known dtype, non-negative shape, contiguous, on the CPU, data present and aligned
  * to its element. The sentence calls it `what`. */
 hone_status hone_tensor_check(const hone_tensor *tensor, const char *what, hone_error *error);
