@@ -18,8 +18,10 @@ extern "C" {
 
 typedef struct hone_file hone_file;
 
-/* Opens and validates a file; the tensors' bytes are mapped, not copied, and must not be written.
- * Errors: IO (with the system's reason), FORMAT (what is wrong and where), MEMORY. */
+/* Opens and validates a file; the tensors' bytes are mapped, not copied (except where they lie
+ * misaligned), and must not be written. The file may be replaced meanwhile, as hone_file_write
+ * does, but not shortened in place. Errors: IO (with the system's reason), FORMAT (what is wrong
+ * and where), DTYPE (a dtype of the format that hone has no type for), MEMORY. */
 HONE_API hone_status hone_file_open(hone_file **file, const hone_context *context, const char *path,
                                     hone_error *error);
 
@@ -50,8 +52,10 @@ typedef struct hone_file_pair {
     const char *key, *value;
 } hone_file_pair;
 
-/* Writes all entries atomically to `path`. Nothing is kept. Errors: NAME for a duplicate or
- * reserved name, SHAPE, DTYPE, IO; `path` is untouched unless the call succeeds. */
+/* Writes all entries atomically to `path`, ordered by size of element, then name. Nothing is kept;
+ * a symbolic link is followed; the mode of a replaced file stays. Errors: NAME for a duplicate or
+ * reserved name or one that is not UTF-8, SHAPE, DTYPE, IO, FORMAT when the header passes the
+ * format's 100 MB, MEMORY; `path` is untouched unless the call succeeds. */
 HONE_API hone_status hone_file_write(const hone_context *context, const char *path,
                                      const hone_file_entry *entries, int64_t count,
                                      const hone_file_pair *metadata, int64_t metadata_count,

@@ -25,6 +25,16 @@ extern "C" {
 
 typedef struct hone_spec hone_spec;
 
+/* What is kept beside 16-bit parameters so that small updates are not rounded away. Parameters of
+ * other types are not affected. JSON: "precision": "plain", "master", "stochastic" or "kahan". */
+typedef enum hone_precision {
+    HONE_PRECISION_PLAIN,      /* nothing: round to nearest (default) */
+    HONE_PRECISION_MASTER,     /* state "master": an f32 copy, stepped in the parameter's place */
+    HONE_PRECISION_STOCHASTIC, /* nothing, but round up or down at random: a function of the
+                                  context's seed, the name, the step count and the element alone */
+    HONE_PRECISION_KAHAN /* state "compensation": what rounding took, in the parameter's type */
+} hone_precision;
+
 /* A recipe of one group with the rule's defaults. Errors: NAME (with the nearest rule), MEMORY. The
  * caller frees it with hone_spec_free. The context is borrowed until then. */
 HONE_API hone_status hone_spec_create(hone_spec **spec, const hone_context *context,
@@ -36,28 +46,35 @@ HONE_API hone_status hone_spec_parse(hone_spec **spec, const hone_context *conte
                                      const char *json, size_t length, hone_error *error);
 HONE_API void hone_spec_free(hone_spec *spec); /* NULL is accepted */
 
-/* Canonical JSON: keys sorted, numbers in the shortest form that reads back to the same double,
- * values equal to the default left out except learning_rate. parse(write(s)) equals s and write is
- * a fixed point. The string is the caller's, released with hone_string_free. */
+/* Canonical JSON in one line: keys sorted, numbers in the shortest form that reads back to the same
+ * double, values equal to the default left out except learning_rate; a group holds its patterns and
+ * what differs from what it starts from. parse(write(s)) equals s and write is a fixed point. The
+ * string is the caller's, released with hone_string_free. Errors: UNSUPPORTED for a curve computed
+ * by a callback, which JSON cannot hold; MEMORY. */
 HONE_API hone_status hone_spec_write(const hone_spec *spec, char **json, hone_error *error);
 HONE_API void hone_string_free(const hone_context *context, char *string); /* NULL is accepted */
 
 HONE_API int hone_spec_group_count(const hone_spec *spec);
 HONE_API const hone_rule *hone_spec_group_rule(const hone_spec *spec, int group);
 
-/* Values by hyperparameter name; flags are 0 or 1. Errors: ARGUMENT (no such group), NAME (with the
- * nearest known name), RANGE. */
+/* Values by hyperparameter name; flags are 0 or 1. Errors: ARGUMENT (no such group; a curve for a
+ * number), NAME (with the nearest known name), RANGE (also for a value that does not fit the
+ * group's others, as nesterov without momentum, so set those first). A number given to a curve is a
+ * constant, an infinite one none at all; a curve whose power is not 0 is read by get_curve only. */
 HONE_API hone_status hone_spec_get(const hone_spec *spec, int group, const char *hyper,
                                    double *value, hone_error *error);
 HONE_API hone_status hone_spec_set(hone_spec *spec, int group, const char *hyper, double value,
                                    hone_error *error);
+/* Beside the rule's own names, "masked_lr" is the learning rate of elements under a mask (NaN: the
+ * same as "lr", the default) and "unmasked_lr" another name for "lr". */
 HONE_API hone_status hone_spec_set_curve(hone_spec *spec, int group, const char *hyper,
                                          double scale, double power, hone_error *error);
 HONE_API hone_status hone_spec_get_curve(const hone_spec *spec, int group, const char *hyper,
                                          double *scale, double *power, hone_error *error);
 
-/* Appends a group that takes the parameters matching `pattern` (a shell glob; NULL: none by name).
- * `rule` NULL copies group 0. The index of the new group is written to `group` (may be NULL). */
+/* Appends a group that takes the parameters matching `pattern` (a shell glob as of POSIX fnmatch,
+ * in UTF-8; NULL: none by name). `rule` NULL copies group 0's values. The index of the new group is
+ * written to `group` (may be NULL). Errors: NAME, ARGUMENT, MEMORY. */
 HONE_API hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *pattern,
                                          int *group, hone_error *error);
 
@@ -66,6 +83,22 @@ HONE_API int hone_spec_match(const hone_spec *spec, const char *name);
 
 /* Patterns of a group, index 0 upward; NULL past the end. The string is the spec's. */
 HONE_API const char *hone_spec_group_pattern(const hone_spec *spec, int group, int index);
+
+/* The patterns that match none of `count` names, one per call: NULL when there are no more. Start
+ * with *group and *index 0 and hand both back in; after a call *group is the group of the pattern
+ * that was returned. A pattern whose matches all went to a later group is not reported.
+ *
+ *   int group = 0, index = 0;
+ *   const char *pattern;
+ *   while ((pattern = hone_spec_unmatched(spec, names, count, &group, &index)) != NULL)
+ *       printf("group %d: \"%s\" matches no parameter\n", group, pattern); */
+HONE_API const char *hone_spec_unmatched(const hone_spec *spec, const char *const *names,
+                                         int64_t count, int *group, int *index);
+
+HONE_API hone_status hone_spec_set_precision(hone_spec *spec, int group, hone_precision precision,
+                                             hone_error *error);
+HONE_API hone_status hone_spec_get_precision(const hone_spec *spec, int group,
+                                             hone_precision *precision, hone_error *error);
 
 /* The group's "lr_multiplier", by which its parameters' learning rate is multiplied; default 1. */
 HONE_API hone_status hone_spec_group_multiplier(const hone_spec *spec, int group, double *value,
