@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # check_vectorised.sh OBJDUMP ARCHIVE: disassembles the static library and fails, naming each, if a
 # rule's kernel at some CPU level is not vectorised with that level's registers. A kernel passes if
-#   - it has a packed multiplication and a packed subtraction (the frame needs both), and
+#   - it has a packed multiplication and, unless it is a matrix rule's direction, a packed subtraction
+#     (the frame around every step needs both), and
 #   - every kind of arithmetic it does on single values (remainders do) it also does packed.
 # Registers: base xmm, avx2 ymm, avx512 zmm, neon v.2d/v.4s. A kernel that the compiler folded into
 # an identical one is a single jump and stands for its target.
@@ -26,7 +27,7 @@ function finish(   op, fault) {
     } else {
         fault = ""
         if (!("mul" in packed)) fault = fault " no packed mul;"
-        if (!("sub" in packed)) fault = fault " no packed sub;"
+        if (!direction && !("sub" in packed)) fault = fault " no packed sub;"
         for (op in single)
             if (!(op in packed)) fault = fault " " op " on single values only;"
         verdict[kernel] = fault
@@ -42,7 +43,8 @@ function note(op, is_packed) {
     finish()
     name = $NF
     gsub(/[<>:]/, "", name)
-    if (name ~ /^hone_.*_(dense|masked)_.*_v[0-3]_[a-z0-9]+$/) {
+    direction = name ~ /^hone_.*_direction_f(32|64)_[a-z0-9]+$/
+    if (direction || name ~ /^hone_.*_(dense|masked)_.*_v[0-3]_[a-z0-9]+$/) {
         level = name
         sub(/.*_/, "", level)
         if (arm && level == "base") next

@@ -21,9 +21,11 @@ typedef void hone_device_kernel_fn(const struct hone_device_chunk *chunks,
                                    const struct hone_scalars *scalars,
                                    const struct hone_frame *frame);
 
-/* The kernels of one rule for one compute type, as hone_rule_kernels names the CPU's. */
+/* The kernels of one rule for one compute type, as hone_rule_kernels names the CPU's: step of an
+ * element rule, direction of a matrix rule. */
 struct hone_rule_device_kernels {
     hone_device_kernel_fn *step[HONE_MAX_DIRECT][HONE_MAX_VARIANTS][HONE_FORM_COUNT];
+    hone_device_kernel_fn *direction[HONE_MAX_VARIANTS];
 };
 
 #endif

@@ -91,6 +91,8 @@ void arrays_fill(struct arrays *arrays, enum fill fill, uint64_t seed)
     for (int k = 0; k < arrays->formats.slot_count; k++)
         if ((arrays->formats.present >> k & 1u) != 0)
             fill_array(arrays->formats.slot[k], &arrays->slot[k], arrays->n, fill, true, &state);
+    if (arrays->formats.has_extra)
+        fill_array(arrays->formats.extra_format, &arrays->extra, arrays->n, fill, false, &state);
     for (size_t word = 0; word < MASK_WORDS(arrays->n); word++) {
         const uint32_t random = (uint32_t)next_random(&state);
         memcpy(arrays->mask.data + word * sizeof random, &random, sizeof random);
@@ -110,10 +112,11 @@ static struct array *array_at(struct arrays *arrays, int index)
     return index == 0   ? &arrays->param
            : index == 1 ? &arrays->grad
            : index == 2 ? &arrays->mask
-                        : &arrays->slot[index - 3];
+           : index == 3 ? &arrays->extra
+                        : &arrays->slot[index - 4];
 }
 
-#define ARRAY_COUNT (3 + HONE_MAX_SLOTS)
+#define ARRAY_COUNT (4 + HONE_MAX_SLOTS)
 
 struct arrays *arrays_new(void)
 {
@@ -151,6 +154,7 @@ void arrays_place(struct arrays *arrays, const struct formats *formats, size_t n
     array_place(&arrays->param, hone_format_size(formats->param), n, offset % 4);
     array_place(&arrays->grad, hone_format_size(formats->grad), n, offset * 2 % 4);
     array_place(&arrays->mask, sizeof(uint32_t), MASK_WORDS(n), offset % 4);
+    array_place(&arrays->extra, hone_format_size(formats->extra_format), n, offset * 3 % 4);
     for (int k = 0; k < formats->slot_count; k++) {
         const size_t past = offset * (size_t)(3 + k) % 4;
         array_place(&arrays->slot[k], hone_format_size(formats->slot[k]), n, past);
@@ -172,17 +176,22 @@ void arrays_copy(struct arrays *to, const struct arrays *from)
     array_copy(&to->param, &from->param);
     array_copy(&to->grad, &from->grad);
     array_copy(&to->mask, &from->mask);
+    array_copy(&to->extra, &from->extra);
     for (int k = 0; k < from->formats.slot_count; k++)
         array_copy(&to->slot[k], &from->slot[k]);
 }
 
-struct hone_chunk arrays_chunk(const struct arrays *arrays, bool masked)
+struct hone_chunk arrays_chunk(const struct arrays *arrays, enum hone_form form)
 {
-    struct hone_chunk chunk = {
-        .param = arrays->param.data, .grad = arrays->grad.data, .n = arrays->n};
+    struct hone_chunk chunk = {.param = arrays->param.data,
+                               .grad = arrays->grad.data,
+                               .extra = arrays->formats.has_extra ? arrays->extra.data : NULL,
+                               .noise = 0x5eed,
+                               .n = arrays->n};
     for (int k = 0; k < arrays->formats.slot_count; k++)
         chunk.slot[k] = (arrays->formats.present >> k & 1u) != 0 ? arrays->slot[k].data : NULL;
-    chunk.mask = masked ? (const uint32_t *)(const void *)arrays->mask.data : NULL;
+    chunk.mask =
+        form == HONE_FORM_MASKED ? (const uint32_t *)(const void *)arrays->mask.data : NULL;
     return chunk;
 }
 
@@ -197,6 +206,9 @@ struct hone_chunk chunk_part(const struct arrays *arrays, const struct hone_chun
         if (whole->slot[k] != NULL)
             part.slot[k] =
                 (unsigned char *)whole->slot[k] + first * hone_format_size(formats->slot[k]);
+    if (whole->extra != NULL)
+        part.extra =
+            (unsigned char *)whole->extra + first * hone_format_size(formats->extra_format);
     part.mask = whole->mask == NULL ? NULL : whole->mask + first / 32;
     part.n = n;
     return part;
@@ -221,6 +233,7 @@ bool check_canaries(const struct arrays *arrays, const char *label)
     bool ok = check(canaries_hold(&arrays->param), "%s: wrote outside the parameter", label);
     ok &= check(canaries_hold(&arrays->grad), "%s: wrote outside the gradient", label);
     ok &= check(canaries_hold(&arrays->mask), "%s: wrote outside the mask", label);
+    ok &= check(canaries_hold(&arrays->extra), "%s: wrote outside the extra array", label);
     for (int k = 0; k < arrays->formats.slot_count; k++)
         ok &= check(canaries_hold(&arrays->slot[k]), "%s: wrote outside slot %d", label, k);
     return ok;
@@ -245,6 +258,9 @@ bool check_equal(const struct arrays *actual, const struct arrays *expected, con
     const struct formats *const formats = &expected->formats;
     bool ok = check_values(formats->param, actual->param.data, expected->param.data, expected->n,
                            label, "parameter");
+    if (formats->has_extra)
+        ok &= check_values(formats->extra_format, actual->extra.data, expected->extra.data,
+                           expected->n, label, "extra");
     for (int k = 0; k < formats->slot_count; k++)
         if ((formats->present >> k & 1u) != 0) {
             char what[16];
@@ -276,6 +292,8 @@ static uint64_t digest_array(enum hone_format format, const struct array *array,
 uint64_t arrays_digest(const struct arrays *arrays, uint64_t digest)
 {
     digest = digest_array(arrays->formats.param, &arrays->param, arrays->n, digest);
+    if (arrays->formats.has_extra)
+        digest = digest_array(arrays->formats.extra_format, &arrays->extra, arrays->n, digest);
     for (int k = 0; k < arrays->formats.slot_count; k++)
         if ((arrays->formats.present >> k & 1u) != 0)
             digest = digest_array(arrays->formats.slot[k], &arrays->slot[k], arrays->n, digest);

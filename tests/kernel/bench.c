@@ -23,7 +23,7 @@ static double time_kernel(struct arrays *work, const struct arrays *before,
     double best = HUGE_VAL;
     for (int round = 0; round < ROUNDS; round++) {
         arrays_copy(work, before);
-        const struct hone_chunk chunk = arrays_chunk(work, combination->form == HONE_FORM_MASKED);
+        const struct hone_chunk chunk = arrays_chunk(work, combination->form);
         const double start = now();
         for (int call = 0; call < CALLS; call++)
             combination_kernel(combination, level)(&chunk, &scenario.scalars, &scenario.frame);

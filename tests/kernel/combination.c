@@ -9,24 +9,54 @@
 struct direct {
     int real_bits, index;
     enum hone_format param, grad, slot;
+    enum hone_extra extra;
+    enum hone_format extra_format;
 };
 
-#define DIRECT_32(index, P, G, S) {32, index, HONE_FORMAT_##P, HONE_FORMAT_##G, HONE_FORMAT_##S},
-#define DIRECT_64(index, P, G, S) {64, index, HONE_FORMAT_##P, HONE_FORMAT_##G, HONE_FORMAT_##S},
+#define DIRECT(bits, index, P, G, S, E, X)                                              \
+    {bits,           index,          HONE_FORMAT_##P, HONE_FORMAT_##G, HONE_FORMAT_##S, \
+     HONE_EXTRA_##E, HONE_FORMAT_##X},
+#define DIRECT_32(index, P, G, S, E, X) DIRECT(32, index, P, G, S, E, X)
+#define DIRECT_64(index, P, G, S, E, X) DIRECT(64, index, P, G, S, E, X)
 static const struct direct directs[] = {HONE_DIRECT_F32(DIRECT_32) HONE_DIRECT_F64(DIRECT_64)};
 
 enum { DIRECT_COUNT = sizeof directs / sizeof directs[0] };
 
+/* A matrix rule's direction: everything in the compute type, the direction beside it. */
+static const struct direct matrix_directs[] = {DIRECT(32, 0, F32, F32, F32, NONE, F32)
+                                                   DIRECT(64, 0, F64, F64, F64, NONE, F64)};
+
+static void prepare_move(const struct hone_step_input *in, struct hone_step_output *out)
+{
+    out->rate = in->lr;
+    out->keep = 1 - 0.125 * in->lr;
+    out->l2 = 0;
+}
+
+static const char *check_move(const struct hone_value *values)
+{
+    (void)values;
+    return NULL;
+}
+
+static const struct hone_rule move_rule = {
+    .name = "move", .prepare = prepare_move, .check = check_move};
+
+static const struct hone_rule *rule_at(int index)
+{
+    return index < hone_rules_count ? hone_rules[index] : &move_rule;
+}
+
 static int rule_combinations(const struct hone_rule *rule)
 {
-    return (1 << rule->optional_count) * DIRECT_COUNT * HONE_FORM_COUNT;
+    return rule->matrix ? 2 : (1 << rule->optional_count) * DIRECT_COUNT * HONE_FORM_COUNT;
 }
 
 int combination_count(void)
 {
     int count = 0;
-    for (int i = 0; i < hone_rules_count; i++)
-        count += rule_combinations(hone_rules[i]);
+    for (int i = 0; i <= hone_rules_count; i++)
+        count += rule_combinations(rule_at(i));
     return count;
 }
 
@@ -34,7 +64,14 @@ static struct formats formats_of(const struct hone_rule *rule, const struct dire
                                  int variant)
 {
     struct formats formats = {
-        .param = direct->param, .grad = direct->grad, .slot_count = rule->slot_count};
+        .param = direct->param,
+        .grad = direct->grad,
+        .slot_count = rule->slot_count,
+        .extra = direct->extra,
+        .extra_format = direct->extra_format,
+        .has_extra =
+            rule->matrix || direct->extra == HONE_EXTRA_MASTER || direct->extra == HONE_EXTRA_KAHAN,
+    };
     for (int k = 0; k < rule->slot_count; k++) {
         const int optional = rule->slots[k].optional;
         formats.slot[k] = direct->slot;
@@ -47,32 +84,44 @@ static struct formats formats_of(const struct hone_rule *rule, const struct dire
 struct combination combination_at(int index)
 {
     int rule = 0;
-    while (index >= rule_combinations(hone_rules[rule]))
-        index -= rule_combinations(hone_rules[rule++]);
-    const struct direct *const direct = &directs[index / HONE_FORM_COUNT % DIRECT_COUNT];
-    const int variant = index / HONE_FORM_COUNT / DIRECT_COUNT;
+    while (index >= rule_combinations(rule_at(rule)))
+        index -= rule_combinations(rule_at(rule++));
+    const bool matrix = rule_at(rule)->matrix;
+    const struct direct *const direct =
+        matrix ? &matrix_directs[index] : &directs[index / HONE_FORM_COUNT % DIRECT_COUNT];
+    const int variant = matrix ? 0 : index / HONE_FORM_COUNT / DIRECT_COUNT;
     return (struct combination){
-        .rule = hone_rules[rule],
+        .rule = rule_at(rule),
         .rule_index = rule,
         .real_bits = direct->real_bits,
         .direct = direct->index,
         .variant = variant,
-        .form = (enum hone_form)(index % HONE_FORM_COUNT),
-        .formats = formats_of(hone_rules[rule], direct, variant),
+        .form = matrix ? HONE_FORM_DENSE : (enum hone_form)(index % HONE_FORM_COUNT),
+        .formats = formats_of(rule_at(rule), direct, variant),
     };
 }
 
 static const struct hone_rule_kernels *kernels_of(const struct combination *combination,
                                                   const struct hone_cpu_level *level)
 {
-    return (combination->real_bits == 64 ? level->f64 : level->f32)[combination->rule_index];
+    const bool wide = combination->real_bits == 64;
+    if (combination->rule == &move_rule)
+        return wide ? level->move_f64 : level->move_f32;
+    return (wide ? level->f64 : level->f32)[combination->rule_index];
 }
 
 hone_kernel_fn *combination_kernel(const struct combination *combination,
                                    const struct hone_cpu_level *level)
 {
-    return kernels_of(combination, level)
-        ->step[combination->direct][combination->variant][combination->form];
+    const struct hone_rule_kernels *const kernels = kernels_of(combination, level);
+    return combination->rule->matrix
+               ? kernels->direction[combination->variant]
+               : kernels->step[combination->direct][combination->variant][combination->form];
+}
+
+bool has_forms(const struct combination *combination)
+{
+    return !combination->rule->matrix;
 }
 
 hone_kernel_fn *tile_kernel(const struct combination *combination,
@@ -83,14 +132,19 @@ hone_kernel_fn *tile_kernel(const struct combination *combination,
 
 void combination_label(char label[LABEL_SIZE], const struct combination *combination)
 {
+    static const char *const extras[] = {"NONE", "MASTER", "KAHAN", "STOCHASTIC"};
+    const bool wide = combination->real_bits == 64;
+    if (combination->rule->matrix) {
+        snprintf(label, LABEL_SIZE, "%s_direction_%s", combination->rule->name,
+                 wide ? "f64" : "f32");
+        return;
+    }
     const struct formats *const formats = &combination->formats;
-    const enum hone_format slot =
-        formats->slot_count > 0
-            ? formats->slot[0]
-            : directs[combination->direct].slot; /* named, though never stored */
-    snprintf(label, LABEL_SIZE, "%s_%s_%s_%s_%s_v%d", combination->rule->name,
+    const enum hone_format slot = wide ? HONE_FORMAT_F64 : directs[combination->direct].slot;
+    snprintf(label, LABEL_SIZE, "%s_%s_%s_%s_%s_%s_v%d", combination->rule->name,
              combination->form == HONE_FORM_DENSE ? "dense" : "masked", format_name(formats->param),
-             format_name(formats->grad), format_name(slot), combination->variant);
+             format_name(formats->grad), format_name(slot), extras[formats->extra],
+             combination->variant);
 }
 
 /* ---- scenarios ------------------------------------------------------------------------------- */

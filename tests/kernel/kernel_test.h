@@ -31,6 +31,7 @@ uint64_t infinity_bits(enum hone_format format);
 /* The value of a pattern; the pattern nearest to a value, ties to even. */
 double reference_widen(enum hone_format format, uint64_t bits);
 uint64_t reference_narrow(enum hone_format format, double value);
+uint64_t reference_cut(enum hone_format format, double value); /* towards zero */
 
 uint64_t next_random(uint64_t *state);
 double next_uniform(uint64_t *state); /* in [0, 1) */
@@ -55,6 +56,9 @@ struct formats {
     enum hone_format param, grad, slot[HONE_MAX_SLOTS];
     int slot_count;
     unsigned present; /* bit k: slot k exists */
+    enum hone_extra extra;
+    enum hone_format extra_format;
+    bool has_extra;
 };
 
 /* `size` bytes of data inside a block whose other bytes are canaries. */
@@ -66,7 +70,7 @@ struct array {
 struct arrays {
     struct formats formats;
     size_t n;
-    struct array param, grad, slot[HONE_MAX_SLOTS], mask;
+    struct array param, grad, slot[HONE_MAX_SLOTS], extra, mask;
 };
 
 struct arrays *arrays_new(void); /* room for HONE_CHUNK elements of any format */
@@ -79,7 +83,7 @@ void arrays_fill_mask(struct arrays *arrays, uint32_t word); /* every word the s
 
 /* The same layout and values, with fresh canaries. */
 void arrays_copy(struct arrays *to, const struct arrays *from);
-struct hone_chunk arrays_chunk(const struct arrays *arrays, bool masked);
+struct hone_chunk arrays_chunk(const struct arrays *arrays, enum hone_form form);
 struct hone_chunk chunk_part(const struct arrays *arrays, const struct hone_chunk *whole,
                              size_t first, size_t n);
 
@@ -93,6 +97,8 @@ uint64_t arrays_digest(const struct arrays *arrays, uint64_t digest);
 
 /* ---- combination.c: every kernel there is ---------------------------------------------------- */
 
+/* A matrix rule has one kernel per compute type, its direction, which writes `extra`; the rule "move"
+ * is the frame alone and stands after the registry's rules. */
 struct combination {
     const struct hone_rule *rule;
     int rule_index;
@@ -107,6 +113,9 @@ int combination_count(void);
 struct combination combination_at(int index);
 hone_kernel_fn *combination_kernel(const struct combination *combination,
                                    const struct hone_cpu_level *level);
+
+/* The loops that exist twice, as (dense, masked) neighbours: all but directions. */
+bool has_forms(const struct combination *combination);
 
 /* The loop that runs on a staged tile for this rule, variant and form. */
 hone_kernel_fn *tile_kernel(const struct combination *combination,
@@ -132,6 +141,7 @@ void suite_stage(void);
 void suite_guard(void);
 void suite_formats(void);
 void suite_sums(void);
+void suite_rounding(void);
 void suite_digests(void);
 void print_digests(void);
 void bench(const char *filter);

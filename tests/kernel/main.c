@@ -13,9 +13,9 @@ struct suite {
 };
 
 static const struct suite suites[] = {
-    {"levels", suite_levels},   {"laws", suite_laws},       {"stage", suite_stage},
-    {"guard", suite_guard},     {"formats", suite_formats}, {"sums", suite_sums},
-    {"digests", suite_digests},
+    {"levels", suite_levels},     {"laws", suite_laws},       {"stage", suite_stage},
+    {"guard", suite_guard},       {"formats", suite_formats}, {"sums", suite_sums},
+    {"rounding", suite_rounding}, {"digests", suite_digests},
 };
 
 enum { SUITE_COUNT = sizeof suites / sizeof suites[0] };

@@ -28,7 +28,7 @@ static uint64_t digest_combination(struct arrays *arrays, const struct combinati
         const struct scenario scenario = scenario_make(combination, seed);
         arrays_place(arrays, &combination->formats, 333, 0);
         arrays_fill(arrays, (enum fill)fill, seed);
-        const struct hone_chunk chunk = arrays_chunk(arrays, combination->form == HONE_FORM_MASKED);
+        const struct hone_chunk chunk = arrays_chunk(arrays, combination->form);
         for (int step = 0; step < DIGEST_STEPS; step++)
             combination_kernel(combination, level)(&chunk, &scenario.scalars, &scenario.frame);
         digest = arrays_digest(arrays, digest);

@@ -10,7 +10,7 @@
 
 #include "kernel_test.h"
 
-#define GUARDED_COUNT (3 + HONE_MAX_SLOTS)
+#define GUARDED_COUNT (4 + HONE_MAX_SLOTS)
 
 static char current[LABEL_SIZE + 64];
 
@@ -53,10 +53,12 @@ static void run_case(unsigned char *const block[GUARDED_COUNT], size_t room,
     chunk.grad = place(block[1], room, n * hone_format_size(formats->grad), at_end);
     if (combination->form == HONE_FORM_MASKED)
         chunk.mask = place(block[2], room, (n + 31) / 32 * sizeof(uint32_t), at_end);
+    if (formats->has_extra)
+        chunk.extra = place(block[3], room, n * hone_format_size(formats->extra_format), at_end);
     for (int k = 0; k < formats->slot_count; k++)
         if ((formats->present >> k & 1u) != 0)
             chunk.slot[k] =
-                place(block[3 + k], room, n * hone_format_size(formats->slot[k]), at_end);
+                place(block[4 + k], room, n * hone_format_size(formats->slot[k]), at_end);
     char name[LABEL_SIZE];
     combination_label(name, combination);
     snprintf(current, sizeof current, "%s_%s n %zu, at the %s", name, level->name, n,

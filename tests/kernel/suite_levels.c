@@ -20,7 +20,7 @@ static void run_level(const struct work *work, const struct combination *combina
     const struct hone_cpu_level *const cpu = hone_cpu_level_at(level);
     struct arrays *const result = level == 0 ? work->expected : work->actual;
     arrays_copy(result, work->before);
-    const struct hone_chunk chunk = arrays_chunk(result, combination->form == HONE_FORM_MASKED);
+    const struct hone_chunk chunk = arrays_chunk(result, combination->form);
     combination_kernel(combination, cpu)(&chunk, &scenario->scalars, &scenario->frame);
     char name[LABEL_SIZE], label[LABEL_SIZE + 80];
     combination_label(name, combination);

@@ -7,7 +7,7 @@
 
 #include "kernel_test.h"
 
-#define LANES                                                                          \
+#define LANES \
     1024 /* element i belongs to lane i % LANES; lanes are then halved onto themselves \
           */
 

@@ -135,6 +135,12 @@ uint64_t reference_narrow(enum hone_format format, double value)
     return sign | (magnitude > infinity ? infinity : magnitude);
 }
 
+uint64_t reference_cut(enum hone_format format, double value)
+{
+    const uint64_t nearest = reference_narrow(format, value);
+    return fabs(reference_widen(format, nearest)) > fabs(value) ? nearest - 1 : nearest;
+}
+
 /* splitmix64: Steele, Lea and Flood 2014. */
 uint64_t next_random(uint64_t *state)
 {

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# test_cuda_compiles.sh SOURCE RULES BUILD: every rule file compiles with nvcc for each architecture
-# hone ships, in float and double, without a warning, and leaves its table of kernels in the object.
-# Exits 77 with the reason where there is no nvcc.
+# test_cuda_compiles.sh SOURCE RULES BUILD: every rule file compiles with nvcc, in float and double,
+# without a warning, and leaves its table of kernels in the object. For the oldest architecture only;
+# a build with HONE_CUDA has them all. Exits 77 with the reason where there is no nvcc.
 set -eu
 source=$1
 rules=$2
@@ -15,13 +15,11 @@ if ! command -v "$nvcc" > /dev/null; then
 fi
 
 mkdir -p "$build"
-for rule in "$rules"/*.c; do
+for rule in "$rules"/*.c "$source/src/kernel/move.c"; do
     name=$(basename "$rule" .c)
     for bits in 32 64; do
         object=$build/$name.f$bits.o
-        "$nvcc" -x cu -std=c++20 -O3 -fmad=false -Werror all-warnings --threads 0 \
-            -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
-            -gencode arch=compute_100,code=sm_100 -gencode arch=compute_100,code=compute_100 \
+        "$nvcc" -x cu -std=c++20 -O3 -fmad=false -Werror all-warnings -arch=sm_80 \
             -I "$source/src" -I "$source/include" -DHONE_REAL_BITS=$bits -c "$rule" -o "$object"
         nm "$object" | grep -q " [DRdr] hone_kernels_${name}_f${bits}_cuda$" || {
             echo "FAILED $name f$bits: the object has no table of kernels"
