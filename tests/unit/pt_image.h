@@ -23,7 +23,7 @@ static inline void put(struct image *image, const void *bytes, size_t size)
 static inline void put_number(struct image *image, uint64_t number, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
-        const unsigned char byte = (unsigned char)(number >> 8 * i);
+        const unsigned char byte = i < 8 ? (unsigned char)(number >> 8 * i) : 0;
         put(image, &byte, 1);
     }
 }
@@ -72,7 +72,6 @@ static inline struct image make_zip(const struct zip_entry *entries, size_t coun
         put_number(&directory, 20, 2); /* made by */
         put_zip_fields(&directory, &entries[i]);
         put_number(&directory, 0, 10); /* comment, disk, attributes */
-        put_number(&directory, 0, 0);
         put_number(&directory, offset, 4);
         put(&directory, entries[i].name, strlen(entries[i].name));
     }

@@ -26,7 +26,8 @@ static void every_operation(void **state)
         for (int operation = HONE_MASK_AND; operation <= HONE_MASK_AND_NOT; operation++) {
             for (int64_t i = 0; i < model.numel; i++)
                 expected.values[i] = operate(model.values[i], other.values[i], operation);
-            assert_int_equal(hone_mask_combine(&result, a, b, operation, NULL), HONE_OK);
+            assert_int_equal(hone_mask_combine(&result, a, b, (hone_mask_operation)operation, NULL),
+                             HONE_OK);
             assert_mask_is(result, &expected);
             hone_mask_free(result);
         }
@@ -160,7 +161,7 @@ static void memory_of_every_form(void **state)
         memset(model.values, 1, (size_t)rows[r].trues);
         hone_mask *mask = mask_of(&model);
         for (int form = 0; form < HONE_MASK_FORM_COUNT; form++) {
-            const hone_mask_memory memory = hone_mask_memory_as(mask, form);
+            const hone_mask_memory memory = hone_mask_memory_as(mask, (hone_mask_form)form);
             assert_int_equal(memory.form, form);
             assert_int_equal(memory.dense_bytes, 1000000);
             assert_int_equal(memory.saved_bytes, memory.dense_bytes - memory.bytes);

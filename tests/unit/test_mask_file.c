@@ -354,9 +354,9 @@ static void own_files_that_are_refused(void **state)
         {"{\\\"version\\\":1,\\\"masks\\\":{\\\"w\\\":{\\\"shape\\\":[1.5]}}}",
          ",\"w\":{\"dtype\":\"U32\",\"shape\":[1],\"data_offsets\":[0,4]}", 4, HONE_ERROR_FORMAT,
          "mask 'w': its 'shape' in the metadata must be a list of at most 64 whole numbers"},
-        {"{\\\"version\\\":1,\\\"masks\\\":{\\\"w\\\":{\\\"shape\\\":[32],\\\"true\\\":4}}}",
+        {"{\\\"version\\\":1,\\\"masks\\\":{\\\"w\\\":{\\\"shape\\\":[32],\\\"true\\\":3}}}",
          ",\"w\":{\"dtype\":\"U32\",\"shape\":[1],\"data_offsets\":[0,4]}", 4, HONE_ERROR_FORMAT,
-         "mask 'w': 3 different elements are true; its 'true' in the metadata and the length of "
+         "mask 'w': 4 different elements are true; its 'true' in the metadata and the length of "
          "its "
          "positions must say so"},
         {"{\\\"version\\\":1,\\\"masks\\\":{\\\"w\\\":{\\\"shape\\\":[20],\\\"true\\\":4}}}",
