@@ -14,6 +14,8 @@
 
 #define LIMIT_BASE ((uint64_t)1 << 30)
 #define LIMIT_FACTOR 8
+#define MASK_OVERHEAD \
+    256 /* of one mask beside its bits: the object, its name, its places in a set */
 
 void hone_mask_load_options_init(hone_mask_load_options *options)
 {
@@ -33,18 +35,30 @@ hone_status hone_mask_load_fail(struct hone_mask_load *load, hone_status status,
     return hone_fail(load->error, status, "mask '%s': %s", hone_show(name).text, text);
 }
 
+static hone_status fail_limit(struct hone_mask_load *load, const char *name, int32_t ndim,
+                              const int64_t *shape)
+{
+    struct hone_text text;
+    hone_text_start(&text, load->context);
+    hone_text_shape(&text, ndim, shape);
+    const hone_status status = hone_mask_load_fail(
+        load, HONE_ERROR_MEMORY, name,
+        "its shape %.*s needs more memory than the limit of %" PRIu64 " bytes leaves, of which "
+        "%" PRIu64 " are taken (hone_mask_load_options.memory_limit)",
+        (int)(text.length < 200 ? text.length : 200), text.bytes == NULL ? "" : text.bytes,
+        load->limit, load->used);
+    hone_text_release(&text);
+    return status;
+}
+
 hone_status hone_mask_load_reserve(struct hone_mask_load *load, const char *name, int32_t ndim,
                                    const int64_t *shape)
 {
     const hone_tensor view = hone_tensor_view(NULL, HONE_BOOL, ndim, shape);
     const int64_t numel = hone_tensor_numel(&view);
-    const uint64_t needed = numel < 0 ? UINT64_MAX : hone_mask_words_size(numel);
+    const uint64_t needed = numel < 0 ? UINT64_MAX : MASK_OVERHEAD + (uint64_t)numel / 8;
     if (needed > load->limit - load->used)
-        return hone_mask_load_fail(load, HONE_ERROR_MEMORY, name,
-                                   "its shape %s needs more memory than the limit of %" PRIu64
-                                   " bytes leaves, of which %" PRIu64 " are taken "
-                                   "(hone_mask_load_options.memory_limit)",
-                                   hone_mask_show_shape(ndim, shape).text, load->limit, load->used);
+        return fail_limit(load, name, ndim, shape);
     load->used += needed;
     return HONE_OK;
 }

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the readers of the different mask files share. Private to src/checkpoint. */
+/* What the readers of the different mask files share, and what they put into a set. Private to src/checkpoint. */
 #ifndef HONE_CHECKPOINT_MASK_FILE_H
 #define HONE_CHECKPOINT_MASK_FILE_H
 
-#include "mask/mask_internal.h"
+#include <hone/mask.h>
+
+#include "core/core.h"
+
+void hone_mask_set_put_summary(hone_mask_set *set, int64_t index, const hone_mask_summary *summary);
+void hone_mask_set_put_form(hone_mask_set *set, int64_t index, hone_mask_form form);
+void hone_mask_set_put_key(hone_mask_set *set, const char *key); /* a string that lives on */
+const hone_context *hone_mask_set_context(const hone_mask_set *set);
 
 struct hone_mask_load {
     const hone_context *context;

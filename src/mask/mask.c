@@ -84,7 +84,7 @@ void hone_mask_strides(const hone_tensor *tensor, int64_t *strides)
 
 /* ---- making --------------------------------------------------------------------------------- */
 
-uint64_t hone_mask_words_size(int64_t numel)
+static uint64_t words_size(int64_t numel)
 {
     const uint64_t bits = 8 * HONE_MASK_ALIGNMENT;
     return ((uint64_t)numel + bits - 1) / bits * HONE_MASK_ALIGNMENT;
@@ -102,7 +102,7 @@ hone_status hone_mask_start(hone_mask **mask, const hone_context *context, int32
     const hone_status status = check_shape(ndim, shape, what, &numel, error);
     if (status != HONE_OK)
         return status;
-    const uint64_t size = hone_mask_words_size(numel);
+    const uint64_t size = words_size(numel);
     hone_mask *const made = hone_allocate(context, object_size(ndim));
     if (made == NULL)
         return hone_fail_memory(error, object_size(ndim), "a mask");
@@ -162,13 +162,13 @@ hone_status hone_mask_filled(hone_mask **mask, const hone_context *context, int3
 hone_mask *hone_mask_share(const hone_mask *mask)
 {
     hone_mask *const shared = (hone_mask *)(uintptr_t)mask; /* only the count of owners changes */
-    atomic_fetch_add_explicit(&shared->owners, 1, memory_order_relaxed);
+    __atomic_fetch_add(&shared->owners, 1, __ATOMIC_RELAXED);
     return shared;
 }
 
 void hone_mask_free(hone_mask *mask)
 {
-    if (mask == NULL || atomic_fetch_sub_explicit(&mask->owners, 1, memory_order_acq_rel) > 1)
+    if (mask == NULL || __atomic_fetch_sub(&mask->owners, 1, __ATOMIC_ACQ_REL) > 1)
         return;
     const hone_context *const context = mask->context;
     hone_release(context, mask->words, mask->words_size);

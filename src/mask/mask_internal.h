@@ -3,8 +3,6 @@
 #ifndef HONE_MASK_MASK_INTERNAL_H
 #define HONE_MASK_MASK_INTERNAL_H
 
-#include <stdatomic.h>
-
 #include <hone/mask.h>
 
 #include "core/core.h"
@@ -15,7 +13,7 @@
 
 struct hone_mask {
     const hone_context *context;
-    atomic_int owners;
+    int owners; /* changed atomically; all else never changes */
     int32_t ndim;
     int64_t numel, count;
     uint32_t *words;
@@ -43,9 +41,6 @@ hone_status hone_mask_check_view(const hone_tensor *tensor, const char *what, ho
 hone_status hone_mask_check_sizes(const hone_tensor *values, enum hone_format *format,
                                   hone_error *error);
 
-/* Bytes of the words of so many elements, as allocated; numel <= 2^62. */
-uint64_t hone_mask_words_size(int64_t numel);
-
 /* Every bit twice, for a complex parameter, whose elements are two reals each: a mask of the shape
  * [numel, 2]. */
 hone_status hone_mask_double(hone_mask **doubled, const hone_mask *mask, hone_error *error);
@@ -65,12 +60,5 @@ static inline int hone_mask_threads(const hone_mask *mask, int64_t words)
 {
     return words < 4 * HONE_MASK_CHUNK_WORDS ? 1 : mask->context->threads;
 }
-
-/* ---- inside of a set, for the readers of files ----------------------------------------------- */
-
-void hone_mask_set_put_summary(hone_mask_set *set, int64_t index, const hone_mask_summary *summary);
-void hone_mask_set_put_form(hone_mask_set *set, int64_t index, hone_mask_form form);
-void hone_mask_set_put_key(hone_mask_set *set, const char *key); /* a string that lives on */
-const hone_context *hone_mask_set_context(const hone_mask_set *set);
 
 #endif

@@ -375,7 +375,7 @@ static void own_files_that_are_refused(void **state)
         {"{\\\"version\\\":1,\\\"masks\\\":{\\\"w\\\":{\\\"shape\\\":[4000000,4000000],"
          "\\\"true\\\":2}}}",
          ",\"w\":{\"dtype\":\"I32\",\"shape\":[1],\"data_offsets\":[0,4]}", 4, HONE_ERROR_MEMORY,
-         "mask 'w': its shape [4000000,4000000] needs more memory than the limit of 1073743304 "
+         "mask 'w': its shape [4000000,4000000] needs more memory than the limit of 1073743208 "
          "bytes "
          "leaves, of which 0 are taken (hone_mask_load_options.memory_limit)"},
     };

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "checkpoint/mask_file.h"
 #include "checkpoint/text.h"
-#include "mask/mask_internal.h"
 
 #define FIRST_CAPACITY 16
 
