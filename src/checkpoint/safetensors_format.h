@@ -15,4 +15,7 @@
 #define HONE_FILE_HEADER_MAX ((size_t)100000000) /* the reference implementation's limit */
 #define HONE_FILE_METADATA "__metadata__"
 
+/* The dtype of this name in the format; false if hone has none. */
+bool hone_find_dtype(hone_dtype *dtype, const char *name);
+
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkpoint/json_kind.h"
 #include "checkpoint/safetensors_file.h"
 #include "checkpoint/safetensors_format.h"
 #include "checkpoint/text.h"
@@ -15,24 +16,15 @@
 static const char *const unread_dtypes[] = {"F4",      "F6_E2M3",     "F6_E3M2",     "F8_E4M3",
                                             "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0"};
 
-static const char *json_kind(const json_t *value)
+bool hone_find_dtype(hone_dtype *dtype, const char *name)
 {
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        return "an object";
-    case JSON_ARRAY:
-        return "an array";
-    case JSON_STRING:
-        return "a string";
-    case JSON_INTEGER:
-        return "an integer";
-    case JSON_REAL:
-        return "a number with a fraction or exponent";
-    case JSON_NULL:
-        return "null";
-    default:
-        return "a boolean";
+    for (int i = 0; i < HONE_DTYPE_COUNT; i++) {
+        if (strcmp(name, hone_dtype_name((hone_dtype)i)) == 0) {
+            *dtype = (hone_dtype)i;
+            return true;
+        }
     }
+    return false;
 }
 
 /* ---- one tensor's entry --------------------------------------------------------------------- */
@@ -42,14 +34,10 @@ static hone_status parse_dtype(struct hone_file_tensor *tensor, const json_t *va
 {
     if (!json_is_string(value))
         return hone_fail(error, HONE_ERROR_FORMAT, "tensor '%s': its dtype is %s, not a string",
-                         shown, json_kind(value));
+                         shown, hone_json_kind(value));
     const char *text = json_string_value(value);
-    for (int dtype = 0; dtype < HONE_DTYPE_COUNT; dtype++) {
-        if (strcmp(text, hone_dtype_name((hone_dtype)dtype)) == 0) {
-            tensor->dtype = (hone_dtype)dtype;
-            return HONE_OK;
-        }
-    }
+    if (hone_find_dtype(&tensor->dtype, text))
+        return HONE_OK;
     for (size_t i = 0; i < sizeof(unread_dtypes) / sizeof(*unread_dtypes); i++)
         if (strcmp(text, unread_dtypes[i]) == 0)
             return hone_fail(error, HONE_ERROR_DTYPE,
@@ -66,7 +54,7 @@ static hone_status parse_shape(struct hone_file_tensor *tensor, const json_t *va
 {
     if (!json_is_array(value))
         return hone_fail(error, HONE_ERROR_FORMAT, "tensor '%s': its shape is %s, not an array",
-                         shown, json_kind(value));
+                         shown, hone_json_kind(value));
     size_t ndim = json_array_size(value);
     if (ndim > INT32_MAX)
         return hone_fail(error, HONE_ERROR_FORMAT, "tensor '%s': its shape has %zu dimensions",
@@ -76,7 +64,7 @@ static hone_status parse_shape(struct hone_file_tensor *tensor, const json_t *va
         if (!json_is_integer(length))
             return hone_fail(error, HONE_ERROR_FORMAT,
                              "tensor '%s': dimension %zu of its shape is %s, not an integer", shown,
-                             i, json_kind(length));
+                             i, hone_json_kind(length));
         lengths[i] = json_integer_value(length);
         if (lengths[i] < 0)
             return hone_fail(error, HONE_ERROR_FORMAT,
@@ -131,7 +119,7 @@ static hone_status check_keys(json_t *entry, const char *shown, hone_error *erro
 {
     if (!json_is_object(entry))
         return hone_fail(error, HONE_ERROR_FORMAT, "tensor '%s': its entry is %s, not an object",
-                         shown, json_kind(entry));
+                         shown, hone_json_kind(entry));
     const char *key;
     json_t *value;
     json_object_foreach(entry, key,
@@ -242,13 +230,13 @@ static hone_status measure_header(json_t *header, struct measure *measure, hone_
         }
         if (!json_is_object(entry))
             return hone_fail(error, HONE_ERROR_FORMAT, HONE_FILE_METADATA " is %s, not an object",
-                             json_kind(entry));
+                             hone_json_kind(entry));
         json_object_foreach(entry, note_key, note)
         {
             if (!json_is_string(note))
                 return hone_fail(error, HONE_ERROR_FORMAT,
                                  HONE_FILE_METADATA ": the value of '%s' is %s, not a string",
-                                 hone_show(note_key).text, json_kind(note));
+                                 hone_show(note_key).text, hone_json_kind(note));
             measure->notes++;
             measure->characters += strlen(note_key) + 1 + json_string_length(note) + 1;
         }
@@ -328,7 +316,7 @@ hone_status hone_file_parse_header(hone_file *file, hone_error *error)
                             "the header does not begin with '{'");
     json_error_t problem;
     json_t *header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
-    if (header == NULL && json_error_code(&problem) == json_error_out_of_memory)
+    if (header == NULL && hone_json_out_of_memory(&problem))
         return hone_fail_memory(error, length, "a file's header");
     if (header == NULL)
         return hone_fail_at(error, HONE_ERROR_FORMAT, HONE_FILE_PREFIX + problem.position,

@@ -366,6 +366,8 @@ static void refuses_bad_entries(void **state)
         {{{"\xed\xa0\x80", good}}, 1, HONE_ERROR_NAME, "is not UTF-8"},
         {{{"\xe2\x82", good}}, 1, HONE_ERROR_NAME, "is not UTF-8"},
         {{{"\xf4\x90\x80\x80", good}}, 1, HONE_ERROR_NAME, "is not UTF-8"},
+        {{{"\xe0\x9f\xbf", good}}, 1, HONE_ERROR_NAME, "is not UTF-8"},
+        {{{"\xf0\x8f\xbf\xbf", good}}, 1, HONE_ERROR_NAME, "is not UTF-8"},
         {{{"w", hone_tensor_view(NULL, HONE_F32, 1, shape)}}, 1, HONE_ERROR_ARGUMENT, "'w'"},
         {{{"w", hone_tensor_view(floats, HONE_F32, 1, negative)}}, 1, HONE_ERROR_SHAPE, "'w'"},
         {{{"w", hone_tensor_view(floats, HONE_DTYPE_COUNT, 1, shape)}}, 1, HONE_ERROR_DTYPE, "'w'"},

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The metadata of a checkpoint, checked by itself: the kinds and ranges of all values, the spec,
+ * and that groups and slots exist. Whether it fits an optimizer is checkpoint_match.c's question.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "checkpoint/checkpoint_internal.h"
+#include "checkpoint/json_kind.h"
+#include "checkpoint/safetensors_format.h"
+#include "checkpoint/text.h"
+
+#define MUST_BE(error, name, key, value, allowed)                        \
+    hone_fail(error, HONE_ERROR_FORMAT,                                  \
+              "parameter '%s' in the checkpoint: its %s is %s; allowed " \
+              "is " allowed,                                             \
+              (name), (key), describe(value).text)
+
+struct described {
+    char text[64];
+};
+
+/* A value as a message shows it: numbers and strings themselves, anything else by kind. */
+static struct described describe(const json_t *value)
+{
+    struct described d;
+    if (json_is_integer(value))
+        snprintf(d.text, sizeof d.text, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        hone_format_number(d.text, json_real_value(value));
+    else if (json_is_string(value))
+        snprintf(d.text, sizeof d.text, "'%.50s'", hone_show(json_string_value(value)).text);
+    else
+        snprintf(d.text, sizeof d.text, "%s", hone_json_kind(value));
+    return d;
+}
+
+/* Refuses keys beyond those named; `keys` ends with NULL. */
+static hone_status check_keys(json_t *object, const char *const *keys, const char *what,
+                              hone_error *error)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value)
+    {
+        int i = 0;
+        while (keys[i] != NULL && strcmp(keys[i], key) != 0)
+            i++;
+        if (keys[i] == NULL)
+            return hone_fail(error, HONE_ERROR_FORMAT,
+                             "%s: the key '%s' is unknown; a newer version of hone may have "
+                             "written it",
+                             what, hone_show(key).text);
+    }
+    return HONE_OK;
+}
+
+/* ---- one parameter -------------------------------------------------------------------------- */
+
+static bool integer_between(const json_t *value, int64_t low, int64_t high)
+{
+    return json_is_integer(value) && json_integer_value(value) >= low &&
+           json_integer_value(value) <= high;
+}
+
+static hone_status parse_numbers(struct hone_saved_param *param, const json_t *entry,
+                                 int group_count, const char *shown, hone_error *error)
+{
+    const json_t *const group = json_object_get(entry, "group");
+    if (!integer_between(group, 0, group_count - 1))
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "parameter '%s' in the checkpoint: its group is %s; allowed is an integer "
+                         "from 0 to %d",
+                         shown, describe(group).text, group_count - 1);
+    param->group = (int)json_integer_value(group);
+    const json_t *const step = json_object_get(entry, "step");
+    if (!integer_between(step, 0, INT64_MAX))
+        return MUST_BE(error, shown, "step", step, "an integer from 0 to 2^63 - 1");
+    param->step = (uint64_t)json_integer_value(step);
+    const json_t *const multiplier = json_object_get(entry, "lr_multiplier");
+    param->multiplier = multiplier == NULL ? 1 : json_number_value(multiplier);
+    const bool is_number = multiplier == NULL || json_is_number(multiplier);
+    if (!is_number || !isfinite(param->multiplier) || param->multiplier < 0)
+        return MUST_BE(error, shown, "lr_multiplier", multiplier, "a number of at least 0");
+    return HONE_OK;
+}
+
+static hone_status parse_shape(struct hone_saved_param *param, const json_t *entry,
+                               int64_t *lengths, const char *shown, hone_error *error)
+{
+    const json_t *const shape = json_object_get(entry, "shape");
+    const size_t ndim = json_array_size(shape);
+    if (!json_is_array(shape) || ndim > INT32_MAX)
+        return MUST_BE(error, shown, "shape", shape, "an array of integers");
+    for (size_t i = 0; i < ndim; i++) {
+        const json_t *const length = json_array_get(shape, i);
+        if (!integer_between(length, 0, INT64_MAX))
+            return MUST_BE(error, shown, "shape", length, "an array of integers of at least 0");
+        lengths[i] = json_integer_value(length);
+    }
+    param->ndim = (int32_t)ndim;
+    param->shape = lengths;
+    return HONE_OK;
+}
+
+static hone_status parse_slots(struct hone_saved_param *param, const json_t *entry,
+                               const hone_rule *rule, const char *shown, hone_error *error)
+{
+    const json_t *const slots = json_object_get(entry, "slots");
+    if (!json_is_array(slots))
+        return MUST_BE(error, shown, "slots", slots, "an array of strings");
+    for (size_t i = 0; i < json_array_size(slots); i++) {
+        const json_t *const value = json_array_get(slots, i);
+        const int slot = hone_rule_slot_find(rule, json_string_value(value));
+        if (slot < 0)
+            return hone_fail(error, HONE_ERROR_FORMAT,
+                             "parameter '%s' in the checkpoint: its slots hold %s, which rule %s "
+                             "does not have",
+                             shown, describe(value).text, rule->name);
+        param->slots |= 1u << slot;
+    }
+    return HONE_OK;
+}
+
+static hone_status parse_param(struct hone_saved_param *param, json_t *entry, int64_t *lengths,
+                               const hone_spec *spec, hone_error *error)
+{
+    static const char *const keys[] = {"group", "step", "lr_multiplier", "dtype", "shape",
+                                       "slots", NULL};
+    const struct hone_shown shown = hone_show(param->name);
+    if (!json_is_object(entry))
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "parameter '%s' in the checkpoint: its entry is %s, not an object",
+                         shown.text, hone_json_kind(entry));
+    char what[HONE_SHOWN_SIZE + 40];
+    snprintf(what, sizeof what, "parameter '%s' in the checkpoint", shown.text);
+    hone_status status = check_keys(entry, keys, what, error);
+    if (status == HONE_OK)
+        status = parse_numbers(param, entry, spec->group_count, shown.text, error);
+    if (status != HONE_OK)
+        return status;
+    const json_t *const dtype = json_object_get(entry, "dtype");
+    if (!json_is_string(dtype) || !hone_find_dtype(&param->dtype, json_string_value(dtype)))
+        return MUST_BE(error, shown.text, "dtype", dtype, "the name of a dtype");
+    status = parse_shape(param, entry, lengths, shown.text, error);
+    if (status != HONE_OK)
+        return status;
+    return parse_slots(param, entry, spec->groups[param->group].rule, shown.text, error);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+static hone_status parse_params(struct hone_checkpoint *checkpoint, json_t *params,
+                                hone_error *error)
+{
+    const char *name;
+    json_t *entry;
+    checkpoint->count = json_object_size(params);
+    json_object_foreach(params, name, entry) checkpoint->length_count +=
+        json_array_size(json_object_get(entry, "shape"));
+    const size_t params_size = sizeof *checkpoint->params * checkpoint->count;
+    const size_t lengths_size = sizeof *checkpoint->lengths * checkpoint->length_count;
+    checkpoint->params = hone_allocate_zeroed(checkpoint->context, params_size);
+    checkpoint->lengths = hone_allocate(checkpoint->context, lengths_size);
+    if (checkpoint->params == NULL || checkpoint->lengths == NULL)
+        return hone_fail_memory(error, params_size + lengths_size, "a checkpoint's parameters");
+    struct hone_saved_param *param = checkpoint->params;
+    int64_t *lengths = checkpoint->lengths;
+    json_object_foreach(params, name, entry)
+    {
+        param->name = name;
+        const hone_status status = parse_param(param, entry, lengths, checkpoint->spec, error);
+        if (status != HONE_OK)
+            return status;
+        lengths += param->ndim;
+        param++;
+    }
+    return HONE_OK;
+}
+
+static hone_status parse_spec(struct hone_checkpoint *checkpoint, const json_t *spec,
+                              hone_error *error)
+{
+    char *const text = json_dumps(spec, JSON_COMPACT);
+    if (text == NULL)
+        return hone_fail_memory(error, 0, "a checkpoint's spec");
+    hone_error inner = {.offset = -1};
+    const hone_status status =
+        hone_spec_parse(&checkpoint->spec, checkpoint->context, text, strlen(text), &inner);
+    json_free_t release; /* the program may have given jansson an allocator of its own */
+    json_get_alloc_funcs(NULL, &release);
+    release(text);
+    if (status == HONE_OK)
+        return HONE_OK;
+    return hone_fail_at(error, status, inner.offset, "the checkpoint's spec: %s", inner.message);
+}
+
+static hone_status parse_root(struct hone_checkpoint *checkpoint, hone_error *error)
+{
+    static const char *const keys[] = {"format", "version", "spec", "params", NULL};
+    json_t *const root = checkpoint->root;
+    const json_t *const format = json_object_get(root, "format");
+    if (!integer_between(format, HONE_CHECKPOINT_FORMAT, HONE_CHECKPOINT_FORMAT))
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's format is %s; this version reads format %d",
+                         describe(format).text, HONE_CHECKPOINT_FORMAT);
+    hone_status status = check_keys(root, keys, "the checkpoint's metadata", error);
+    if (status != HONE_OK)
+        return status;
+    json_t *const spec = json_object_get(root, "spec"), *params = json_object_get(root, "params");
+    if (!json_is_object(spec) || !json_is_object(params))
+        return hone_fail(error, HONE_ERROR_FORMAT, "the checkpoint's %s is %s; an object is needed",
+                         json_is_object(spec) ? "params" : "spec",
+                         hone_json_kind(json_is_object(spec) ? params : spec));
+    status = parse_spec(checkpoint, spec, error);
+    return status == HONE_OK ? parse_params(checkpoint, params, error) : status;
+}
+
+hone_status hone_checkpoint_parse(struct hone_checkpoint *checkpoint, const hone_context *context,
+                                  const char *json, hone_error *error)
+{
+    *checkpoint = (struct hone_checkpoint){.context = context};
+    json_error_t problem;
+    checkpoint->root = json_loads(json, JSON_REJECT_DUPLICATES, &problem);
+    if (checkpoint->root == NULL && hone_json_out_of_memory(&problem))
+        return hone_fail_memory(error, strlen(json), "a checkpoint's metadata");
+    if (checkpoint->root == NULL)
+        return hone_fail_at(error, HONE_ERROR_FORMAT, problem.position,
+                            "the checkpoint's metadata is not valid JSON: %s",
+                            hone_show(problem.text).text);
+    return parse_root(checkpoint, error);
+}
+
+void hone_checkpoint_release(struct hone_checkpoint *checkpoint)
+{
+    const hone_context *const context = checkpoint->context;
+    json_decref(checkpoint->root);
+    hone_spec_free(checkpoint->spec);
+    hone_release(context, checkpoint->params, sizeof *checkpoint->params * checkpoint->count);
+    hone_release(context, checkpoint->lengths,
+                 sizeof *checkpoint->lengths * checkpoint->length_count);
+}

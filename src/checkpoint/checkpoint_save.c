@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Saving an optimizer: one tensor per state, and JSON for everything else. */
+#include <string.h>
+
+#include "checkpoint/checkpoint_internal.h"
+#include "checkpoint/text.h"
+
+struct saver {
+    const hone_optimizer *optimizer;
+    hone_file_entry *entries;
+    char *names; /* of all entries, one block */
+    int64_t count;
+    size_t names_size;
+    struct hone_text json;
+};
+
+static const hone_rule *rule_of(const hone_optimizer *optimizer, const struct hone_param *param)
+{
+    return optimizer->spec->groups[param->group].rule;
+}
+
+/* A slot that no step has filled yet holds nothing that its next creation would not. */
+static bool is_saved(const struct hone_param *param, int slot)
+{
+    return param->state[slot].data != NULL && (param->fresh >> slot & 1u) == 0;
+}
+
+/* ---- the tensors ---------------------------------------------------------------------------- */
+
+static void measure(struct saver *saver)
+{
+    const hone_optimizer *const optimizer = saver->optimizer;
+    for (int64_t i = 0; i < optimizer->count; i++) {
+        const struct hone_param *const param = &optimizer->params[i];
+        const hone_rule *const rule = rule_of(optimizer, param);
+        for (int k = 0; k < rule->slot_count; k++) {
+            if (!is_saved(param, k))
+                continue;
+            saver->count++;
+            saver->names_size += strlen(param->name) + strlen(rule->slots[k].name) + 2;
+        }
+    }
+}
+
+static char *put(char *to, const char *text)
+{
+    const size_t length = strlen(text);
+    memcpy(to, text, length);
+    return to + length;
+}
+
+static void list_tensors(struct saver *saver)
+{
+    const hone_optimizer *const optimizer = saver->optimizer;
+    hone_file_entry *entry = saver->entries;
+    char *name = saver->names;
+    for (int64_t i = 0; i < optimizer->count; i++) {
+        const struct hone_param *const param = &optimizer->params[i];
+        const hone_rule *const rule = rule_of(optimizer, param);
+        for (int k = 0; k < rule->slot_count; k++) {
+            if (!is_saved(param, k))
+                continue;
+            entry->name = name;
+            name = put(put(put(name, param->name), "@"), rule->slots[k].name);
+            *name++ = '\0';
+            const struct hone_state *const state = &param->state[k];
+            entry->tensor =
+                hone_tensor_view(state->data, hone_format_dtype(state->format),
+                                 param->tensor.ndim + (param->reals == 2 ? 1 : 0), param->shape);
+            entry++;
+        }
+    }
+}
+
+/* ---- the metadata --------------------------------------------------------------------------- */
+
+static void write_slots(struct hone_text *json, const struct hone_param *param,
+                        const hone_rule *rule)
+{
+    const char *before = "[";
+    for (int k = 0; k < rule->slot_count; k++) {
+        if (!is_saved(param, k))
+            continue;
+        hone_text_string(json, before);
+        hone_text_json(json, rule->slots[k].name, strlen(rule->slots[k].name));
+        before = ",";
+    }
+    hone_text_string(json, *before == '[' ? "[]" : "]");
+}
+
+static void write_param(struct hone_text *json, const struct hone_param *param,
+                        const hone_rule *rule)
+{
+    hone_text_json(json, param->name, strlen(param->name));
+    hone_text_string(json, ":{\"group\":");
+    hone_text_integer(json, (uint64_t)param->group);
+    hone_text_string(json, ",\"step\":");
+    hone_text_integer(json, param->step);
+    if (param->multiplier != 1) {
+        char number[32];
+        hone_text_string(json, ",\"lr_multiplier\":");
+        hone_text_string(json, hone_format_number(number, param->multiplier));
+    }
+    hone_text_string(json, ",\"dtype\":\"");
+    hone_text_string(json, hone_dtype_name(param->tensor.dtype));
+    hone_text_string(json, "\",\"shape\":");
+    hone_text_shape(json, param->tensor.ndim, param->shape);
+    hone_text_string(json, ",\"slots\":");
+    write_slots(json, param, rule);
+    hone_text_string(json, "}");
+}
+
+static hone_status write_metadata(struct saver *saver, hone_error *error)
+{
+    const hone_optimizer *const optimizer = saver->optimizer;
+    struct hone_text *const json = &saver->json;
+    char *spec = NULL;
+    const hone_status status = hone_spec_write(optimizer->spec, &spec, error);
+    if (status != HONE_OK)
+        return status;
+    hone_text_string(json, "{\"format\":");
+    hone_text_integer(json, HONE_CHECKPOINT_FORMAT);
+    hone_text_string(json, ",\"version\":\"" HONE_VERSION_STRING "\",\"spec\":");
+    hone_text_string(json, spec);
+    hone_text_string(json, ",\"params\":{");
+    for (int64_t i = 0; i < optimizer->count; i++) {
+        if (i > 0)
+            hone_text_string(json, ",");
+        write_param(json, &optimizer->params[i], rule_of(optimizer, &optimizer->params[i]));
+    }
+    hone_text_bytes(json, "}}", sizeof "}}");
+    hone_string_free(optimizer->context, spec);
+    return json->failed ? hone_fail_memory(error, json->capacity, "a checkpoint's metadata")
+                        : HONE_OK;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+static hone_status check_savable(const hone_optimizer *optimizer, hone_error *error)
+{
+    for (int64_t i = 0; i < optimizer->count; i++) {
+        const struct hone_param *const param = &optimizer->params[i];
+        if (param->step > INT64_MAX)
+            return hone_fail(error, HONE_ERROR_RANGE,
+                             "parameter '%s': its step count is %llu; a checkpoint holds at most "
+                             "2^63 - 1",
+                             hone_show(param->name).text, (unsigned long long)param->step);
+        if (!hone_is_utf8(param->name))
+            return hone_fail(error, HONE_ERROR_NAME,
+                             "parameter '%s': its name is not UTF-8, which a checkpoint needs",
+                             hone_show(param->name).text);
+    }
+    return HONE_OK;
+}
+
+static hone_status save(struct saver *saver, const char *path, hone_error *error)
+{
+    const hone_context *const context = saver->optimizer->context;
+    const size_t entries_size = sizeof *saver->entries * (size_t)saver->count;
+    saver->entries = hone_allocate(context, entries_size);
+    saver->names = hone_allocate(context, saver->names_size);
+    hone_status status = HONE_OK;
+    if (saver->entries == NULL || saver->names == NULL)
+        status = hone_fail_memory(error, entries_size, "the list of a checkpoint's tensors");
+    if (status == HONE_OK)
+        status = write_metadata(saver, error);
+    if (status == HONE_OK) {
+        list_tensors(saver);
+        const hone_file_pair pair = {HONE_CHECKPOINT_KEY, saver->json.bytes};
+        status = hone_file_write(context, path, saver->entries, saver->count, &pair, 1, error);
+    }
+    hone_release(context, saver->entries, entries_size);
+    hone_release(context, saver->names, saver->names_size);
+    return status;
+}
+
+hone_status hone_optimizer_save(const hone_optimizer *optimizer, const char *path,
+                                hone_error *error)
+{
+    if (optimizer == NULL || path == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "hone_optimizer_save: %s is NULL",
+                         optimizer == NULL ? "optimizer" : "path");
+    hone_status status = check_savable(optimizer, error);
+    if (status != HONE_OK)
+        return status;
+    struct saver saver = {.optimizer = optimizer};
+    hone_text_start(&saver.json, optimizer->context);
+    measure(&saver);
+    status = save(&saver, path, error);
+    hone_text_release(&saver.json);
+    return status;
+}
