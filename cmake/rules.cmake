@@ -43,12 +43,15 @@ function(hone_add_kernels name)
   set(HONE_KERNEL_OBJECTS "${HONE_KERNEL_OBJECTS}" PARENT_SCOPE)
 endfunction()
 
+# The frame alone, for matrix rules: compiled like a rule, but not listed as one.
+set(HONE_MOVE_FILE "${PROJECT_SOURCE_DIR}/src/kernel/move.c")
+
 hone_add_kernels(hone_rule_tables ${HONE_RULE_FILES})
 target_compile_definitions(hone_rule_tables PRIVATE HONE_PASS_TABLE HONE_REAL_BITS=64)
 
 foreach(level IN LISTS HONE_LEVEL_NAMES)
   foreach(bits 32 64)
-    hone_add_kernels(hone_rules_f${bits}_${level} ${HONE_RULE_FILES})
+    hone_add_kernels(hone_rules_f${bits}_${level} ${HONE_RULE_FILES} ${HONE_MOVE_FILE})
     target_compile_definitions(hone_rules_f${bits}_${level} PRIVATE HONE_TARGET=${level}
                                                                     HONE_REAL_BITS=${bits})
     target_compile_options(hone_rules_f${bits}_${level} PRIVATE ${HONE_FLAGS_${level}})

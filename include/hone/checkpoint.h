@@ -13,13 +13,17 @@
 extern "C" {
 #endif
 
-/* Writes `path` atomically. Errors: UNSUPPORTED when a hyperparameter is a callback, IO, MEMORY. */
+/* Writes `path` atomically. Errors: UNSUPPORTED when a hyperparameter is a callback, NAME for a
+ * parameter's name that is not UTF-8, RANGE for a step count of 2^63 or more, IO, MEMORY. */
 HONE_API hone_status hone_optimizer_save(const hone_optimizer *optimizer, const char *path,
                                          hone_error *error);
 
 /* Restores states, counters, multipliers and every group's values by NAME. Everything is checked
  * first: all missing, unexpected and misshapen tensors are listed in one message (MISMATCH) and
- * then nothing is changed. Parameters must be registered, in any order, with the names they had. */
+ * then nothing is changed. Parameters must be registered with the names they had, in any order and
+ * in any groups of the same rules; afterwards the groups are the file's. Views of states stay valid
+ * where the state's dtype stays. Other errors: IO and FORMAT (not a checkpoint, or a damaged one),
+ * the spec's own (SPEC), MEMORY. */
 HONE_API hone_status hone_optimizer_load(hone_optimizer *optimizer, const char *path,
                                          hone_error *error);
 

@@ -9,6 +9,7 @@
 #include <hone/optimizer.h>
 #include <hone/rule.h>
 #include <hone/safetensors.h>
+#include <hone/scaler.h>
 #include <hone/spec.h>
 #include <hone/status.h>
 #include <hone/tensor.h>

@@ -68,6 +68,12 @@ HONE_API hone_status hone_optimizer_set_state_dtype(hone_optimizer *optimizer, i
                                                     const char *slot /* NULL: all */,
                                                     hone_dtype dtype, hone_error *error);
 
+/* What is kept beside the group's 16-bit parameters; see hone_precision. States exist from the next
+ * step on; a master starts as the parameter's value at the first step. After writing to a parameter
+ * that has a master, write the state "master" too (hone_optimizer_set_state). */
+HONE_API hone_status hone_optimizer_set_precision(hone_optimizer *optimizer, int group,
+                                                  hone_precision precision, hone_error *error);
+
 /* ---- parameters ----------------------------------------------------------------------------- */
 
 #define HONE_GROUP_BY_NAME (-1) /* the spec's patterns choose the group */
@@ -125,13 +131,21 @@ HONE_API hone_status hone_optimizer_clip_norm(hone_optimizer *optimizer, double 
 HONE_API hone_status hone_optimizer_clip_value(hone_optimizer *optimizer, double limit,
                                                hone_error *error);
 
+/* ---- accumulation over micro-batches --------------------------------------------------------- */
+
+/* Makes `steps` calls of hone_optimizer_step one update with the sum (or the mean) of their
+ * gradients, added up in f32 (f64 for f64 parameters) in state "accumulated_grad". The first
+ * steps - 1 calls only add. 1: off. ARGUMENT while gradients wait for their update. */
+HONE_API hone_status hone_optimizer_set_grad_accum_steps(hone_optimizer *optimizer, int steps,
+                                                         bool mean, hone_error *error);
+
 /* ---- the step ------------------------------------------------------------------------------- */
 
 typedef struct hone_step_report {
-    int64_t stepped;   /* parameters that had a gradient and were stepped */
+    int64_t stepped;   /* parameters that had a gradient and were stepped; 0 while accumulating */
     double total_norm; /* before clipping; NaN when no norm was asked for */
     double clip_coef;  /* what the gradients were multiplied by; 1 without a clip */
-    bool skipped;      /* a non-finite step was skipped by policy: nothing moved or counted */
+    bool skipped;      /* a non-finite step was skipped by policy or scaler: nothing moved */
 } hone_step_report;
 
 /* Moves every parameter that has a gradient by its group's rule. `report` may be NULL. Allocates

@@ -25,6 +25,16 @@ extern "C" {
 
 typedef struct hone_spec hone_spec;
 
+/* What is kept beside 16-bit parameters so that small updates are not rounded away. Parameters of
+ * other types are not affected. JSON: "precision": "plain", "master", "stochastic" or "kahan". */
+typedef enum hone_precision {
+    HONE_PRECISION_PLAIN,      /* nothing: round to nearest (default) */
+    HONE_PRECISION_MASTER,     /* state "master": an f32 copy, stepped in the parameter's place */
+    HONE_PRECISION_STOCHASTIC, /* nothing, but round up or down at random: a function of the
+                                  context's seed, the name, the step count and the element alone */
+    HONE_PRECISION_KAHAN /* state "compensation": what rounding took, in the parameter's type */
+} hone_precision;
+
 /* A recipe of one group with the rule's defaults. Errors: NAME (with the nearest rule), MEMORY. The
  * caller frees it with hone_spec_free. The context is borrowed until then. */
 HONE_API hone_status hone_spec_create(hone_spec **spec, const hone_context *context,
@@ -55,6 +65,8 @@ HONE_API hone_status hone_spec_get(const hone_spec *spec, int group, const char 
                                    double *value, hone_error *error);
 HONE_API hone_status hone_spec_set(hone_spec *spec, int group, const char *hyper, double value,
                                    hone_error *error);
+/* Beside the rule's own names, "masked_lr" is the learning rate of elements under a mask (NaN: the
+ * same as "lr", the default) and "unmasked_lr" another name for "lr". */
 HONE_API hone_status hone_spec_set_curve(hone_spec *spec, int group, const char *hyper,
                                          double scale, double power, hone_error *error);
 HONE_API hone_status hone_spec_get_curve(const hone_spec *spec, int group, const char *hyper,
@@ -82,6 +94,11 @@ HONE_API const char *hone_spec_group_pattern(const hone_spec *spec, int group, i
  *       printf("group %d: \"%s\" matches no parameter\n", group, pattern); */
 HONE_API const char *hone_spec_unmatched(const hone_spec *spec, const char *const *names,
                                          int64_t count, int *group, int *index);
+
+HONE_API hone_status hone_spec_set_precision(hone_spec *spec, int group, hone_precision precision,
+                                             hone_error *error);
+HONE_API hone_status hone_spec_get_precision(const hone_spec *spec, int group,
+                                             hone_precision *precision, hone_error *error);
 
 /* The group's "lr_multiplier", by which its parameters' learning rate is multiplied; default 1. */
 HONE_API hone_status hone_spec_group_multiplier(const hone_spec *spec, int group, double *value,

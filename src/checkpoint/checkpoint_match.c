@@ -99,7 +99,7 @@ static bool same_shape(int32_t ndim, const int64_t *shape, int32_t other_ndim,
 static void match_state(struct matcher *matcher, struct hone_saved_param *saved, int slot,
                         const hone_rule *rule)
 {
-    snprintf(matcher->name, matcher->name_size, "%s@%s", saved->name, rule->slots[slot].name);
+    snprintf(matcher->name, matcher->name_size, "%s@%s", saved->name, hone_state_name(rule, slot));
     const struct hone_shown shown = hone_show(matcher->name);
     const int64_t index = hone_file_find(matcher->file, matcher->name);
     saved->tensor[slot] = index;
@@ -146,7 +146,7 @@ static void match_param(struct matcher *matcher, struct hone_saved_param *saved)
             add(&matcher->list, "parameter '%s' was stepped by %s, but its group has %s",
                 shown.text, rule->name, own_rule->name);
     }
-    for (int k = 0; k < rule->slot_count; k++)
+    for (int k = 0; k < HONE_STATE_COUNT; k++)
         if ((saved->slots >> k & 1u) != 0)
             match_state(matcher, saved, k, rule);
 }
@@ -174,8 +174,9 @@ static size_t longest_name(const struct hone_checkpoint *checkpoint)
     }
     for (int g = 0; g < checkpoint->spec->group_count; g++) {
         const hone_rule *const rule = checkpoint->spec->groups[g].rule;
-        for (int k = 0; k < rule->slot_count; k++) {
-            const size_t length = strlen(rule->slots[k].name);
+        for (int k = 0; k < HONE_STATE_COUNT; k++) {
+            const char *const known = hone_state_name(rule, k);
+            const size_t length = known == NULL ? 0 : strlen(known);
             slot = length > slot ? length : slot;
         }
     }

@@ -112,7 +112,7 @@ static hone_status parse_slots(struct hone_saved_param *param, const json_t *ent
         return MUST_BE(error, shown, "slots", slots, "an array of strings");
     for (size_t i = 0; i < json_array_size(slots); i++) {
         const json_t *const value = json_array_get(slots, i);
-        const int slot = hone_rule_slot_find(rule, json_string_value(value));
+        const int slot = hone_state_find(rule, json_string_value(value));
         if (slot < 0)
             return hone_fail(error, HONE_ERROR_FORMAT,
                              "parameter '%s' in the checkpoint: its slots hold %s, which rule %s "
@@ -196,9 +196,77 @@ static hone_status parse_spec(struct hone_checkpoint *checkpoint, const json_t *
     return hone_fail_at(error, status, inner.offset, "the checkpoint's spec: %s", inner.message);
 }
 
+static hone_status parse_count(const json_t *object, const char *key, int64_t high, uint64_t *count,
+                               hone_error *error)
+{
+    const json_t *const value = json_object_get(object, key);
+    if (value == NULL)
+        return HONE_OK;
+    if (!integer_between(value, 0, high))
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's %s is %s; allowed is an integer from 0 to %lld", key,
+                         describe(value).text, (long long)high);
+    *count = (uint64_t)json_integer_value(value);
+    return HONE_OK;
+}
+
+static hone_status parse_scaler_number(const json_t *scaler, const char *key, double *number,
+                                       hone_error *error)
+{
+    const json_t *const value = json_object_get(scaler, key);
+    if (value == NULL || json_is_null(value))
+        return HONE_OK;
+    if (!json_is_number(value))
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's scaler: its %s is %s, not a number", key,
+                         describe(value).text);
+    *number = json_number_value(value);
+    return HONE_OK;
+}
+
+static hone_status parse_scaler(struct hone_checkpoint *checkpoint, json_t *scaler,
+                                hone_error *error)
+{
+    static const char *const keys[] = {
+        "scale",     "growth_factor",   "backoff_factor", "min_scale",
+        "max_scale", "growth_interval", "growth_tracker", NULL};
+    hone_scaler *const own = &checkpoint->scaler;
+    double *const numbers[] = {&own->scale, &own->growth_factor, &own->backoff_factor,
+                               &own->min_scale, &own->max_scale};
+    hone_scaler_init(own);
+    if (!json_is_object(scaler))
+        return hone_fail(error, HONE_ERROR_FORMAT, "the checkpoint's scaler is %s, not an object",
+                         hone_json_kind(scaler));
+    hone_status status = check_keys(scaler, keys, "the checkpoint's scaler", error);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && status == HONE_OK; i++)
+        status = parse_scaler_number(scaler, keys[i], numbers[i], error);
+    if (status == HONE_OK)
+        status = parse_count(scaler, "growth_interval", INT64_MAX, &own->growth_interval, error);
+    if (status == HONE_OK)
+        status = parse_count(scaler, "growth_tracker", INT64_MAX, &own->growth_tracker, error);
+    checkpoint->scaling = true;
+    return status == HONE_OK ? hone_scaler_check(own, error) : status;
+}
+
+static hone_status parse_progress(struct hone_checkpoint *checkpoint, const json_t *root,
+                                  hone_error *error)
+{
+    uint64_t micro_step = 0;
+    hone_status status =
+        parse_count(root, "micro_step", checkpoint->spec->accumulate - 1, &micro_step, error);
+    checkpoint->micro_step = (int)micro_step;
+    if (status == HONE_OK)
+        status = parse_count(root, "skipped", INT64_MAX, &checkpoint->skipped, error);
+    json_t *const scaler = json_object_get(root, "scaler");
+    if (status == HONE_OK && scaler != NULL)
+        status = parse_scaler(checkpoint, scaler, error);
+    return status;
+}
+
 static hone_status parse_root(struct hone_checkpoint *checkpoint, hone_error *error)
 {
-    static const char *const keys[] = {"format", "version", "spec", "params", NULL};
+    static const char *const keys[] = {"format",  "version", "spec",   "micro_step",
+                                       "skipped", "scaler",  "params", NULL};
     json_t *const root = checkpoint->root;
     const json_t *const format = json_object_get(root, "format");
     if (!integer_between(format, HONE_CHECKPOINT_FORMAT, HONE_CHECKPOINT_FORMAT))
@@ -214,6 +282,8 @@ static hone_status parse_root(struct hone_checkpoint *checkpoint, hone_error *er
                          json_is_object(spec) ? "params" : "spec",
                          hone_json_kind(json_is_object(spec) ? params : spec));
     status = parse_spec(checkpoint, spec, error);
+    if (status == HONE_OK)
+        status = parse_progress(checkpoint, root, error);
     return status == HONE_OK ? parse_params(checkpoint, params, error) : status;
 }
 

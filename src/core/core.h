@@ -52,6 +52,9 @@ hone_status hone_fail_memory(hone_error *error, size_t size, const char *what);
 /* Checks `value` against hyperparameter `index`'s kind and range; the sentence names `path`. */
 hone_status hone_rule_check_value(const hone_rule *rule, int index, const struct hone_value *value,
                                   const char *path, hone_error *error);
+/* "finite and at least 0", "at least 0 and below 1", "any finite number", "0 or 1" */
+void hone_describe_range(char *text, size_t size, const hone_hyper *hyper);
+
 void hone_rule_defaults(const hone_rule *rule, struct hone_value *values);
 
 /* ---- tensors -------------------------------------------------------------------------------- */
@@ -73,6 +76,8 @@ struct hone_group {
     struct hone_value values[HONE_MAX_HYPERS];
     int state_dtype[HONE_MAX_SLOTS]; /* hone_dtype, or HONE_STATE_DTYPE_DEFAULT */
     double lr_multiplier;
+    double masked_lr; /* of elements under a mask; NaN: as lr */
+    hone_precision precision;
     char **patterns; /* globs over parameter names; the strings and the array are the spec's */
     int pattern_count;
 };
@@ -85,6 +90,8 @@ struct hone_spec {
     double clip_norm_type; /* the order p; default 2 */
     double clip_value;     /* infinity: off */
     hone_nonfinite nonfinite;
+    int accumulate; /* calls of step that make one update; default 1 */
+    bool accumulate_mean;
 };
 
 hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const hone_spec *spec,

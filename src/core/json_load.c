@@ -71,10 +71,9 @@ static hone_status fail_syntax(const json_error_t *problem, const char *text, si
                             "%s: found the key a second time; allowed: each key once", token.path);
     case json_error_numeric_overflow:
         return hone_fail_at(error, HONE_ERROR_SPEC, offset,
-                            "%s: found the number %.*s%s; allowed: what a double can hold, up to "
-                            "about 1.8e308",
-                            token.path, token.length > 40 ? 40 : (int)token.length,
-                            text + token.offset, token.length > 40 ? "..." : "");
+                            "%s: found %s; allowed: numbers that a double can hold, up to about "
+                            "1.8e308",
+                            token.path, found);
     case json_error_stack_overflow:
         return hone_fail_at(error, HONE_ERROR_SPEC, offset,
                             "%s: found one more level; allowed: %d levels of lists and objects",

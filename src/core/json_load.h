@@ -10,7 +10,9 @@
 
 /* Parses `length` bytes: any JSON value, no duplicate keys, numbers as doubles. The members of an
  * object come in the order of the text. Errors: SPEC with the offset, MEMORY. The caller gives the
- * value back with json_decref. */
+ * value back with json_decref. jansson takes its memory from malloc; where that fails exactly while
+ * the buffer of a token of 16 bytes or more grows, jansson 2.14 itself loses its way (its issue
+ * 362). */
 hone_status hone_json_load(json_t **value, const char *text, size_t length, hone_error *error);
 
 #endif

@@ -18,6 +18,7 @@ hone_status hone_optimizer_create(hone_optimizer **optimizer, const hone_context
     if (made == NULL)
         return hone_fail_memory(error, sizeof *made, "an optimizer");
     made->context = context;
+    made->loss_scale = 1;
     const hone_status status = hone_spec_copy(&made->spec, context, spec, error);
     if (status != HONE_OK) {
         hone_release(context, made, sizeof *made);
@@ -29,8 +30,10 @@ hone_status hone_optimizer_create(hone_optimizer **optimizer, const hone_context
 
 static void free_param(const hone_context *context, struct hone_param *param)
 {
-    for (int k = 0; k < HONE_MAX_SLOTS; k++)
+    for (int k = 0; k < HONE_STATE_COUNT; k++)
         hone_state_free(context, &param->state[k]);
+    hone_release(context, param->mask_size == 0 ? NULL : (void *)(uintptr_t)param->mask,
+                 param->mask_size);
     hone_string_free(context, param->name);
     hone_release(context, param->shape, sizeof *param->shape * ((size_t)param->tensor.ndim + 1));
 }
@@ -161,6 +164,45 @@ hone_status hone_optimizer_set_state_dtype(hone_optimizer *optimizer, int group,
         if (only < 0 || k == only)
             g->state_dtype[k] = (int)dtype;
     return HONE_OK;
+}
+
+hone_status hone_optimizer_set_precision(hone_optimizer *optimizer, int group,
+                                         hone_precision precision, hone_error *error)
+{
+    const hone_status status = hone_spec_set_precision(optimizer->spec, group, precision, error);
+    if (status == HONE_OK)
+        optimizer->plan.valid = false;
+    return status;
+}
+
+hone_status hone_optimizer_set_grad_accum_steps(hone_optimizer *optimizer, int steps, bool mean,
+                                                hone_error *error)
+{
+    if (steps < 1)
+        return hone_fail(error, HONE_ERROR_RANGE,
+                         "the number of accumulation steps is %d; it must be at least 1", steps);
+    if (optimizer->micro_step != 0)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "%d of %d gradients wait for their update; finish it before changing the "
+                         "number of accumulation steps",
+                         optimizer->micro_step, optimizer->spec->accumulate);
+    optimizer->spec->accumulate = steps;
+    optimizer->spec->accumulate_mean = mean;
+    optimizer->plan.valid = false;
+    return HONE_OK;
+}
+
+void hone_param_set_mask(struct hone_optimizer *optimizer, int64_t index, const uint32_t *words,
+                         size_t owned_size, uint64_t hash, uint64_t masked_count)
+{
+    struct hone_param *const param = &optimizer->params[index];
+    hone_release(optimizer->context, param->mask_size == 0 ? NULL : (void *)(uintptr_t)param->mask,
+                 param->mask_size);
+    param->mask = words;
+    param->mask_size = owned_size;
+    param->mask_hash = hash;
+    param->masked_count = masked_count;
+    optimizer->plan.valid = false;
 }
 
 /* ---- clipping ------------------------------------------------------------------------------- */

@@ -4,8 +4,18 @@
 #ifndef HONE_CORE_OPTIMIZER_INTERNAL_H
 #define HONE_CORE_OPTIMIZER_INTERNAL_H
 
+#include <hone/scaler.h>
+
 #include "core/core.h"
 #include "kernel/stage.h"
+
+/* A parameter's states: the rule's slots, and after them what the frame keeps. */
+enum {
+    HONE_STATE_MASTER = HONE_MAX_SLOTS, /* f32 copy of a 16-bit parameter */
+    HONE_STATE_KAHAN,                   /* what rounding took from it */
+    HONE_STATE_ACCUMULATED,             /* sum of gradients that wait for their update */
+    HONE_STATE_COUNT
+};
 
 /* One state slot of one parameter. */
 struct hone_state {
@@ -30,8 +40,14 @@ struct hone_param {
     hone_dtype grad_dtype;
     enum hone_format grad_format;
 
-    struct hone_state state[HONE_MAX_SLOTS];
-    uint32_t fresh; /* bit i: slot i was created and no step has filled it yet */
+    struct hone_state state[HONE_STATE_COUNT];
+    uint32_t fresh; /* bit i: state i was created and no step has filled it yet */
+    bool pending;   /* the accumulated gradient holds something */
+
+    const uint32_t *mask; /* a bit for each real, or NULL: no mask */
+    size_t mask_size;     /* bytes to release with the parameter; 0: borrowed */
+    uint64_t mask_hash;
+    uint64_t masked_count; /* true elements */
 };
 
 /* A tensor of the plan: where its arrays start and what steps them. */
@@ -39,7 +55,10 @@ struct hone_plan_tensor {
     struct hone_chunk base; /* n is not used */
     hone_kernel_fn *kernel; /* direct; NULL: staged */
     struct hone_stage stage;
+    const void *source; /* accumulating: this call's gradient, or NULL; base.grad is the sum */
+    enum hone_format source_format;
     size_t param_size, grad_size, slot_size[HONE_MAX_SLOTS];
+    uint64_t noise; /* what this call's random bits start from */
     int64_t param;  /* index of the parameter */
     size_t scalars; /* index into the plan's scalars */
     enum hone_form form;
@@ -57,6 +76,7 @@ struct hone_scalars_key {
     uint64_t step;
     double multiplier;
     uint32_t fresh;
+    bool masked;
 };
 
 struct hone_plan {
@@ -92,6 +112,11 @@ struct hone_optimizer {
     struct hone_range *ranges;
     int64_t range_count, range_capacity;
     struct hone_plan plan;
+    int micro_step;    /* gradients accumulated since the last update */
+    double loss_scale; /* what the loss, and so the gradients, were multiplied by */
+    bool scaling;      /* the scaler below runs */
+    hone_scaler scaler;
+    uint64_t skipped; /* steps that found a gradient that is not finite */
 };
 
 /* Bits of the optional slots that a group's values call for: the kernel variant. */
@@ -100,7 +125,24 @@ int hone_group_variant(const struct hone_group *group);
 /* Whether slot `slot` exists under the group's values. */
 bool hone_group_needs_slot(const struct hone_group *group, int slot);
 
-/* The format a new slot of `param` gets. */
+/* The name of state `state` under a rule: its slot's, "master", "compensation", "accumulated_grad";
+ * NULL beyond the rule's slots. And the other way round; -1 if there is none. */
+const char *hone_state_name(const hone_rule *rule, int state);
+int hone_state_find(const hone_rule *rule, const char *name);
+
+/* Whether the next step of `param` uses state `state`. */
+bool hone_param_needs_state(const struct hone_optimizer *optimizer, const struct hone_param *param,
+                            int state);
+
+/* Sets a fresh master to the parameter's value. */
+void hone_param_copy_master(const struct hone_optimizer *optimizer, struct hone_param *param);
+
+/* Gives a parameter its mask: `words` holds param->count bits, borrowed if `owned_size` is 0, else
+ * the parameter's from now on. NULL removes it. */
+void hone_param_set_mask(struct hone_optimizer *optimizer, int64_t index, const uint32_t *words,
+                         size_t owned_size, uint64_t hash, uint64_t masked_count);
+
+/* The format a new state of `param` gets. */
 enum hone_format hone_state_format(const struct hone_optimizer *optimizer,
                                    const struct hone_param *param, int slot);
 
@@ -108,6 +150,8 @@ enum hone_format hone_state_format(const struct hone_optimizer *optimizer,
 hone_status hone_state_create(const hone_context *context, struct hone_state *state, size_t count,
                               enum hone_format format, double initial, hone_error *error);
 void hone_state_free(const hone_context *context, struct hone_state *state);
+
+hone_status hone_scaler_check(const hone_scaler *scaler, hone_error *error);
 
 /* Brings the plan up to date, creating missing states; on failure nothing has changed. */
 hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error);

@@ -63,11 +63,17 @@ static size_t chunks_of(size_t count)
     return (count + HONE_CHUNK - 1) / HONE_CHUNK;
 }
 
+/* With a gradient now, or with one that waits for its update. */
+static bool is_stepped(const struct hone_param *param)
+{
+    return param->has_grad || param->pending;
+}
+
 static hone_status reserve_all(struct hone_optimizer *optimizer, hone_error *error)
 {
     size_t tensors = 0, chunks = 0;
     for (int64_t i = 0; i < optimizer->count; i++)
-        if (optimizer->params[i].has_grad) {
+        if (is_stepped(&optimizer->params[i])) {
             tensors++;
             chunks += chunks_of(optimizer->params[i].count);
         }
@@ -94,50 +100,58 @@ static hone_status reserve_all(struct hone_optimizer *optimizer, hone_error *err
     return status;
 }
 
-static bool missing_slot(const struct hone_optimizer *optimizer, const struct hone_param *param,
-                         int slot)
+static bool missing_state(const struct hone_optimizer *optimizer, const struct hone_param *param,
+                          int state)
 {
-    const struct hone_group *const group = &optimizer->spec->groups[param->group];
-    return param->has_grad && slot < group->rule->slot_count && param->state[slot].data == NULL &&
-           hone_group_needs_slot(group, slot);
+    return is_stepped(param) && param->state[state].data == NULL &&
+           hone_param_needs_state(optimizer, param, state);
 }
 
-/* Frees what create_states made before it failed: slots that are fresh but were not before. */
-static void undo_states(struct hone_optimizer *optimizer, int64_t last, int last_slot)
+#define ALL_STATES ((1u << HONE_STATE_COUNT) - 1)
+
+/* Frees what create_states made before it failed. */
+static void undo_states(struct hone_optimizer *optimizer)
 {
-    for (int64_t i = 0; i <= last; i++)
-        for (int k = 0; k < HONE_MAX_SLOTS && (i < last || k < last_slot); k++) {
-            struct hone_param *const param = &optimizer->params[i];
-            if ((param->fresh >> (HONE_MAX_SLOTS + k) & 1u) != 0)
+    for (int64_t i = 0; i < optimizer->count; i++) {
+        struct hone_param *const param = &optimizer->params[i];
+        for (int k = 0; k < HONE_STATE_COUNT; k++)
+            if ((param->fresh >> (HONE_STATE_COUNT + k) & 1u) != 0)
                 hone_state_free(optimizer->context, &param->state[k]);
-        }
-    for (int64_t i = 0; i <= last; i++)
-        optimizer->params[i].fresh &= (1u << HONE_MAX_SLOTS) - 1;
+        param->fresh &= ALL_STATES;
+    }
 }
 
-/* Creates every state that a step will need. While it runs, bits HONE_MAX_SLOTS + k of `fresh` mark
- * the slots made by this call. */
+static hone_status create_state(struct hone_optimizer *optimizer, struct hone_param *param, int k,
+                                hone_error *error)
+{
+    const hone_rule *const rule = optimizer->spec->groups[param->group].rule;
+    const double initial = k < rule->slot_count ? rule->slots[k].initial : 0;
+    const hone_status status =
+        hone_state_create(optimizer->context, &param->state[k], param->count,
+                          hone_state_format(optimizer, param, k), initial, error);
+    if (status == HONE_OK)
+        param->fresh |= 1u << (HONE_STATE_COUNT + k);
+    return status;
+}
+
+/* Creates every state that a step will need. While it runs, bits HONE_STATE_COUNT + k of `fresh`
+ * mark the states made by this call. */
 static hone_status create_states(struct hone_optimizer *optimizer, hone_error *error)
 {
     for (int64_t i = 0; i < optimizer->count; i++)
-        for (int k = 0; k < HONE_MAX_SLOTS; k++) {
+        for (int k = 0; k < HONE_STATE_COUNT; k++) {
             struct hone_param *const param = &optimizer->params[i];
-            if (!missing_slot(optimizer, param, k))
+            if (!missing_state(optimizer, param, k))
                 continue;
-            const hone_rule *const rule = optimizer->spec->groups[param->group].rule;
-            const hone_status status = hone_state_create(
-                optimizer->context, &param->state[k], param->count,
-                hone_state_format(optimizer, param, k), rule->slots[k].initial, error);
+            const hone_status status = create_state(optimizer, param, k, error);
             if (status != HONE_OK) {
-                undo_states(optimizer, i, k);
+                undo_states(optimizer);
                 return status;
             }
-            param->fresh |= 1u << (HONE_MAX_SLOTS + k);
         }
     for (int64_t i = 0; i < optimizer->count; i++) {
         const uint32_t fresh = optimizer->params[i].fresh;
-        optimizer->params[i].fresh =
-            (fresh | fresh >> HONE_MAX_SLOTS) & ((1u << HONE_MAX_SLOTS) - 1);
+        optimizer->params[i].fresh = (fresh | fresh >> HONE_STATE_COUNT) & ALL_STATES;
     }
     return HONE_OK;
 }
@@ -147,9 +161,12 @@ static hone_status create_states(struct hone_optimizer *optimizer, hone_error *e
 struct direct {
     int index;
     enum hone_format param, grad, slot;
+    enum hone_extra extra;
+    enum hone_format cast;
 };
 
-#define DIRECT(index, P, G, S) {index, HONE_FORMAT_##P, HONE_FORMAT_##G, HONE_FORMAT_##S},
+#define DIRECT(index, P, G, S, E, C) \
+    {index, HONE_FORMAT_##P, HONE_FORMAT_##G, HONE_FORMAT_##S, HONE_EXTRA_##E, HONE_FORMAT_##C},
 static const struct direct direct_f32[] = {HONE_DIRECT_F32(DIRECT)};
 static const struct direct direct_f64[] = {HONE_DIRECT_F64(DIRECT)};
 #undef DIRECT
@@ -162,7 +179,9 @@ static int find_direct(const struct hone_stage *stage, const struct hone_chunk *
     const size_t count =
         wide ? sizeof direct_f64 / sizeof direct_f64[0] : sizeof direct_f32 / sizeof direct_f32[0];
     for (size_t i = 0; i < count; i++) {
-        bool same = list[i].param == stage->param && list[i].grad == stage->grad;
+        bool same = list[i].param == stage->param && list[i].grad == stage->grad &&
+                    list[i].extra == stage->extra &&
+                    (stage->extra != HONE_EXTRA_MASTER || list[i].cast == stage->cast);
         for (int k = 0; k < stage->slot_count; k++)
             same = same && (base->slot[k] == NULL || list[i].slot == stage->slot[k]);
         if (same)
@@ -185,6 +204,46 @@ static void choose_kernel(const struct hone_optimizer *optimizer, const struct h
     tensor->kernel = direct < 0 ? NULL : kernels->step[direct][variant][tensor->form];
 }
 
+/* The parameter, or its master with the parameter beside it. */
+static void fill_param(const struct hone_optimizer *optimizer, const struct hone_param *param,
+                       struct hone_plan_tensor *tensor)
+{
+    const struct hone_group *const group = &optimizer->spec->groups[param->group];
+    struct hone_stage *const stage = &tensor->stage;
+    tensor->base.param = param->tensor.data;
+    stage->param = param->format;
+    if (hone_param_needs_state(optimizer, param, HONE_STATE_MASTER)) {
+        stage->extra = HONE_EXTRA_MASTER;
+        stage->cast = param->format;
+        stage->param = HONE_FORMAT_F32;
+        tensor->base.param = param->state[HONE_STATE_MASTER].data;
+        tensor->base.extra = param->tensor.data;
+    } else if (hone_param_needs_state(optimizer, param, HONE_STATE_KAHAN)) {
+        stage->extra = HONE_EXTRA_KAHAN;
+        tensor->base.extra = param->state[HONE_STATE_KAHAN].data;
+    } else if (group->precision == HONE_PRECISION_STOCHASTIC &&
+               hone_format_size(param->format) == 2) {
+        stage->extra = HONE_EXTRA_STOCHASTIC;
+    }
+    tensor->param_size = hone_format_size(stage->param);
+}
+
+/* This call's gradient, or the sum it will be added to. */
+static void fill_grad(const struct hone_optimizer *optimizer, const struct hone_param *param,
+                      struct hone_plan_tensor *tensor)
+{
+    tensor->base.grad = param->grad;
+    tensor->stage.grad = param->grad_format;
+    if (optimizer->spec->accumulate > 1) {
+        const struct hone_state *const sum = &param->state[HONE_STATE_ACCUMULATED];
+        tensor->source = param->has_grad ? param->grad : NULL;
+        tensor->source_format = param->grad_format;
+        tensor->base.grad = sum->data;
+        tensor->stage.grad = sum->format;
+    }
+    tensor->grad_size = hone_format_size(tensor->stage.grad);
+}
+
 static void fill_tensor(const struct hone_optimizer *optimizer, int64_t index,
                         struct hone_plan_tensor *tensor)
 {
@@ -192,13 +251,10 @@ static void fill_tensor(const struct hone_optimizer *optimizer, int64_t index,
     const struct hone_group *const group = &optimizer->spec->groups[param->group];
     memset(tensor, 0, sizeof *tensor);
     tensor->param = index;
-    tensor->form = HONE_FORM_DENSE;
-    tensor->base.param = param->tensor.data;
-    tensor->base.grad = param->grad;
-    tensor->param_size = hone_format_size(param->format);
-    tensor->grad_size = hone_format_size(param->grad_format);
-    tensor->stage.param = param->format;
-    tensor->stage.grad = param->grad_format;
+    tensor->form = param->mask == NULL ? HONE_FORM_DENSE : HONE_FORM_MASKED;
+    tensor->base.mask = param->mask;
+    fill_param(optimizer, param, tensor);
+    fill_grad(optimizer, param, tensor);
     tensor->stage.slot_count = group->rule->slot_count;
     for (int k = 0; k < group->rule->slot_count; k++) {
         if (!hone_group_needs_slot(group, k))
@@ -232,7 +288,7 @@ hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error
         return status;
     plan->tensor_count = plan->chunk_count = plan->elements = 0;
     for (int64_t i = 0; i < optimizer->count; i++) {
-        if (!optimizer->params[i].has_grad)
+        if (!is_stepped(&optimizer->params[i]))
             continue;
         fill_tensor(optimizer, i, &plan->tensors[plan->tensor_count]);
         append_chunks(plan, plan->tensor_count, optimizer->params[i].count);

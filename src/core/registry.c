@@ -28,8 +28,8 @@ const char *hone_rule_nearest(const char *name)
 {
     const char *best = NULL;
     for (int i = 0; i < hone_rules_count; i++) {
-        const char *const pair[] = {hone_rules[i]->name, best};
-        best = hone_nearest(name, pair, best == NULL ? 1 : 2);
+        const char *const pair[] = {best == NULL ? hone_rules[i]->name : best, hone_rules[i]->name};
+        best = hone_nearest(name, pair, 2); /* of two equally near ones the first */
     }
     return best;
 }
@@ -87,8 +87,7 @@ void hone_rule_defaults(const hone_rule *rule, struct hone_value *values)
                                         .power = rule->hypers[i].default_power};
 }
 
-/* "at least 0", "at least 0 and below 1", "any finite number" */
-static void describe_range(char *text, size_t size, const hone_hyper *hyper)
+void hone_describe_range(char *text, size_t size, const hone_hyper *hyper)
 {
     char low[32], high[32];
     hone_format_number(low, hyper->low);
@@ -98,7 +97,7 @@ static void describe_range(char *text, size_t size, const hone_hyper *hyper)
     else if (isinf(hyper->low) && isinf(hyper->high))
         snprintf(text, size, "any finite number");
     else if (isinf(hyper->high))
-        snprintf(text, size, "finite and at least %s", low);
+        snprintf(text, size, "%sat least %s", hyper->kind == HONE_CURVE ? "" : "finite and ", low);
     else
         snprintf(text, size, "at least %s and %s %s", low, hyper->high_open ? "below" : "at most",
                  high);
@@ -121,7 +120,7 @@ hone_status hone_rule_check_value(const hone_rule *rule, int index, const struct
     const hone_hyper *const hyper = &rule->hypers[index];
     char found[32], range[96];
     if (!in_range(hyper, value->number)) {
-        describe_range(range, sizeof range, hyper);
+        hone_describe_range(range, sizeof range, hyper);
         return hone_fail(error, HONE_ERROR_RANGE, "%s is %s; %s allows %s", path,
                          hone_format_number(found, value->number), rule->name, range);
     }

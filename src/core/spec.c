@@ -31,7 +31,7 @@ static void *grow(const hone_context *context, void *array, int count, size_t en
 
 static struct hone_group group_of_rule(const hone_rule *rule)
 {
-    struct hone_group group = {.rule = rule, .lr_multiplier = 1};
+    struct hone_group group = {.rule = rule, .lr_multiplier = 1, .masked_lr = NAN};
     hone_rule_defaults(rule, group.values);
     for (int i = 0; i < HONE_MAX_SLOTS; i++)
         group.state_dtype[i] = HONE_STATE_DTYPE_DEFAULT;
@@ -107,6 +107,7 @@ static hone_status new_spec(hone_spec **spec, const hone_context *context, hone_
     made->clip_norm_type = 2;
     made->clip_value = INFINITY;
     made->nonfinite = HONE_NONFINITE_PROPAGATE;
+    made->accumulate = 1;
     *spec = made;
     return HONE_OK;
 }
@@ -132,7 +133,7 @@ hone_status hone_spec_create(hone_spec **spec, const hone_context *context, cons
     hone_status status = find_rule(&found, rule, error);
     if (status != HONE_OK)
         return status;
-    hone_spec *made;
+    hone_spec *made = NULL;
     status = new_spec(&made, context, error);
     if (status != HONE_OK)
         return status;
@@ -160,7 +161,7 @@ void hone_spec_free(hone_spec *spec)
 hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const hone_spec *spec,
                            hone_error *error)
 {
-    hone_spec *made;
+    hone_spec *made = NULL;
     hone_status status = new_spec(&made, context, error);
     if (status != HONE_OK)
         return status;
@@ -168,6 +169,8 @@ hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const 
     made->clip_norm_type = spec->clip_norm_type;
     made->clip_value = spec->clip_value;
     made->nonfinite = spec->nonfinite;
+    made->accumulate = spec->accumulate;
+    made->accumulate_mean = spec->accumulate_mean;
     for (int i = 0; i < spec->group_count && status == HONE_OK; i++)
         status = append_group_copy(made, &spec->groups[i], error);
     if (status == HONE_OK)
@@ -227,7 +230,6 @@ hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *p
     struct hone_group made = spec->groups[0];
     made.patterns = NULL;
     made.pattern_count = 0;
-    made.lr_multiplier = 1;
     if (rule != NULL) {
         const hone_rule *found;
         const hone_status status = find_rule(&found, rule, error);
@@ -376,10 +378,38 @@ static hone_status set_value(hone_spec *spec, int group, int index, const struct
                      name, hone_format_number(number, value->number), complaint);
 }
 
+/* "masked_lr" belongs to the frame, not to a rule. */
+static bool is_masked_lr(const char *hyper)
+{
+    return hyper != NULL && strcmp(hyper, "masked_lr") == 0;
+}
+
+static const char *real_name(const char *hyper)
+{
+    return hyper != NULL && strcmp(hyper, "unmasked_lr") == 0 ? "lr" : hyper;
+}
+
+static hone_status set_masked_lr(struct hone_group *group, double value, hone_error *error)
+{
+    char number[32];
+    if (!isnan(value) && !(value >= 0 && isfinite(value)))
+        return hone_fail(error, HONE_ERROR_RANGE,
+                         "masked_lr is %s; allowed is a finite number of at least 0, or NaN for the "
+                         "learning rate itself",
+                         hone_format_number(number, value));
+    group->masked_lr = value + 0.0;
+    return HONE_OK;
+}
+
 hone_status hone_spec_get(const hone_spec *spec, int group, const char *hyper, double *value,
                           hone_error *error)
 {
     int index = 0;
+    hyper = real_name(hyper);
+    if (is_masked_lr(hyper) && has_group(spec, group) && value != NULL) {
+        *value = spec->groups[group].masked_lr;
+        return HONE_OK;
+    }
     const hone_status status = find_value(spec, group, hyper, "hone_spec_get", &index, error);
     if (status != HONE_OK)
         return status;
@@ -397,6 +427,9 @@ hone_status hone_spec_set(hone_spec *spec, int group, const char *hyper, double 
                           hone_error *error)
 {
     int index = 0;
+    hyper = real_name(hyper);
+    if (is_masked_lr(hyper) && has_group(spec, group))
+        return set_masked_lr(&spec->groups[group], value, error);
     const hone_status status = find_value(spec, group, hyper, "hone_spec_set", &index, error);
     if (status != HONE_OK)
         return status;
@@ -444,6 +477,31 @@ hone_status hone_spec_get_curve(const hone_spec *spec, int group, const char *hy
     *scale = found->number;
     *power = found->power;
     return HONE_OK;
+}
+
+hone_status hone_spec_set_precision(hone_spec *spec, int group, hone_precision precision,
+                                    hone_error *error)
+{
+    const hone_status status = check_group(spec, group, "hone_spec_set_precision", error);
+    if (status != HONE_OK)
+        return status;
+    if (precision < HONE_PRECISION_PLAIN || precision > HONE_PRECISION_KAHAN)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "precision %d is none of hone_precision",
+                         (int)precision);
+    spec->groups[group].precision = precision;
+    return HONE_OK;
+}
+
+hone_status hone_spec_get_precision(const hone_spec *spec, int group, hone_precision *precision,
+                                    hone_error *error)
+{
+    const hone_status status = check_group(spec, group, "hone_spec_get_precision", error);
+    if (status == HONE_OK && precision == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "hone_spec_get_precision needs a place for the value");
+    if (status == HONE_OK)
+        *precision = spec->groups[group].precision;
+    return status;
 }
 
 hone_status hone_spec_group_multiplier(const hone_spec *spec, int group, double *value,

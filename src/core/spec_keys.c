@@ -11,6 +11,9 @@ const hone_dtype hone_spec_dtypes[HONE_SPEC_DTYPE_COUNT] = {HONE_F32, HONE_F64, 
                                                             HONE_F16};
 const char *const hone_spec_nonfinite_names[HONE_SPEC_NONFINITE_COUNT] = {"propagate", "error",
                                                                           "skip"};
+const char *const hone_spec_precision_names[HONE_SPEC_PRECISION_COUNT] = {"plain", "master",
+                                                                          "stochastic", "kahan"};
+const char *const hone_spec_accumulate_names[2] = {"sum", "mean"};
 
 static void add_key(struct hone_spec_keys *keys, const char *name, enum hone_spec_key_kind kind,
                     int hyper, int count)
@@ -60,8 +63,10 @@ static void add_hypers(struct hone_spec_keys *keys, const hone_rule *rule)
             continue;
         }
         const bool rate = strcmp(rule->hypers[i].name, "lr") == 0;
-        if (rate)
+        if (rate) {
             add_key(keys, "lr", HONE_KEY_ALIAS, i, 1);
+            add_key(keys, "unmasked_lr", HONE_KEY_ALIAS, i, 1);
+        }
         add_key(keys, rate ? "learning_rate" : rule->hypers[i].name, HONE_KEY_HYPER, i, 1);
         i++;
     }
@@ -77,6 +82,8 @@ void hone_spec_keys(const hone_rule *rule, enum hone_spec_level level, struct ho
     keys->count = 0;
     add_key(keys, "optimizer_type", HONE_KEY_RULE, 0, 0);
     add_key(keys, "state_dtype", HONE_KEY_STATE_DTYPE, 0, 0);
+    add_key(keys, "masked_lr", HONE_KEY_MASKED_LR, 0, 0);
+    add_key(keys, "precision", HONE_KEY_PRECISION, 0, 0);
     add_hypers(keys, rule);
     if (level == HONE_LEVEL_GROUP) {
         add_key(keys, "match", HONE_KEY_MATCH, 0, 0);
@@ -85,6 +92,8 @@ void hone_spec_keys(const hone_rule *rule, enum hone_spec_level level, struct ho
         add_key(keys, "clip_grad_norm", HONE_KEY_CLIP_NORM, 0, 0);
         add_key(keys, "clip_grad_value", HONE_KEY_CLIP_VALUE, 0, 0);
         add_key(keys, "clip_norm_type", HONE_KEY_CLIP_NORM_TYPE, 0, 0);
+        add_key(keys, "grad_accum_mode", HONE_KEY_ACCUMULATE_MODE, 0, 0);
+        add_key(keys, "grad_accum_steps", HONE_KEY_ACCUMULATE, 0, 0);
         add_key(keys, "groups", HONE_KEY_GROUPS, 0, 0);
         add_key(keys, "lr_decay_gamma", HONE_KEY_SCHEDULE, 0, 0);
         add_key(keys, "nonfinite", HONE_KEY_NONFINITE, 0, 0);

@@ -12,11 +12,15 @@ enum hone_spec_key_kind {
     HONE_KEY_ALIAS,       /* another spelling of one, or of a part of a list; never written */
     HONE_KEY_LIST,        /* numbered hyperparameters x1, x2, ... as the list "xs" */
     HONE_KEY_STATE_DTYPE, /* storage of the state slots */
-    HONE_KEY_SCHEDULE,    /* the learning rate over time */
+    HONE_KEY_MASKED_LR,
+    HONE_KEY_PRECISION,
+    HONE_KEY_SCHEDULE, /* the learning rate over time */
     HONE_KEY_CLIP_NORM,
     HONE_KEY_CLIP_NORM_TYPE,
     HONE_KEY_CLIP_VALUE,
     HONE_KEY_NONFINITE,
+    HONE_KEY_ACCUMULATE,
+    HONE_KEY_ACCUMULATE_MODE,
     HONE_KEY_GROUPS,
     HONE_KEY_MATCH,
     HONE_KEY_MULTIPLIER
@@ -30,7 +34,7 @@ struct hone_spec_key {
     int hyper, count; /* the first hyperparameter it sets and how many; else 0 */
 };
 
-#define HONE_MAX_SPEC_KEYS (2 * HONE_MAX_HYPERS + 16)
+#define HONE_MAX_SPEC_KEYS (2 * HONE_MAX_HYPERS + 24)
 
 struct hone_spec_keys {
     struct hone_spec_key keys[HONE_MAX_SPEC_KEYS];
@@ -53,5 +57,12 @@ extern const hone_dtype hone_spec_dtypes[HONE_SPEC_DTYPE_COUNT];
 /* By hone_nonfinite: "propagate", "error", "skip". */
 #define HONE_SPEC_NONFINITE_COUNT 3
 extern const char *const hone_spec_nonfinite_names[HONE_SPEC_NONFINITE_COUNT];
+
+/* By hone_precision: "plain", "master", "stochastic", "kahan". */
+#define HONE_SPEC_PRECISION_COUNT 4
+extern const char *const hone_spec_precision_names[HONE_SPEC_PRECISION_COUNT];
+
+/* "sum", "mean": what accumulated gradients become. */
+extern const char *const hone_spec_accumulate_names[2];
 
 #endif

@@ -2,6 +2,7 @@
 /* Reads a spec from JSON. jansson checks the text; what it means is checked here, member by member
  * in the order of the text, against the keys of spec_keys.c. Every refusal names the key path, what
  * was found and what is allowed, and stands at the key's or the value's offset. */
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -143,23 +144,6 @@ static hone_status read_rule(const struct reader *reader, const place *at, const
     return read_choice(reader, at, value, names, count, &choice);
 }
 
-static const char *range_text(const hone_hyper *hyper, char *text, size_t size)
-{
-    char low[32], high[32];
-    hone_format_number(low, hyper->low);
-    hone_format_number(high, hyper->high);
-    if (isinf(hyper->low) && isinf(hyper->high))
-        snprintf(text, size, "a number");
-    else if (isinf(hyper->high))
-        snprintf(text, size, "a number >= %s", low);
-    else if (isinf(hyper->low))
-        snprintf(text, size, "a number %s %s", hyper->high_open ? "<" : "<=", high);
-    else
-        snprintf(text, size, "a number from %s to %s%s", low, high,
-                 hyper->high_open ? ", which is excluded" : "");
-    return text;
-}
-
 /* {"power": p, "scale": c} */
 static hone_status read_curve_object(const struct reader *reader, const place *at, json_t *value,
                                      struct hone_value *curve)
@@ -223,12 +207,14 @@ static hone_status read_hyper(struct recipe *recipe, const place *at, json_t *js
 {
     const hone_hyper *info = &group_of(recipe)->rule->hypers[hyper];
     struct hone_value value = {.number = 0};
-    char allowed[128];
+    char range[96], allowed[128];
     switch (info->kind) {
     case HONE_NUMBER:
-        if (!json_is_number(json))
-            return refuse_value(recipe->reader, at, json,
-                                range_text(info, allowed, sizeof allowed));
+        if (!json_is_number(json)) {
+            hone_describe_range(range, sizeof range, info);
+            snprintf(allowed, sizeof allowed, "a number, %s", range);
+            return refuse_value(recipe->reader, at, json, allowed);
+        }
         value.number = json_number_value(json);
         break;
     case HONE_FLAG:
@@ -379,6 +365,47 @@ static hone_status read_nonfinite(const struct reader *reader, const place *at, 
     return status;
 }
 
+/* A rate of its own, or null for the learning rate itself. */
+static hone_status read_masked_lr(struct recipe *recipe, const place *at, const json_t *value)
+{
+    const double number = json_is_null(value) ? (double)NAN : json_number_value(value);
+    if (!json_is_null(value) && (!json_is_number(value) || !(number >= 0)))
+        return refuse_value(recipe->reader, at, value, "a number >= 0, or null");
+    group_of(recipe)->masked_lr = number + 0.0;
+    return HONE_OK;
+}
+
+static hone_status read_precision(struct recipe *recipe, const place *at, const json_t *value)
+{
+    int choice = 0;
+    const hone_status status = read_choice(recipe->reader, at, value, hone_spec_precision_names,
+                                           HONE_SPEC_PRECISION_COUNT, &choice);
+    if (status == HONE_OK)
+        group_of(recipe)->precision = (hone_precision)choice;
+    return status;
+}
+
+static hone_status read_accumulate(const struct reader *reader, const place *at,
+                                   const json_t *value)
+{
+    const double steps = json_number_value(value); /* integers are decoded as reals */
+    if (!json_is_number(value) || !(steps >= 1 && steps <= INT_MAX) || steps != trunc(steps))
+        return refuse_value(reader, at, value, "an integer from 1 to 2147483647");
+    reader->spec->accumulate = (int)steps;
+    return HONE_OK;
+}
+
+static hone_status read_accumulate_mode(const struct reader *reader, const place *at,
+                                        const json_t *value)
+{
+    int choice = 0;
+    const hone_status status =
+        read_choice(reader, at, value, hone_spec_accumulate_names, 2, &choice);
+    if (status == HONE_OK)
+        reader->spec->accumulate_mean = choice == 1;
+    return status;
+}
+
 static hone_status read_multiplier(struct recipe *recipe, const place *at, const json_t *value)
 {
     if (!json_is_number(value) || !(json_number_value(value) >= 0))
@@ -432,6 +459,14 @@ static hone_status read_member(struct recipe *recipe, const place *at, json_t *v
         return read_norm_type(reader, at, value, &reader->spec->clip_norm_type);
     case HONE_KEY_NONFINITE:
         return read_nonfinite(reader, at, value, &reader->spec->nonfinite);
+    case HONE_KEY_MASKED_LR:
+        return read_masked_lr(recipe, at, value);
+    case HONE_KEY_PRECISION:
+        return read_precision(recipe, at, value);
+    case HONE_KEY_ACCUMULATE:
+        return read_accumulate(reader, at, value);
+    case HONE_KEY_ACCUMULATE_MODE:
+        return read_accumulate_mode(reader, at, value);
     case HONE_KEY_MATCH:
         return read_match(recipe, at, value);
     case HONE_KEY_MULTIPLIER:

@@ -51,6 +51,8 @@ struct subject {
     int number;
     struct hone_value values[HONE_MAX_HYPERS];
     int state_dtype[HONE_MAX_SLOTS];
+    double masked_lr;
+    hone_precision precision;
 };
 
 static bool is_first(const struct subject *subject)
@@ -66,6 +68,8 @@ static void set_subject(struct subject *subject, const hone_spec *spec, int numb
     for (int i = 0; i < HONE_MAX_SLOTS; i++)
         subject->state_dtype[i] =
             inherits ? spec->groups[0].state_dtype[i] : HONE_STATE_DTYPE_DEFAULT;
+    subject->masked_lr = inherits ? spec->groups[0].masked_lr : (double)NAN;
+    subject->precision = inherits ? spec->groups[0].precision : HONE_PRECISION_PLAIN;
     if (inherits)
         memcpy(subject->values, spec->groups[0].values, sizeof subject->values);
     else
@@ -100,6 +104,13 @@ static bool any_dtype_differs(const struct subject *subject)
     return false;
 }
 
+/* Two unset rates are the same. */
+static bool masked_lr_differs(const struct subject *subject)
+{
+    const double own = subject->group->masked_lr, start = subject->masked_lr;
+    return isnan(own) ? !isnan(start) : own != start;
+}
+
 static bool is_written(const struct subject *subject, const struct hone_spec_key *key)
 {
     const hone_spec *spec = subject->spec;
@@ -113,6 +124,14 @@ static bool is_written(const struct subject *subject, const struct hone_spec_key
         return any_hyper_differs(subject, key);
     case HONE_KEY_STATE_DTYPE:
         return any_dtype_differs(subject);
+    case HONE_KEY_MASKED_LR:
+        return masked_lr_differs(subject);
+    case HONE_KEY_PRECISION:
+        return subject->group->precision != subject->precision;
+    case HONE_KEY_ACCUMULATE:
+        return spec->accumulate != 1;
+    case HONE_KEY_ACCUMULATE_MODE:
+        return spec->accumulate_mean;
     case HONE_KEY_CLIP_NORM:
         return isfinite(spec->clip_norm);
     case HONE_KEY_CLIP_NORM_TYPE:
@@ -265,6 +284,21 @@ static void put_value(struct writer *writer, const struct subject *subject,
         break;
     case HONE_KEY_STATE_DTYPE:
         put_state_dtype(writer, subject);
+        break;
+    case HONE_KEY_MASKED_LR:
+        if (isnan(subject->group->masked_lr))
+            put(writer, "null");
+        else
+            put_number(writer, subject->group->masked_lr);
+        break;
+    case HONE_KEY_PRECISION:
+        put_string(writer, hone_spec_precision_names[subject->group->precision]);
+        break;
+    case HONE_KEY_ACCUMULATE:
+        put_number(writer, spec->accumulate);
+        break;
+    case HONE_KEY_ACCUMULATE_MODE:
+        put_string(writer, hone_spec_accumulate_names[spec->accumulate_mean ? 1 : 0]);
         break;
     case HONE_KEY_CLIP_NORM:
         put_number(writer, spec->clip_norm);

@@ -20,10 +20,54 @@ int hone_group_variant(const struct hone_group *group)
     return variant;
 }
 
+static const char *const frame_states[] = {"master", "compensation", "accumulated_grad"};
+
+const char *hone_state_name(const hone_rule *rule, int state)
+{
+    if (state >= HONE_MAX_SLOTS)
+        return frame_states[state - HONE_MAX_SLOTS];
+    return state < rule->slot_count ? rule->slots[state].name : NULL;
+}
+
+int hone_state_find(const hone_rule *rule, const char *name)
+{
+    for (int k = 0; name != NULL && k < HONE_STATE_COUNT; k++) {
+        const char *const known = hone_state_name(rule, k);
+        if (known != NULL && strcmp(known, name) == 0)
+            return k;
+    }
+    return -1;
+}
+
+static bool is_16_bit(enum hone_format format)
+{
+    return format == HONE_FORMAT_BF16 || format == HONE_FORMAT_F16;
+}
+
+bool hone_param_needs_state(const struct hone_optimizer *optimizer, const struct hone_param *param,
+                            int state)
+{
+    const struct hone_group *const group = &optimizer->spec->groups[param->group];
+    switch (state) {
+    case HONE_STATE_MASTER:
+        return group->precision == HONE_PRECISION_MASTER && is_16_bit(param->format);
+    case HONE_STATE_KAHAN:
+        return group->precision == HONE_PRECISION_KAHAN && is_16_bit(param->format);
+    case HONE_STATE_ACCUMULATED:
+        return optimizer->spec->accumulate > 1;
+    default:
+        return state < group->rule->slot_count && hone_group_needs_slot(group, state);
+    }
+}
+
 enum hone_format hone_state_format(const struct hone_optimizer *optimizer,
                                    const struct hone_param *param, int slot)
 {
-    const int chosen = optimizer->spec->groups[param->group].state_dtype[slot];
+    if (slot == HONE_STATE_KAHAN)
+        return param->format;
+    const int chosen = slot >= HONE_MAX_SLOTS
+                           ? HONE_STATE_DTYPE_DEFAULT
+                           : optimizer->spec->groups[param->group].state_dtype[slot];
     enum hone_format format = HONE_FORMAT_F32;
     int reals;
     if (chosen != HONE_STATE_DTYPE_DEFAULT)
@@ -72,7 +116,7 @@ static hone_status find_slot(const hone_optimizer *optimizer, int64_t index, con
                          (long long)optimizer->count);
     const struct hone_param *const param = &optimizer->params[index];
     const hone_rule *const rule = optimizer->spec->groups[param->group].rule;
-    *found = hone_rule_slot_find(rule, slot);
+    *found = hone_state_find(rule, slot);
     if (*found < 0)
         return hone_fail(error, HONE_ERROR_NAME,
                          "parameter \"%s\": rule %s has no state named \"%s\"", param->name,
@@ -123,6 +167,12 @@ static void convert(const hone_context *context, struct hone_state *to, const vo
     }
 }
 
+void hone_param_copy_master(const struct hone_optimizer *optimizer, struct hone_param *param)
+{
+    convert(optimizer->context, &param->state[HONE_STATE_MASTER], param->tensor.data, param->format,
+            param->count);
+}
+
 hone_status hone_optimizer_set_state(hone_optimizer *optimizer, int64_t index, const char *slot,
                                      const hone_tensor *values, hone_error *error)
 {
@@ -160,7 +210,7 @@ uint64_t hone_optimizer_state_bytes(const hone_optimizer *optimizer)
 {
     uint64_t bytes = 0;
     for (int64_t i = 0; i < optimizer->count; i++)
-        for (int k = 0; k < HONE_MAX_SLOTS; k++)
+        for (int k = 0; k < HONE_STATE_COUNT; k++)
             bytes += optimizer->params[i].state[k].size;
     return bytes;
 }

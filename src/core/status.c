@@ -98,6 +98,8 @@ static int distance(const char *a, const char *b)
 const char *hone_nearest(const char *name, const char *const *names, int count)
 {
     const char *nearest = NULL;
+    if (strlen(name) > LONGEST_NAME)
+        return NULL;
     int best = (int)strlen(name) / 3 + 2; /* further off is no misspelling */
     for (int i = 0; i < count; i++) {
         const int d = distance(name, names[i]);
@@ -109,16 +111,38 @@ const char *hone_nearest(const char *name, const char *const *names, int count)
     return nearest;
 }
 
+/* From printf's form to JSON's shortest: "1e-08" to "1e-8", and a point whatever the locale. */
+static void tidy_number(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from != '\0'; from++) {
+        const bool digit = *from >= '0' && *from <= '9';
+        if (digit && *from == '0' && from[1] != '\0' && to > text + 1 &&
+            (to[-1] == 'e' || (to[-1] == '-' && to[-2] == 'e')))
+            continue; /* a zero that leads the exponent */
+        if (digit || *from == '-' || *from == 'e')
+            *to++ = *from;
+        else if (*from != '+' && to[-1] != '.')
+            *to++ = '.';
+    }
+    *to = '\0';
+}
+
 const char *hone_format_number(char *text, double value)
 {
     if (isnan(value))
         return strcpy(text, "NaN");
     if (isinf(value))
         return strcpy(text, value > 0 ? "Infinity" : "-Infinity");
+    if (fabs(value) < 1e15 && value == trunc(value)) {
+        snprintf(text, 32, "%.0f", value);
+        return text;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, 32, "%.*g", digits, value);
         if (strtod(text, NULL) == value)
             break;
     }
+    tidy_number(text);
     return text;
 }

@@ -39,6 +39,25 @@ static hone_status call_curves(const struct hone_group *group, uint64_t step,
     return HONE_OK;
 }
 
+/* The finalizer of MurmurHash3 (Appleby): every bit of the result depends on every bit of x. */
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 33) * 0xff51afd7ed558ccdu;
+    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53u;
+    return x ^ x >> 33;
+}
+
+/* Where a parameter's random bits of one call start: a function of seed, name and step count. */
+static uint64_t noise_of(uint64_t seed, const char *name, uint64_t step)
+{
+    uint64_t x = mix(seed + 0x9e3779b97f4a7c15u);
+    for (; *name != '\0'; name++)
+        x = mix(x ^ (unsigned char)*name);
+    return mix(x ^ step);
+}
+
+/* A masked tensor has two rates, and a rate of 0 freezes its elements whatever their decay; a plain
+ * tensor is frozen where the arithmetic would leave it as it is anyway, NaN directions included. */
 static hone_status compute_scalars(const struct hone_group *group,
                                    const struct hone_scalars_key *key, struct hone_scalars *scalars,
                                    hone_error *error)
@@ -47,20 +66,28 @@ static hone_status compute_scalars(const struct hone_group *group,
     const hone_status status = call_curves(group, key->step, values, error);
     if (status != HONE_OK)
         return status;
-    const struct hone_step_input in = {.values = values,
-                                       .step = key->step,
-                                       .lr = hyper(group, "lr") * key->multiplier,
-                                       .fresh = key->fresh};
-    struct hone_step_output out = {.coef = scalars->coef};
-    group->rule->prepare(&in, &out);
-    for (int k = 0; k < 2; k++) {
+    const double lr = hyper(group, "lr") * key->multiplier;
+    const double masked_lr = isnan(group->masked_lr) ? lr : group->masked_lr * key->multiplier;
+    for (int k = 1; k >= 0; k--) {
+        const struct hone_step_input in = {.values = values,
+                                           .step = key->step,
+                                           .lr = k == 1 ? masked_lr : lr,
+                                           .fresh = key->fresh};
+        struct hone_step_output out = {.coef = scalars->coef};
+        group->rule->prepare(&in, &out);
         scalars->rate[k] = out.rate;
         scalars->keep[k] = out.keep;
-        scalars->frozen[k] = out.rate == 0 && out.keep == 1;
+        scalars->frozen[k] = key->masked ? in.lr == 0 : out.rate == 0 && out.keep == 1;
+        scalars->l2 = out.l2;
     }
-    scalars->l2 = out.l2;
     scalars->maximize = hyper(group, "maximize") != 0;
     return HONE_OK;
+}
+
+static bool same_key(const struct hone_scalars_key *a, const struct hone_scalars_key *b)
+{
+    return a->step == b->step && a->multiplier == b->multiplier && a->fresh == b->fresh &&
+           a->masked == b->masked;
 }
 
 /* Fills the plan's scalars; tensors that share group, count and multiplier share them. */
@@ -70,12 +97,14 @@ static hone_status update_scalars(struct hone_optimizer *optimizer, hone_error *
     memset(plan->has_last, 0, sizeof *plan->has_last * (size_t)optimizer->spec->group_count);
     size_t count = 0;
     for (size_t i = 0; i < plan->tensor_count; i++) {
-        const struct hone_param *const param = &optimizer->params[plan->tensors[i].param];
+        struct hone_plan_tensor *const tensor = &plan->tensors[i];
+        const struct hone_param *const param = &optimizer->params[tensor->param];
         const int g = param->group;
-        const struct hone_scalars_key key = {param->step + 1, param->multiplier, param->fresh};
-        const struct hone_scalars_key *const last = &plan->last_key[g];
-        if (!plan->has_last[g] || last->step != key.step || last->multiplier != key.multiplier ||
-            last->fresh != key.fresh) {
+        const struct hone_scalars_key key = {.step = param->step + 1,
+                                             .multiplier = param->multiplier,
+                                             .fresh = param->fresh,
+                                             .masked = param->mask != NULL};
+        if (!plan->has_last[g] || !same_key(&plan->last_key[g], &key)) {
             const hone_status status =
                 compute_scalars(&optimizer->spec->groups[g], &key, &plan->scalars[count], error);
             if (status != HONE_OK)
@@ -84,7 +113,9 @@ static hone_status update_scalars(struct hone_optimizer *optimizer, hone_error *
             plan->last_key[g] = key;
             plan->last_scalars[g] = count++;
         }
-        plan->tensors[i].scalars = plan->last_scalars[g];
+        tensor->scalars = plan->last_scalars[g];
+        if (tensor->stage.extra == HONE_EXTRA_STOCHASTIC)
+            tensor->noise = noise_of(optimizer->context->seed, param->name, key.step);
     }
     return HONE_OK;
 }
@@ -103,6 +134,9 @@ static void step_chunk(const struct hone_plan *plan, const struct hone_plan_chun
             part.slot[k] = (char *)tensor->base.slot[k] + chunk->first * tensor->slot_size[k];
     if (tensor->base.mask != NULL)
         part.mask = tensor->base.mask + chunk->first / 32;
+    if (tensor->base.extra != NULL)
+        part.extra = (char *)tensor->base.extra + chunk->first * 2; /* a 16-bit tensor */
+    part.noise = (uint32_t)mix(tensor->noise + chunk->first);
     const struct hone_scalars *const scalars = &plan->scalars[tensor->scalars];
     if (tensor->kernel != NULL)
         tensor->kernel(&part, scalars, frame);
@@ -118,6 +152,30 @@ static double norm_share(const struct hone_plan *plan, const struct hone_plan_ch
     const char *const grad = (const char *)tensor->base.grad + chunk->first * tensor->grad_size;
     return support->norm[tensor->stage.grad](grad, chunk->n, order, frame->grad_scale,
                                              frame->value_limit);
+}
+
+/* Adds this call's gradient to the sum. */
+static void accumulate_chunk(const struct hone_plan *plan, const struct hone_plan_chunk *chunk,
+                             const struct hone_support_kernels *support)
+{
+    const struct hone_plan_tensor *const tensor = &plan->tensors[chunk->tensor];
+    if (tensor->source == NULL)
+        return;
+    const char *const from =
+        (const char *)tensor->source + chunk->first * hone_format_size(tensor->source_format);
+    void *const sum = (char *)(uintptr_t)tensor->base.grad + chunk->first * tensor->grad_size;
+    if (tensor->stage.grad == HONE_FORMAT_F64)
+        support->accumulate_f64[tensor->source_format](sum, from, chunk->n, 1);
+    else
+        support->accumulate_f32[tensor->source_format](sum, from, chunk->n, 1);
+}
+
+/* The sum has been used: the next one starts from nothing. */
+static void clear_chunk(const struct hone_plan *plan, const struct hone_plan_chunk *chunk)
+{
+    const struct hone_plan_tensor *const tensor = &plan->tensors[chunk->tensor];
+    char *const sum = (char *)(uintptr_t)tensor->base.grad + chunk->first * tensor->grad_size;
+    memset(sum, 0, chunk->n * tensor->grad_size);
 }
 
 /* The first chunk of `thread`'s share: threads get equal numbers of elements, in order, so that a
@@ -147,61 +205,89 @@ static int thread_count(const struct hone_optimizer *optimizer)
 
 /* ---- norm ----------------------------------------------------------------------------------- */
 
-static bool wants_norm(const hone_spec *spec)
-{
-    return isfinite(spec->clip_norm) || spec->nonfinite != HONE_NONFINITE_PROPAGATE;
-}
-
 struct outcome {
     double norm, coef;
+    bool finite;
     bool go; /* false: leave everything as it is */
 };
 
+/* What one call does. */
+struct call {
+    bool accumulate; /* add the gradients to their sums */
+    bool update;     /* step: always, except while micro-batches are being collected */
+    bool norm, clip; /* sweep over the gradients first; and scale them by it */
+    double order;
+    struct hone_frame frame;
+};
+
+static struct call plan_call(const struct hone_optimizer *optimizer)
+{
+    const hone_spec *const spec = optimizer->spec;
+    struct call call = {.order = spec->clip_norm_type};
+    call.accumulate = spec->accumulate > 1;
+    call.update = optimizer->micro_step + 1 >= spec->accumulate;
+    call.clip = isfinite(spec->clip_norm);
+    call.norm = call.clip || spec->nonfinite != HONE_NONFINITE_PROPAGATE || optimizer->scaling;
+    if (!call.clip && spec->nonfinite == HONE_NONFINITE_PROPAGATE)
+        call.order = (double)INFINITY; /* a finite check: no sum that could overflow */
+    const double scale = optimizer->scaling ? optimizer->scaler.scale : optimizer->loss_scale;
+    double factor = (double)(float)(1 / scale); /* as torch.amp unscales */
+    if (spec->accumulate_mean)
+        factor /= spec->accumulate;
+    call.frame =
+        (struct hone_frame){.grad_scale = factor, .value_limit = spec->clip_value, .clip_coef = 1};
+    return call;
+}
+
 /* The norm from the chunks' shares, and what it means for the step. */
-static struct outcome judge_norm(const struct hone_optimizer *optimizer)
+static struct outcome judge_norm(const struct hone_optimizer *optimizer, const struct call *call)
 {
     const struct hone_plan *const plan = &optimizer->plan;
     const hone_spec *const spec = optimizer->spec;
-    const double p = spec->clip_norm_type;
+    const double p = call->order;
     const double sum =
         optimizer->context->cpu->support->combine(plan->shares, plan->chunk_count, isinf(p));
-    struct outcome outcome = {.coef = 1, .go = true};
+    struct outcome outcome = {.coef = 1};
     outcome.norm = p == 2 ? sqrt(sum) : p == 1 || isinf(p) ? sum : pow(sum, 1 / p);
-    if (isfinite(spec->clip_norm)) {
+    if (call->clip) {
         const double coef = spec->clip_norm / (outcome.norm + 1e-6);
         outcome.coef = coef > 1 ? 1 : coef;
     }
-    outcome.go = isfinite(outcome.norm) || spec->nonfinite == HONE_NONFINITE_PROPAGATE;
+    outcome.finite = isfinite(outcome.norm);
+    outcome.go =
+        outcome.finite || (spec->nonfinite == HONE_NONFINITE_PROPAGATE && !optimizer->scaling);
     return outcome;
 }
 
-static struct outcome sweep(struct hone_optimizer *optimizer)
+/* One parallel region: add to the sums, measure the gradients, step. */
+static struct outcome sweep(struct hone_optimizer *optimizer, const struct call *call)
 {
     struct hone_plan *const plan = &optimizer->plan;
     const struct hone_support_kernels *const support = optimizer->context->cpu->support;
-    const hone_spec *const spec = optimizer->spec;
-    const bool norm = wants_norm(spec);
-    struct hone_frame frame = {.grad_scale = 1, .value_limit = spec->clip_value, .clip_coef = 1};
-    struct outcome outcome = {.norm = (double)NAN, .coef = 1, .go = true};
+    struct hone_frame frame = call->frame;
+    struct outcome outcome = {.norm = (double)NAN, .coef = 1, .finite = true, .go = true};
 
 #pragma omp parallel num_threads(thread_count(optimizer))
     {
         const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
         const size_t begin = share_begin(plan, thread, threads);
         const size_t end = share_begin(plan, thread + 1, threads);
-        if (norm) {
+        for (size_t i = begin; call->accumulate && i < end; i++)
+            accumulate_chunk(plan, &plan->chunks[i], support);
+        if (call->update && call->norm) {
             for (size_t i = begin; i < end; i++)
-                plan->shares[i] =
-                    norm_share(plan, &plan->chunks[i], support, spec->clip_norm_type, &frame);
+                plan->shares[i] = norm_share(plan, &plan->chunks[i], support, call->order, &frame);
 #pragma omp barrier
 #pragma omp single
             {
-                outcome = judge_norm(optimizer);
+                outcome = judge_norm(optimizer, call);
                 frame.clip_coef = outcome.coef;
             }
         }
-        for (size_t i = begin; outcome.go && i < end; i++)
+        for (size_t i = begin; call->update && outcome.go && i < end; i++)
             step_chunk(plan, &plan->chunks[i], &frame);
+        for (size_t i = begin; call->update && call->accumulate && i < end; i++)
+            clear_chunk(plan, &plan->chunks[i]);
     }
     return outcome;
 }
@@ -217,6 +303,31 @@ static void count_step(struct hone_optimizer *optimizer)
     }
 }
 
+/* Gradients were added: remember whose, and where in the round of micro-batches this is. */
+static void count_accumulation(struct hone_optimizer *optimizer, const struct call *call)
+{
+    if (!call->accumulate)
+        return;
+    optimizer->micro_step = call->update ? 0 : optimizer->micro_step + 1;
+    for (size_t i = 0; i < optimizer->plan.tensor_count; i++) {
+        struct hone_param *const param = &optimizer->params[optimizer->plan.tensors[i].param];
+        param->pending = !call->update;
+        param->fresh &= ~(1u << HONE_STATE_ACCUMULATED);
+        if (call->update && !param->has_grad)
+            optimizer->plan.valid = false;
+    }
+}
+
+/* A master made before the caller filled the parameter would start from the wrong value. */
+static void refresh_masters(struct hone_optimizer *optimizer)
+{
+    for (size_t i = 0; i < optimizer->plan.tensor_count; i++) {
+        struct hone_param *const param = &optimizer->params[optimizer->plan.tensors[i].param];
+        if ((param->fresh >> HONE_STATE_MASTER & 1u) != 0)
+            hone_param_copy_master(optimizer, param);
+    }
+}
+
 hone_status hone_optimizer_step(hone_optimizer *optimizer, hone_step_report *report,
                                 hone_error *error)
 {
@@ -225,19 +336,28 @@ hone_status hone_optimizer_step(hone_optimizer *optimizer, hone_step_report *rep
         status = update_scalars(optimizer, error);
     if (status != HONE_OK)
         return status;
-    const struct outcome outcome = sweep(optimizer);
-    if (!outcome.go && optimizer->spec->nonfinite == HONE_NONFINITE_ERROR)
-        return hone_fail(error, HONE_ERROR_NONFINITE,
-                         "the gradients' total norm of order %g is %g; nothing was stepped",
-                         optimizer->spec->clip_norm_type, outcome.norm);
-    if (outcome.go)
+    const struct call call = plan_call(optimizer);
+    if (call.update)
+        refresh_masters(optimizer);
+    const struct outcome outcome = sweep(optimizer, &call);
+    count_accumulation(optimizer, &call);
+    if (call.update && optimizer->scaling)
+        hone_scaler_update(&optimizer->scaler, !outcome.finite);
+    if (!outcome.go) {
+        optimizer->skipped++;
+        if (optimizer->spec->nonfinite == HONE_NONFINITE_ERROR)
+            return hone_fail(error, HONE_ERROR_NONFINITE,
+                             "the gradients' total norm of order %g is %g; nothing was stepped",
+                             call.order, outcome.norm);
+    }
+    const bool moved = call.update && outcome.go;
+    if (moved)
         count_step(optimizer);
     if (report != NULL)
-        *report =
-            (hone_step_report){.stepped = outcome.go ? (int64_t)optimizer->plan.tensor_count : 0,
-                               .total_norm = outcome.norm,
-                               .clip_coef = outcome.coef,
-                               .skipped = !outcome.go};
+        *report = (hone_step_report){.stepped = moved ? (int64_t)optimizer->plan.tensor_count : 0,
+                                     .total_norm = outcome.norm,
+                                     .clip_coef = outcome.coef,
+                                     .skipped = !outcome.go};
     return HONE_OK;
 }
 

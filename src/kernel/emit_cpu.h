@@ -39,39 +39,85 @@ RULE_INLINE void rule_loop_masked(const struct hone_chunk *chunk, const struct r
                      shape);
 }
 
-#define RULE_JOIN_(rule, form, p, g, s, v, target) \
-    hone_##rule##_##form##_##p##_##g##_##s##_v##v##_##target
-#define RULE_JOIN(rule, form, p, g, s, v, target) RULE_JOIN_(rule, form, p, g, s, v, target)
-#define RULE_LOOP(form, P, G, S, v) RULE_JOIN(RULE, form, P, G, S, v, HONE_TARGET)
+#define RULE_JOIN_(rule, form, p, g, s, extra, v, target) \
+    hone_##rule##_##form##_##p##_##g##_##s##_##extra##_v##v##_##target
+#define RULE_JOIN(rule, form, p, g, s, extra, v, target) \
+    RULE_JOIN_(rule, form, p, g, s, extra, v, target)
+#define RULE_LOOP(form, P, G, S, E, v) RULE_JOIN(RULE, form, P, G, S, E, v, HONE_TARGET)
 
-#define RULE_EMIT_FORM(form, P, G, S, v)                                                        \
-    static void RULE_LOOP(form, P, G, S, v)(const struct hone_chunk *chunk,                     \
-                                            const struct hone_scalars *scalars,                 \
-                                            const struct hone_frame *frame)                     \
-    {                                                                                           \
-        const struct rule_reals c = rule_reals_round(scalars);                                  \
-        const struct rule_frame f = rule_frame_round(scalars, frame);                           \
-        const struct rule_shape shape = {v, HONE_FORMAT_##P, HONE_FORMAT_##G, HONE_FORMAT_##S}; \
-        rule_loop_##form(chunk, &c, &f, shape);                                                 \
+#define RULE_EMIT_FORM(form, P, G, S, E, X, v)                                     \
+    static void RULE_LOOP(form, P, G, S, E, v)(const struct hone_chunk *chunk,     \
+                                               const struct hone_scalars *scalars, \
+                                               const struct hone_frame *frame)     \
+    {                                                                              \
+        const struct rule_reals c = rule_reals_round(scalars);                     \
+        const struct rule_frame f = rule_frame_round(scalars, frame);              \
+        const struct rule_shape shape = {v,                                        \
+                                         HONE_FORMAT_##P,                          \
+                                         HONE_FORMAT_##G,                          \
+                                         HONE_FORMAT_##S,                          \
+                                         HONE_EXTRA_##E,                           \
+                                         HONE_FORMAT_##X};                         \
+        rule_loop_##form(chunk, &c, &f, shape);                                    \
     }
-#define RULE_EMIT(P, G, S, v) RULE_EMIT_FORM(dense, P, G, S, v) RULE_EMIT_FORM(masked, P, G, S, v)
-#define RULE_ROW(index, P, G, S, v) \
-    .step[index][v] = {RULE_LOOP(dense, P, G, S, v), RULE_LOOP(masked, P, G, S, v)},
+#define RULE_EMIT(P, G, S, E, X, v) \
+    RULE_EMIT_FORM(dense, P, G, S, E, X, v) RULE_EMIT_FORM(masked, P, G, S, E, X, v)
+#define RULE_ROW(index, P, G, S, E, v) \
+    .step[index][v] = {RULE_LOOP(dense, P, G, S, E, v), RULE_LOOP(masked, P, G, S, E, v)},
 
-#define RULE_EMIT_0(index, P, G, S) RULE_EMIT(P, G, S, 0)
-#define RULE_EMIT_1(index, P, G, S) RULE_EMIT(P, G, S, 1)
-#define RULE_EMIT_2(index, P, G, S) RULE_EMIT(P, G, S, 2)
-#define RULE_EMIT_3(index, P, G, S) RULE_EMIT(P, G, S, 3)
-#define RULE_ROW_0(index, P, G, S) RULE_ROW(index, P, G, S, 0)
-#define RULE_ROW_1(index, P, G, S) RULE_ROW(index, P, G, S, 1)
-#define RULE_ROW_2(index, P, G, S) RULE_ROW(index, P, G, S, 2)
-#define RULE_ROW_3(index, P, G, S) RULE_ROW(index, P, G, S, 3)
+#define RULE_EMIT_0(index, P, G, S, E, X) RULE_EMIT(P, G, S, E, X, 0)
+#define RULE_EMIT_1(index, P, G, S, E, X) RULE_EMIT(P, G, S, E, X, 1)
+#define RULE_EMIT_2(index, P, G, S, E, X) RULE_EMIT(P, G, S, E, X, 2)
+#define RULE_EMIT_3(index, P, G, S, E, X) RULE_EMIT(P, G, S, E, X, 3)
+#define RULE_ROW_0(index, P, G, S, E, X) RULE_ROW(index, P, G, S, E, 0)
+#define RULE_ROW_1(index, P, G, S, E, X) RULE_ROW(index, P, G, S, E, 1)
+#define RULE_ROW_2(index, P, G, S, E, X) RULE_ROW(index, P, G, S, E, 2)
+#define RULE_ROW_3(index, P, G, S, E, X) RULE_ROW(index, P, G, S, E, 3)
 
 #if HONE_REAL_BITS == 64
 #define RULE_DIRECT(X) HONE_DIRECT_F64(X)
 #else
 #define RULE_DIRECT(X) HONE_DIRECT_F32(X)
 #endif
+
+#define RULE_KERNELS_(rule, type, target) hone_kernels_##rule##_##type##_##target
+#define RULE_KERNELS(rule, type, target) RULE_KERNELS_(rule, type, target)
+#define RULE_KERNEL_TABLE RULE_KERNELS(RULE, HONE_REAL_NAME, HONE_TARGET)
+
+extern const struct hone_rule_kernels RULE_KERNEL_TABLE;
+
+#if defined(RULE_MATRIX)
+
+#if RULE_OPTIONAL_COUNT > 0
+#error "a matrix rule has no conditional slots"
+#endif
+
+#if HONE_REAL_BITS == 64
+#define RULE_FORMAT HONE_FORMAT_F64
+#else
+#define RULE_FORMAT HONE_FORMAT_F32
+#endif
+
+#define RULE_DIRECTION_LOOP_(rule, type, target) hone_##rule##_direction_##type##_##target
+#define RULE_DIRECTION_LOOP(rule, type, target) RULE_DIRECTION_LOOP_(rule, type, target)
+#define RULE_DIRECTION_NAME RULE_DIRECTION_LOOP(RULE, HONE_REAL_NAME, HONE_TARGET)
+
+static void RULE_DIRECTION_NAME(const struct hone_chunk *chunk, const struct hone_scalars *scalars,
+                                const struct hone_frame *frame)
+{
+    const struct rule_reals c = rule_reals_round(scalars);
+    const struct rule_frame f = rule_frame_round(scalars, frame);
+    const struct rule_shape shape = {
+        .param = RULE_FORMAT, .grad = RULE_FORMAT, .slot = RULE_FORMAT};
+    const struct hone_chunk local = *chunk;
+#pragma omp simd
+    for (size_t i = 0; i < local.n; i++)
+        rule_element_direction(&local, i, &c, &f, shape);
+}
+
+const struct hone_rule_kernels RULE_KERNEL_TABLE = {.direction = {RULE_DIRECTION_NAME}};
+
+#else
 
 RULE_DIRECT(RULE_EMIT_0)
 #if RULE_OPTIONAL_COUNT >= 1
@@ -82,11 +128,6 @@ RULE_DIRECT(RULE_EMIT_2)
 RULE_DIRECT(RULE_EMIT_3)
 #endif
 
-#define RULE_KERNELS_(rule, type, target) hone_kernels_##rule##_##type##_##target
-#define RULE_KERNELS(rule, type, target) RULE_KERNELS_(rule, type, target)
-#define RULE_KERNEL_TABLE RULE_KERNELS(RULE, HONE_REAL_NAME, HONE_TARGET)
-
-extern const struct hone_rule_kernels RULE_KERNEL_TABLE;
 const struct hone_rule_kernels RULE_KERNEL_TABLE = {RULE_DIRECT(RULE_ROW_0)
 #if RULE_OPTIONAL_COUNT >= 1
                                                         RULE_DIRECT(RULE_ROW_1)
@@ -96,5 +137,7 @@ const struct hone_rule_kernels RULE_KERNEL_TABLE = {RULE_DIRECT(RULE_ROW_0)
                                                                 RULE_DIRECT(RULE_ROW_3)
 #endif
 };
+
+#endif
 
 #endif

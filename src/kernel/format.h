@@ -5,6 +5,8 @@
 #ifndef HONE_KERNEL_FORMAT_H
 #define HONE_KERNEL_FORMAT_H
 
+#include <stdbool.h>
+
 #include "kernel/kernel.h"
 #include "kernel/real.h"
 
@@ -80,6 +82,42 @@ RULE_INLINE float narrow_to_odd(double value)
     return float_of_bits((bits - away) | inexact);
 }
 
+/* 32 random-looking bits for element i of a chunk: the integer mixer "lowbias32" found by Chris
+ * Wellons' hash-prospector. A function of key and element alone, so the same at any thread count.
+ */
+RULE_INLINE uint32_t noise_at(uint32_t key, size_t i)
+{
+    uint32_t x = (uint32_t)i * 0x9e3779b9u + key;
+    x = (x ^ x >> 16) * 0x7feb352du;
+    x = (x ^ x >> 15) * 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+/* Stochastic rounding: the chance to round away from zero is the distance past the nearer-to-zero
+ * neighbour, so that the expectation is the value itself. Infinities and NaN round as ever. */
+RULE_INLINE uint16_t narrow_bf16_random(float value, uint32_t noise)
+{
+    const uint32_t bits = bits_of_float(value);
+    const uint32_t magnitude = bits & 0x7fffffffu;
+    const uint32_t added = magnitude < 0x7f800000u ? noise & 0xffffu : 0;
+    const uint32_t quiet = magnitude > 0x7f800000u ? 0x00400000u : 0; /* or NaN becomes infinity */
+    return (uint16_t)(((bits | quiet) + added) >> 16);
+}
+
+/* Below f16's normal range the step is 2^-24 whatever the value, so the noise is added as a number.
+ */
+RULE_INLINE uint16_t narrow_f16_random(float value, uint32_t noise)
+{
+    const uint32_t all = bits_of_float(value);
+    const uint32_t bits = all & 0x7fffffffu;
+    const uint32_t large = bits > 0x7f800000u ? 0x7e00u : 0x7c00u;
+    const uint32_t normal = (bits + (noise & 0x1fffu) + 0xc8000000u) >> 13;
+    const float steps = float_of_bits(bits) * 0x1p24f + (float)(int32_t)(noise >> 19) * 0x1p-13f;
+    const uint32_t small = (uint32_t)(int32_t)(bits < 0x38800000u ? steps : 0);
+    const uint32_t half = bits >= 0x47800000u ? large : bits < 0x38800000u ? small : normal;
+    return (uint16_t)(half | (all >> 16 & 0x8000u));
+}
+
 /* `format` is a constant after inlining: each call becomes one conversion. */
 RULE_INLINE real load(enum hone_format format, const void *values, size_t i)
 {
@@ -124,6 +162,50 @@ RULE_INLINE void store(enum hone_format format, void *values, size_t i, real val
     default:
         break;
     }
+}
+
+/* As store, rounding 16-bit formats at random. */
+RULE_INLINE void store_random(enum hone_format format, void *values, size_t i, real value,
+                              uint32_t noise)
+{
+    if (format == HONE_FORMAT_BF16)
+        ((uint16_t *)values)[i] = narrow_bf16_random((float)value, noise);
+    else if (format == HONE_FORMAT_F16)
+        ((uint16_t *)values)[i] = narrow_f16_random((float)value, noise);
+    else
+        store(format, values, i, value);
+}
+
+/* The value as it will be read back. */
+RULE_INLINE real rounded(enum hone_format format, real value)
+{
+    switch (format) {
+    case HONE_FORMAT_F32:
+        return (real)(float)value;
+    case HONE_FORMAT_BF16:
+        return (real)widen_bf16(narrow_bf16(narrow_before_16(value)));
+    case HONE_FORMAT_F16:
+        return (real)widen_f16(narrow_f16(narrow_before_16(value)));
+    default:
+        return value;
+    }
+}
+
+/* Kahan's compensation: the stored value and, beside it, the part that rounding took from it, cut
+ * off rather than rounded. So the two together lie between the stored value and the true one, and
+ * splitting them again gives the same two: a parameter that does not move keeps its bits. */
+RULE_INLINE real join(real high, real low)
+{
+    return low == 0 ? high : high + low; /* -0 stays */
+}
+
+RULE_INLINE void store_split(enum hone_format format, void *values, void *rest, size_t i,
+                             real value)
+{
+    const real high = rounded(format, value);
+    const real low = high - high == 0 ? value - high : 0; /* beside infinity there is no rest */
+    store(format, values, i, high);
+    store_random(format, rest, i, low, 0);
 }
 
 #endif

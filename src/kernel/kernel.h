@@ -35,17 +35,30 @@ static inline size_t hone_format_size(enum hone_format format)
     return format == HONE_FORMAT_F32 ? 4 : format == HONE_FORMAT_F64 ? 8 : 2;
 }
 
-/* Combinations of (parameter, gradient, all slots) with a loop of their own. Everything else goes
- * through a tile converted to the compute type (stage.c), with the same bits. */
-#define HONE_DIRECT_F32(X) \
-    X(0, F32, F32, F32)    \
-    X(1, BF16, BF16, F32)  \
-    X(2, BF16, BF16, BF16) \
-    X(3, F16, F16, F32)    \
-    X(4, BF16, F32, F32)   \
-    X(5, F32, BF16, F32)
-#define HONE_DIRECT_F64(X) X(0, F64, F64, F64)
-#define HONE_MAX_DIRECT 6
+/* How the parameter is kept beside its stored value. */
+enum hone_extra {
+    HONE_EXTRA_NONE,
+    HONE_EXTRA_MASTER,    /* the parameter of the chunk is an f32 copy; `extra` is the caller's own
+                             16-bit tensor, written from it */
+    HONE_EXTRA_KAHAN,     /* `extra` holds what rounding took from the parameter, in its format */
+    HONE_EXTRA_STOCHASTIC /* no memory: the parameter is rounded up or down at random */
+};
+
+/* Combinations of (parameter, gradient, all slots, extra, a master's cast) with a loop of their
+ * own. Everything else goes through a tile converted to the compute type (stage.c), with the same
+ * bits. */
+#define HONE_DIRECT_F32(X)             \
+    X(0, F32, F32, F32, NONE, F32)     \
+    X(1, BF16, BF16, F32, NONE, F32)   \
+    X(2, BF16, BF16, BF16, NONE, F32)  \
+    X(3, F16, F16, F32, NONE, F32)     \
+    X(4, BF16, F32, F32, NONE, F32)    \
+    X(5, F32, BF16, F32, NONE, F32)    \
+    X(6, F32, BF16, F32, MASTER, BF16) \
+    X(7, BF16, BF16, F32, KAHAN, BF16) \
+    X(8, BF16, BF16, F32, STOCHASTIC, BF16)
+#define HONE_DIRECT_F64(X) X(0, F64, F64, F64, NONE, F64)
+#define HONE_MAX_DIRECT 9
 
 enum hone_form { HONE_FORM_DENSE, HONE_FORM_MASKED, HONE_FORM_COUNT };
 
@@ -55,6 +68,8 @@ struct hone_chunk {
     const void *grad;
     void *slot[HONE_MAX_SLOTS]; /* in the rule's order; NULL where the variant has none */
     const uint32_t *mask;       /* masked form: bit i % 32 of word i / 32 belongs to element i */
+    void *extra;                /* see enum hone_extra */
+    uint32_t noise;             /* key of this chunk's random bits */
     size_t n;
 };
 
@@ -80,9 +95,12 @@ struct hone_frame {
 typedef void hone_kernel_fn(const struct hone_chunk *chunk, const struct hone_scalars *scalars,
                             const struct hone_frame *frame);
 
-/* The kernels of one rule for one compute type and CPU level. */
+/* The kernels of one rule for one compute type and CPU level. An element rule has step, a matrix rule
+ * direction: it updates the slots and writes each element's direction, in the compute type, to the
+ * chunk's `extra`; what the matrix makes of it reaches the parameter through the rule "move". */
 struct hone_rule_kernels {
     hone_kernel_fn *step[HONE_MAX_DIRECT][HONE_MAX_VARIANTS][HONE_FORM_COUNT];
+    hone_kernel_fn *direction[HONE_MAX_VARIANTS]; /* all arrays in the compute type */
 };
 
 /* What else is compiled per level: conversions and sums. Every count is at most HONE_CHUNK, except
@@ -93,6 +111,15 @@ struct hone_support_kernels {
     void (*narrow_f32[HONE_FORMAT_COUNT])(void *to, const float *from, size_t n);
     void (*widen_f64[HONE_FORMAT_COUNT])(double *to, const void *from, size_t n);
     void (*narrow_f64[HONE_FORMAT_COUNT])(void *to, const double *from, size_t n);
+    /* Kahan's pair: join sets values[i] to high + low, split stores both parts of values[i]. */
+    void (*join_f32[HONE_FORMAT_COUNT])(float *values, const void *low, size_t n);
+    void (*split_f32[HONE_FORMAT_COUNT])(void *high, void *low, const float *values, size_t n);
+    /* Rounds at random, by the noise of elements first, first + 1, ... under `key`. */
+    void (*narrow_random_f32[HONE_FORMAT_COUNT])(void *to, const float *from, size_t n,
+                                                 uint32_t key, size_t first);
+    /* to += scale * from, in the compute type of `to`: gradient accumulation. */
+    void (*accumulate_f32[HONE_FORMAT_COUNT])(float *to, const void *from, size_t n, double scale);
+    void (*accumulate_f64[HONE_FORMAT_COUNT])(double *to, const void *from, size_t n, double scale);
     /* The chunk's share of a norm: sum of |g|^order, or max |g| for order = infinity. */
     double (*norm[HONE_FORMAT_COUNT])(const void *grad, size_t n, double order, double scale,
                                       double limit);
@@ -130,6 +157,7 @@ struct hone_step_output {
 struct hone_rule {
     const char *name;
     const char *doc;
+    bool matrix; /* its direction is made from a whole matrix, not element by element */
     int hyper_count, slot_count, optional_count, coef_count;
     const hone_hyper *hypers;
     const hone_slot *slots;

@@ -5,55 +5,90 @@
 #include "kernel/stage.h"
 
 #define TILE 512 /* elements: 12 KiB of tiles in f32; smaller and larger are slower */
+#define COLUMNS (2 + HONE_MAX_SLOTS)
 
-static const char *offset(const void *base, enum hone_format format, size_t first)
+static void *at(const void *base, enum hone_format format, size_t first)
 {
-    return (const char *)base + first * hone_format_size(format);
+    return (char *)(uintptr_t)base + first * hone_format_size(format);
 }
 
-static struct hone_chunk tile_pointers(void *const tile[2 + HONE_MAX_SLOTS],
-                                       const struct hone_stage *stage,
-                                       const struct hone_chunk *chunk, size_t first, size_t n)
+/* The part of the chunk that starts at element `first`, as pointers into the tile's columns. */
+static struct hone_chunk tile_chunk(void *const column[COLUMNS], const struct hone_stage *stage,
+                                    const struct hone_chunk *chunk, size_t first, size_t n)
 {
-    struct hone_chunk part = {.param = tile[0], .grad = tile[1], .n = n};
+    struct hone_chunk part = {.param = column[0], .grad = column[1], .n = n};
     for (int k = 0; k < stage->slot_count; k++)
-        part.slot[k] = chunk->slot[k] == NULL ? NULL : tile[2 + k];
+        part.slot[k] = chunk->slot[k] == NULL ? NULL : column[2 + k];
     part.mask = chunk->mask == NULL ? NULL : chunk->mask + first / 32;
     return part;
 }
 
-/* One loop for both compute types. */
-#define DEFINE_STAGE(type, widen, narrow)                                                        \
-    static void stage_##type(const struct hone_stage *stage, const struct hone_chunk *chunk,     \
-                             const struct hone_scalars *scalars, const struct hone_frame *frame) \
-    {                                                                                            \
-        type values[2 + HONE_MAX_SLOTS][TILE];                                                   \
-        void *tile[2 + HONE_MAX_SLOTS];                                                          \
-        for (int k = 0; k < 2 + HONE_MAX_SLOTS; k++)                                             \
-            tile[k] = values[k];                                                                 \
-        const struct hone_support_kernels *const convert = stage->support;                       \
-        for (size_t first = 0; first < chunk->n; first += TILE) {                                \
-            const size_t n = chunk->n - first < TILE ? chunk->n - first : TILE;                  \
-            const struct hone_chunk part = tile_pointers(tile, stage, chunk, first, n);          \
-            convert->widen[stage->param](tile[0], offset(chunk->param, stage->param, first), n); \
-            convert->widen[stage->grad](tile[1], offset(chunk->grad, stage->grad, first), n);    \
-            for (int k = 0; k < stage->slot_count; k++)                                          \
-                if (part.slot[k] != NULL)                                                        \
-                    convert->widen[stage->slot[k]](                                              \
-                        tile[2 + k], offset(chunk->slot[k], stage->slot[k], first), n);          \
-            stage->kernel(&part, scalars, frame);                                                \
-            convert->narrow[stage->param](                                                       \
-                (void *)(uintptr_t)offset(chunk->param, stage->param, first), tile[0], n);       \
-            for (int k = 0; k < stage->slot_count; k++)                                          \
-                if (part.slot[k] != NULL)                                                        \
-                    convert->narrow[stage->slot[k]](                                             \
-                        (void *)(uintptr_t)offset(chunk->slot[k], stage->slot[k], first),        \
-                        tile[2 + k], n);                                                         \
-        }                                                                                        \
+/* Only float parameters have anything beside them: masters and 16-bit values compute in float. */
+static void get_extra_float(const struct hone_stage *stage, const struct hone_chunk *chunk,
+                            size_t first, size_t n, float *value)
+{
+    if (stage->extra == HONE_EXTRA_KAHAN)
+        stage->support->join_f32[stage->param](value, at(chunk->extra, stage->param, first), n);
+}
+
+static void put_param_float(const struct hone_stage *stage, const struct hone_chunk *chunk,
+                            size_t first, size_t n, const float *value)
+{
+    const struct hone_support_kernels *const convert = stage->support;
+    void *const param = at(chunk->param, stage->param, first);
+    if (stage->extra == HONE_EXTRA_KAHAN)
+        convert->split_f32[stage->param](param, at(chunk->extra, stage->param, first), value, n);
+    else if (stage->extra == HONE_EXTRA_STOCHASTIC)
+        convert->narrow_random_f32[stage->param](param, value, n, chunk->noise, first);
+    else
+        convert->narrow_f32[stage->param](param, value, n);
+    if (stage->extra == HONE_EXTRA_MASTER)
+        convert->narrow_f32[stage->cast](at(chunk->extra, stage->cast, first), value, n);
+}
+
+static void get_extra_double(const struct hone_stage *stage, const struct hone_chunk *chunk,
+                             size_t first, size_t n, double *value)
+{
+    (void)stage, (void)chunk, (void)first, (void)n, (void)value;
+}
+
+static void put_param_double(const struct hone_stage *stage, const struct hone_chunk *chunk,
+                             size_t first, size_t n, const double *value)
+{
+    stage->support->narrow_f64[stage->param](at(chunk->param, stage->param, first), value, n);
+}
+
+#define DEFINE_STAGE(type, bits)                                                                   \
+    static void stage_##type(const struct hone_stage *stage, const struct hone_chunk *chunk,       \
+                             const struct hone_scalars *scalars, const struct hone_frame *frame)   \
+    {                                                                                              \
+        type values[COLUMNS][TILE];                                                                \
+        void *column[COLUMNS];                                                                     \
+        for (int k = 0; k < COLUMNS; k++)                                                          \
+            column[k] = values[k];                                                                 \
+        const struct hone_support_kernels *const convert = stage->support;                         \
+        for (size_t first = 0; first < chunk->n; first += TILE) {                                  \
+            const size_t n = chunk->n - first < TILE ? chunk->n - first : TILE;                    \
+            const struct hone_chunk part = tile_chunk(column, stage, chunk, first, n);             \
+            convert->widen_##bits[stage->param](values[0], at(chunk->param, stage->param, first),  \
+                                                n);                                                \
+            get_extra_##type(stage, chunk, first, n, values[0]);                                   \
+            convert->widen_##bits[stage->grad](values[1], at(chunk->grad, stage->grad, first), n); \
+            for (int k = 0; k < stage->slot_count; k++)                                            \
+                if (part.slot[k] != NULL)                                                          \
+                    convert->widen_##bits[stage->slot[k]](                                         \
+                        values[2 + k], at(chunk->slot[k], stage->slot[k], first), n);              \
+            stage->kernel(&part, scalars, frame);                                                  \
+            put_param_##type(stage, chunk, first, n, values[0]);                                   \
+            for (int k = 0; k < stage->slot_count; k++)                                            \
+                if (part.slot[k] != NULL)                                                          \
+                    convert->narrow_##bits[stage->slot[k]](                                        \
+                        at(chunk->slot[k], stage->slot[k], first), values[2 + k], n);              \
+        }                                                                                          \
     }
 
-DEFINE_STAGE(float, widen_f32, narrow_f32)
-DEFINE_STAGE(double, widen_f64, narrow_f64)
+DEFINE_STAGE(float, f32)
+DEFINE_STAGE(double, f64)
 
 void hone_stage_step(const struct hone_stage *stage, const struct hone_chunk *chunk,
                      const struct hone_scalars *scalars, const struct hone_frame *frame)

@@ -10,6 +10,8 @@ struct hone_stage {
     hone_kernel_fn *kernel; /* the all-f32 or all-f64 loop of the same variant and form */
     enum hone_format param, grad, slot[HONE_MAX_SLOTS];
     int slot_count;
+    enum hone_extra extra; /* of 16-bit parameters and their masters only */
+    enum hone_format cast; /* of the caller's tensor beside a master */
 };
 
 void hone_stage_step(const struct hone_stage *stage, const struct hone_chunk *chunk,

@@ -127,6 +127,17 @@ static double combine(const double *shares, size_t n, bool maximum)
             return norm_chunk(HONE_FORMAT_##F, NORM_ONE, grad, n, scale, limit);                 \
         return norm_general(HONE_FORMAT_##F, grad, n, order, scale, limit);                      \
     }                                                                                            \
+    static void accumulate_f32_##F(float *to, const void *from, size_t n, double scale)          \
+    {                                                                                            \
+        const float factor = (float)scale;                                                       \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++) to[i] +=                              \
+            (float)value_at(HONE_FORMAT_##F, from, i) * factor;                                  \
+    }                                                                                            \
+    static void accumulate_f64_##F(double *to, const void *from, size_t n, double scale)         \
+    {                                                                                            \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++) to[i] +=                              \
+            value_at(HONE_FORMAT_##F, from, i) * scale;                                          \
+    }                                                                                            \
     static void scale_##F(void *values, size_t n, double factor)                                 \
     {                                                                                            \
         _Pragma("omp simd") for (size_t i = 0; i < n; i++)                                       \
@@ -165,6 +176,22 @@ DEFINE_FORMAT(F16)
     {                                                                                            \
         _Pragma("omp simd") for (size_t i = 0; i < n; i++) put_##F(to, i, from[i]);              \
     }                                                                                            \
+    static void join_f32_##F(float *values, const void *low, size_t n)                           \
+    {                                                                                            \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++) values[i] =                           \
+            join(values[i], (float)value_at(HONE_FORMAT_##F, low, i));                           \
+    }                                                                                            \
+    static void split_f32_##F(void *high, void *low, const float *values, size_t n)              \
+    {                                                                                            \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++)                                       \
+            store_split(HONE_FORMAT_##F, high, low, i, values[i]);                               \
+    }                                                                                            \
+    static void narrow_random_f32_##F(void *to, const float *from, size_t n, uint32_t key,       \
+                                      size_t first)                                              \
+    {                                                                                            \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++)                                       \
+            store_random(HONE_FORMAT_##F, to, i, from[i], noise_at(key, first + i));             \
+    }                                                                                            \
     static void narrow_f64_##F(void *to, const double *from, size_t n)                           \
     {                                                                                            \
         _Pragma("omp simd") for (size_t i = 0; i < n; i++) put_##F(to, i, from_double(from[i])); \
@@ -190,6 +217,11 @@ const struct hone_support_kernels SUPPORT_NAME(HONE_TARGET) = {
     .narrow_f32 = ALL_FORMATS(narrow_f32),
     .widen_f64 = ALL_FORMATS(widen_f64),
     .narrow_f64 = ALL_FORMATS(narrow_f64),
+    .join_f32 = ALL_FORMATS(join_f32),
+    .split_f32 = ALL_FORMATS(split_f32),
+    .narrow_random_f32 = ALL_FORMATS(narrow_random_f32),
+    .accumulate_f32 = ALL_FORMATS(accumulate_f32),
+    .accumulate_f64 = ALL_FORMATS(accumulate_f64),
     .norm = ALL_FORMATS(norm),
     .combine = combine,
     .scale = ALL_FORMATS(scale),

@@ -78,12 +78,12 @@ static const char *all_rules(void)
 #define ADOPT "{\"optimizer_type\": \"adopt\", "
 #define SGD "{\"optimizer_type\": \"sgd\", "
 #define ADAMW_KEYS                                                                                 \
-    "amsgrad, beta1, beta2, betas, clip_grad_norm, clip_grad_value, clip_norm_type, eps, groups, " \
-    "learning_rate, lr, lr_decay_gamma, maximize, nonfinite, optimizer_type, state_dtype, "        \
-    "weight_decay"
-#define ADAMW_GROUP_KEYS                                                                     \
-    "amsgrad, beta1, beta2, betas, eps, learning_rate, lr, lr_multiplier, match, maximize, " \
-    "optimizer_type, state_dtype, weight_decay"
+    "amsgrad, beta1, beta2, betas, clip_grad_norm, clip_grad_value, clip_norm_type, eps, "         \
+    "grad_accum_mode, grad_accum_steps, groups, learning_rate, lr, lr_decay_gamma, masked_lr, "    \
+    "maximize, nonfinite, optimizer_type, precision, state_dtype, unmasked_lr, weight_decay"
+#define ADAMW_GROUP_KEYS                                                                           \
+    "amsgrad, beta1, beta2, betas, eps, learning_rate, lr, lr_multiplier, masked_lr, match, "      \
+    "maximize, optimizer_type, precision, state_dtype, unmasked_lr, weight_decay"
 
 static void test_top_level(void **state)
 {
@@ -290,9 +290,12 @@ static void test_syntax(void **state)
         {ADAMW "\"groups\": [{\"match\": \"a\", @\"match\": \"b\"}]}",
          "groups[0].match: found the key a second time; allowed: each key once"},
         {ADAMW "\"eps\": @1e999}",
-         "eps: found the number 1e999; allowed: what a double can hold, up to about 1.8e308"},
+         "eps: found \"1e999\"; allowed: numbers that a double can hold, up to about 1.8e308"},
         {ADAMW "\"betas\": [0.9, @-1e400]}",
-         "betas[1]: found the number -1e400; allowed: what a double can hold, up to about "
+         "betas[1]: found \"-1e400\"; allowed: numbers that a double can hold, up to about "
+         "1.8e308"},
+        {ADAMW "\"eps\": @1e999izer\x0e}",
+         "eps: found \"1e999izer\\x0e\"; allowed: numbers that a double can hold, up to about "
          "1.8e308"},
         {ADAMW "\"eps\": @nan}", "eps: found \"nan\"; this is not JSON: invalid token"},
         {ADAMW "\"eps\": @Infinity}", "eps: found \"Infinity\"; this is not JSON: invalid token"},
@@ -311,6 +314,7 @@ static void test_syntax(void **state)
                                       "allowed: strings without one"},
         {"@\xef\xbb\xbf{}", "top level: found \"\\xef\\xbb\\xbf\"; this is not JSON: invalid "
                             "token"},
+        {ADAMW "\"eps\": 1,@\xff}", "top level: found the byte 0xff; allowed: UTF-8"},
         {ADAMW "\"eps\": @\xff}", "eps: found the byte 0xff; allowed: UTF-8"},
         {ADAMW "\"nonfinite\": \"sk@\xc0\xaf\"}", "nonfinite: found the byte 0xc0; allowed: UTF-8"},
     };
@@ -364,8 +368,8 @@ static void test_long_text(void **state)
     memset(key, '9', 1000);
     snprintf(json, sizeof json, ADAMW "\"eps\": %s}", key);
     expect(json, strlen(json), 35,
-           "eps: found the number 9999999999999999999999999999999999999999...; allowed: what a "
-           "double can hold, up to about 1.8e308");
+           "eps: found \"999999999999999999999999999999999999999999999999999999999...\"; allowed: "
+           "numbers that a double can hold, up to about 1.8e308");
 }
 
 static void test_length(void **state)

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The progress bar: at most ten drawings a second, never wider than the terminal. */
+#include "terminal/bar.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#define APPEARS_AFTER 0.3 /* seconds: short work shows nothing */
+#define BETWEEN 0.1
+
+enum { CELLS = 30, LINE_SIZE = 256 };
+
+double bar_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void bar_begin(bar *bar)
+{
+    const char *const terminal = getenv("TERM");
+    const bool dumb = terminal != NULL && strcmp(terminal, "dumb") == 0;
+    *bar = (struct bar){.visible = isatty(STDERR_FILENO) == 1 && !dumb, .start = bar_now()};
+}
+
+static int terminal_columns(void)
+{
+    struct winsize size = {0};
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return 80;
+    return size.ws_col;
+}
+
+static void format_line(char line[LINE_SIZE], const char *label, int64_t done, int64_t total)
+{
+    if (total <= 0) {
+        snprintf(line, LINE_SIZE, "%s", label);
+        return;
+    }
+    char cells[CELLS + 1];
+    const int64_t filled = (int64_t)((double)done / (double)total * CELLS);
+    for (int i = 0; i < CELLS; i++)
+        cells[i] = i < filled ? '#' : '.';
+    cells[CELLS] = '\0';
+    snprintf(line, LINE_SIZE, "[%s] %3.0f%%  %s (%lld of %lld)", cells,
+             100.0 * (double)done / (double)total, label, (long long)done, (long long)total);
+}
+
+void bar_show(bar *bar, const char *label, int64_t done, int64_t total)
+{
+    if (!bar->visible)
+        return;
+    const double now = bar_now();
+    if (now - bar->start < APPEARS_AFTER || now - bar->last_drawn < BETWEEN)
+        return;
+    char line[LINE_SIZE];
+    format_line(line, label, done, total);
+    fprintf(stderr, "\r%.*s\033[K", terminal_columns() - 1, line);
+    fflush(stderr);
+    bar->drawn = true;
+    bar->last_drawn = now;
+}
+
+void bar_end(bar *bar)
+{
+    if (bar->drawn)
+        fputs("\r\033[K", stderr);
+    bar->drawn = false;
+}
