@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { MAX_DEPTH = 64, BATCH_STREAM = 1 };
 
@@ -177,18 +178,25 @@ static int append(uint8_t **part, size_t *size, const uint8_t *bytes, size_t cou
     return 0;
 }
 
-static int read_file(reader *state, const char *path)
+/* A file's bytes, or NULL with the problem described. */
+static uint8_t *read_bytes(reader *state, const char *path, size_t *size)
 {
     FILE *file = fopen(path, "rb");
-    if (file == NULL)
-        return fail(state, "cannot read '%s': %s", path, strerror(errno));
-    size_t size = 0;
-    errno = 0;
-    uint8_t *bytes = read_rest(file, &size);
-    const int error = errno;
-    fclose(file);
+    errno = file != NULL ? 0 : errno;
+    uint8_t *bytes = file != NULL ? read_rest(file, size) : NULL;
     if (bytes == NULL)
-        return fail(state, "cannot read '%s': %s", path, strerror(error));
+        fail(state, "cannot read '%s': %s", path, strerror(errno));
+    if (file != NULL)
+        fclose(file);
+    return bytes;
+}
+
+static int read_file(reader *state, const char *path)
+{
+    size_t size = 0;
+    uint8_t *bytes = read_bytes(state, path, &size);
+    if (bytes == NULL)
+        return -1;
     corpus *text = state->text;
     const size_t kept = size - size / 10;
     const int result =
@@ -219,17 +227,72 @@ static int read_all(reader *state, const char *const *paths, int n_paths, int co
     return 0;
 }
 
+static void free_list(path_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->paths[i]);
+    free(list->paths);
+}
+
 int corpus_load(corpus *text, const char *const *paths, int n_paths, int context, char *problem,
                 size_t problem_size)
 {
     *text = (corpus){0};
     reader state = {.text = text, .problem = problem, .problem_size = problem_size};
     const int result = read_all(&state, paths, n_paths, context);
-    for (size_t i = 0; i < state.files.count; i++)
-        free(state.files.paths[i]);
-    free(state.files.paths);
+    free_list(&state.files);
     if (result != 0)
         corpus_free(text);
+    return result;
+}
+
+static int copy_file(reader *state, const char *path, const char *copy)
+{
+    size_t size = 0;
+    uint8_t *bytes = read_bytes(state, path, &size);
+    if (bytes == NULL)
+        return -1;
+    FILE *file = fopen(copy, "wb");
+    const size_t written = file != NULL ? fwrite(bytes, 1, size, file) : 0;
+    const int closed = file != NULL ? fclose(file) : EOF;
+    free(bytes);
+    if (written != size || closed != 0)
+        return fail(state, "cannot write '%s': %s", copy, strerror(errno));
+    return 0;
+}
+
+/* Numbered copies in the list's order, which is that of their names too. */
+static int copy_all(reader *state, const char *directory)
+{
+    char name[32];
+    int left = 1;
+    for (size_t i = 0; i < state->files.count || left; i++) {
+        snprintf(name, sizeof name, "%06zu.txt", i);
+        char *copy = join_path(directory, name);
+        if (copy == NULL)
+            return fail(state, "no memory for the path of '%s'", name);
+        int result = 0;
+        if (i < state->files.count)
+            result = copy_file(state, state->files.paths[i], copy);
+        else
+            left = unlink(copy) == 0;
+        free(copy);
+        if (result != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int corpus_copy(const char *const *paths, int n_paths, const char *directory, char *problem,
+                size_t problem_size)
+{
+    reader state = {.problem = problem, .problem_size = problem_size};
+    int result = 0;
+    for (int i = 0; result == 0 && i < n_paths; i++)
+        result = list_files(&state, paths[i]);
+    if (result == 0)
+        result = copy_all(&state, directory);
+    free_list(&state.files);
     return result;
 }
 

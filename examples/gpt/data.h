@@ -24,6 +24,12 @@ int corpus_load(corpus *text, const char *const *paths, int n_paths, int context
                 size_t problem_size);
 void corpus_free(corpus *text);
 
+/* Copies the files that corpus_load would read to the directory, which must exist, as 000000.txt
+ * and so on: loading the directory gives the same corpus whatever happens to the files later.
+ * Removes the rest of an earlier copy there. 0, or -1 with a sentence in problem. */
+int corpus_copy(const char *const *paths, int n_paths, const char *directory, char *problem,
+                size_t problem_size);
+
 /* inputs and targets get batch * context bytes each; targets are the inputs one byte later.
  * The positions are a pure function of (seed, step). */
 void corpus_batch(const corpus *text, uint64_t seed, int64_t step, int batch, int context,

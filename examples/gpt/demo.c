@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "arguments.h"
+#include "data.h"
 #include "files.h"
 #include "process.h"
 #include "progress.h"
@@ -19,7 +20,8 @@ typedef struct demo {
     const char *out;
     words text, recipes;
     int64_t steps;
-    char train[PATH_SIZE]; /* the program gpt_train */
+    char train[PATH_SIZE];    /* the program gpt_train */
+    char snapshot[PATH_SIZE]; /* where the text is copied, so that all runs read the same */
 } demo;
 
 static const char summary[] =
@@ -49,23 +51,12 @@ static int train(const demo *all, const char *recipe, const char *out, const cha
     char steps[32], half[32];
     snprintf(steps, sizeof steps, "%" PRId64, all->steps);
     snprintf(half, sizeof half, "%" PRId64, all->steps / 2);
-    const char *const fixed[] = {all->train, "--recipe", recipe,         "--out", out,
-                                 "--steps",  steps,      "--save-every", half,    "--text"};
-    const size_t n_fixed = sizeof fixed / sizeof fixed[0];
-    const char **const arguments = calloc(n_fixed + (size_t)all->text.count + 3, sizeof *arguments);
-    if (arguments == NULL)
-        return failure("no memory for a command line");
-    size_t n = 0;
-    for (size_t i = 0; i < n_fixed; i++)
-        arguments[n++] = fixed[i];
-    for (int i = 0; i < all->text.count; i++)
-        arguments[n++] = all->text.at[i];
-    if (resume != NULL) {
-        arguments[n++] = "--resume";
-        arguments[n++] = resume;
-    }
+    const char *const arguments[] = {
+        all->train, "--recipe", recipe,        "--out",
+        out,        "--steps",  steps,         "--save-every",
+        half,       "--text",   all->snapshot, resume != NULL ? "--resume" : NULL,
+        resume,     NULL};
     const int status = process_run(arguments);
-    free(arguments);
     return status == 0 ? 0 : failure("'%s' ended with status %d", all->train, status);
 }
 
@@ -158,6 +149,17 @@ static int list_recipes(name_list *list, const words *paths)
     return list->count > 0 ? 0 : failure("there is no recipe (*.json) in '%s'", paths->at[0]);
 }
 
+/* Copies the text to out/text. */
+static int take_snapshot(demo *all)
+{
+    char problem[PATH_SIZE + 256];
+    if (path_join(all->snapshot, all->out, "text") != 0 || make_directories(all->snapshot) != 0)
+        return -1;
+    if (corpus_copy(all->text.at, all->text.count, all->snapshot, problem, sizeof problem) != 0)
+        return failure("%s", problem);
+    return 0;
+}
+
 static int demonstrate(demo *all)
 {
     name_list recipes = {0};
@@ -167,6 +169,8 @@ static int demonstrate(demo *all)
     int result = process_sibling(all->train, "gpt_train");
     if (result == 0)
         result = list_recipes(&recipes, &all->recipes);
+    if (result == 0)
+        result = take_snapshot(all);
     if (result == 0)
         result = run_all(all, &recipes);
     name_list_free(&recipes);

@@ -129,6 +129,32 @@ static void test_shortest(void)
     check(inside, "the shortest text has one sequence");
 }
 
+/* A copy loads as the same corpus; what an earlier, larger copy left is removed. */
+static void test_copy(void)
+{
+    const char *paths[] = {"text", "text/none"};
+    const char *fewer[] = {"text/z.c", "text/a.md"};
+    const char *copies[] = {"copy"};
+    corpus text;
+    char problem[256] = "";
+    check(mkdir("copy", 0777) == 0 && corpus_copy(paths, 2, "copy", problem, sizeof problem) == 0 &&
+              corpus_load(&text, copies, 1, CONTEXT, problem, sizeof problem) == 0,
+          "a text is copied");
+    expect_runs(text.train, text.train_size, "abmzN", 90, "the copy has the same files in order");
+    expect_runs(text.held_out, text.held_out_size, "abmzN", 10, "and the same held-out part");
+    corpus_free(&text);
+    check(corpus_copy(fewer, 2, "copy", problem, sizeof problem) == 0 &&
+              corpus_load(&text, copies, 1, CONTEXT, problem, sizeof problem) == 0,
+          "a second copy goes to the same directory");
+    expect_runs(text.train, text.train_size, "za", 90, "nothing of the first copy is left");
+    corpus_free(&text);
+    check(corpus_copy(fewer, 2, "absent", problem, sizeof problem) != 0 &&
+              strstr(problem, "absent/000000.txt") != NULL,
+          "a directory that cannot be written is named");
+    check(unlink("copy/000000.txt") == 0 && unlink("copy/000001.txt") == 0 && rmdir("copy") == 0,
+          "the copies are removed");
+}
+
 static void test_failures(void)
 {
     corpus text;
@@ -157,6 +183,7 @@ int main(void)
     test_tree();
     test_batches();
     test_shortest();
+    test_copy();
     test_failures();
     remove_tree();
     check(chdir("/") == 0 && rmdir(directory) == 0, "the temporary directory is removed");

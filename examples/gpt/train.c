@@ -26,7 +26,7 @@ int main(int argc, char **argv)
 {
     static const char *const default_text[] = {GPT_SOURCE_DIR};
     training_options options = {
-        .text = {default_text, 1}, .out = "gpt-run", .steps = 300, .warmup = 20, .seed = 1};
+        .text = {default_text, 1}, .out = "gpt-run", .steps = 300, .seed = 1};
     const argument table[] = {
         {"--recipe", "FILE", "the optimizer as a hone spec in JSON", .text = &options.recipe},
         {"--text", "PATH...", "files and directories to learn (hone's sources)",
@@ -36,8 +36,6 @@ int main(int argc, char **argv)
         {"--resume", "DIR", "a checkpoint to go on from", .text = &options.resume},
         {"--save-every", "N", "steps between checkpoints (the last step is always saved)",
          .number = &options.save_every},
-        {"--warmup", "N", "steps in which the learning rate grows to the recipe's (20)",
-         .number = &options.warmup},
         {"--seed", "N", "of weights and batches (1)", .number = &options.seed},
     };
     report_as(argv[0]);

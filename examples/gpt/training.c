@@ -130,26 +130,7 @@ void training_close(training *run)
 
 /* ---- the loop ------------------------------------------------------------------------------- */
 
-/* Sets every group's learning rate for the coming step: the recipe's, and in the first steps a
- * growing part of it. A pure function of the step, so a resumed run goes on with the same rates. */
-static int set_learning_rates(training *run, double *first_rate)
-{
-    const double part = (double)(run->step + 1) / (double)run->options->warmup;
-    hone_error error;
-    for (int group = 0; group < hone_spec_group_count(run->spec); group++) {
-        double rate;
-        if (hone_spec_get(run->spec, group, "lr", &rate, &error) != HONE_OK)
-            return failure("%s", error.message);
-        rate = part < 1 ? part * rate : rate;
-        if (hone_optimizer_set(run->optimizer, group, "lr", rate, &error) != HONE_OK)
-            return failure("%s", error.message);
-        if (group == 0)
-            *first_rate = rate;
-    }
-    return 0;
-}
-
-/* One step of training: a batch, the loss and its gradients, the optimizer. */
+/* One step of training: a batch, the loss and its gradients, the optimizer and its schedule. */
 static int take_step(training *run, double *loss, double *optimizer_seconds)
 {
     const gpt_config *config = &run->config;
@@ -159,7 +140,8 @@ static int take_step(training *run, double *loss, double *optimizer_seconds)
     *loss = gpt_loss_and_gradients(run->model, run->inputs, run->targets);
     const double before = progress_now();
     hone_error error;
-    if (hone_optimizer_step(run->optimizer, NULL, &error) != HONE_OK)
+    if (hone_optimizer_step(run->optimizer, NULL, &error) != HONE_OK ||
+        hone_optimizer_schedule_step(run->optimizer, &error) != HONE_OK)
         return failure("%s", error.message);
     *optimizer_seconds = progress_now() - before;
     return 0;
@@ -177,8 +159,9 @@ static int save(const training *run)
 static int step_and_record(training *run, progress *bar)
 {
     double loss = 0, rate = 0, optimizer_seconds = 0;
-    if (set_learning_rates(run, &rate) != 0)
-        return -1;
+    hone_error error;
+    if (hone_optimizer_get(run->optimizer, 0, "lr", &rate, &error) != HONE_OK)
+        return failure("%s", error.message);
     const double before = progress_now();
     if (take_step(run, &loss, &optimizer_seconds) != 0)
         return -1;

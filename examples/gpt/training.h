@@ -15,7 +15,6 @@ typedef struct training_options {
     const char *resume; /* a checkpoint's directory, or NULL */
     int64_t steps;
     int64_t save_every; /* 0: only at the end */
-    int64_t warmup;     /* steps in which learning rates grow to those of the recipe */
     int64_t seed;       /* of weights and batches */
 } training_options;
 
