@@ -163,6 +163,30 @@ static void precision_and_accumulation_go_on_with_the_same_bits(void **state)
     }
 }
 
+/* A parameter whose gradient came in the first half of a round, and none in the second. */
+static void a_waiting_gradient_is_not_forgotten(void **state)
+{
+    (void)state;
+    static struct subject saved, loaded;
+    hone_error error;
+    const char *json = "{\"optimizer_type\":\"sgd\",\"grad_accum_steps\":2}";
+    subject_create_json(&saved, context, json, NULL);
+    subject_create_json(&loaded, context, json, NULL);
+    subject_step(&saved, 1);
+    must(hone_optimizer_save(saved.optimizer, path, &error), &error);
+    subject_copy_values(&loaded, &saved);
+    must(hone_optimizer_load(loaded.optimizer, path, &error), &error);
+    must(hone_optimizer_zero_grad(saved.optimizer, true, &error), &error);
+    must(hone_optimizer_step(saved.optimizer, NULL, &error), &error);
+    must(hone_optimizer_step(loaded.optimizer, NULL, &error), &error);
+    uint64_t count = 0;
+    must(hone_optimizer_step_count(loaded.optimizer, 0, &count, &error), &error);
+    assert_int_equal(count, 1);
+    assert_true(subject_hash(&loaded) == subject_hash(&saved));
+    subject_free(&saved);
+    subject_free(&loaded);
+}
+
 /* A scale that has grown and been cut, with a step left out. */
 static void the_scaler_goes_on(void **state)
 {
@@ -465,6 +489,7 @@ int main(void)
         cmocka_unit_test(every_rule_goes_on_with_the_same_bits),
         cmocka_unit_test(every_state_type_goes_on_with_the_same_bits),
         cmocka_unit_test(precision_and_accumulation_go_on_with_the_same_bits),
+        cmocka_unit_test(a_waiting_gradient_is_not_forgotten),
         cmocka_unit_test(the_scaler_goes_on),
         cmocka_unit_test(a_scaler_that_never_grows_is_loaded),
         cmocka_unit_test(groups_and_values_come_from_the_file),
