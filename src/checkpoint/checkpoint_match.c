@@ -30,7 +30,7 @@ static void add(struct mismatches *list, const char *format, ...)
     va_end(arguments);
     list->count++;
     const size_t needed = strlen(phrase) + 2;
-    if (list->hidden > 0 || list->used + needed >= sizeof list->text) {
+    if (list->used + needed >= sizeof list->text) {
         list->hidden++;
         return;
     }

@@ -121,6 +121,35 @@ static void write_number(struct hone_text *json, const char *key, double value)
     hone_text_string(json, isinf(value) ? "null" : hone_format_number(number, value));
 }
 
+/* Where each group's schedule stands; null for a group without one. */
+static void write_schedules(struct hone_text *json, const hone_spec *spec)
+{
+    bool any = false;
+    for (int g = 0; g < spec->group_count; g++)
+        any = any || spec->groups[g].schedule != NULL;
+    for (int g = 0; any && g < spec->group_count; g++) {
+        const struct hone_schedule_state *const state = &spec->groups[g].schedule_state;
+        hone_text_string(json, g == 0 ? ",\"schedules\":[" : ",");
+        if (spec->groups[g].schedule == NULL) {
+            hone_text_string(json, "null");
+            continue;
+        }
+        hone_text_string(json, "{\"e\":");
+        hone_text_integer(json, state->e);
+        hone_text_string(json, ",\"bad\":");
+        hone_text_integer(json, state->bad);
+        hone_text_string(json, ",\"cooldown\":");
+        hone_text_integer(json, state->cooldown);
+        write_number(json, ",\"base\":", state->base);
+        write_number(
+            json, ",\"masked_base\":", isnan(state->masked_base) ? HUGE_VAL : state->masked_base);
+        write_number(json, ",\"best\":", state->best);
+        hone_text_string(json, "}");
+    }
+    if (any)
+        hone_text_string(json, "]");
+}
+
 /* What the optimizer as a whole has come to; left out where there is nothing to say. */
 static void write_progress(struct hone_text *json, const hone_optimizer *optimizer)
 {
@@ -132,6 +161,7 @@ static void write_progress(struct hone_text *json, const hone_optimizer *optimiz
         hone_text_string(json, ",\"skipped\":");
         hone_text_integer(json, optimizer->skipped);
     }
+    write_schedules(json, optimizer->spec);
     hone_scaler scaler;
     if (!hone_optimizer_scaler(optimizer, &scaler))
         return;

@@ -177,13 +177,16 @@ static inline uint64_t subject_hash(const struct subject *subject)
 /* ---- memory that runs out ------------------------------------------------------------------- */
 
 struct failing_memory {
-    int allowed, live;
+    int allowed;   /* allocations before one fails */
+    bool only_one; /* and those after it succeed again */
+    int live;
 };
 
 static inline void *allocate_some(size_t size, size_t alignment, void *user)
 {
     struct failing_memory *memory = user;
-    if (memory->allowed-- <= 0)
+    const int left = memory->allowed--;
+    if (left == 0 || (left < 0 && !memory->only_one))
         return NULL;
     memory->live++;
     return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);

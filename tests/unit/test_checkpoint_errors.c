@@ -413,33 +413,56 @@ static void a_name_must_be_utf8(void **state)
 
 /* ---- memory --------------------------------------------------------------------------------- */
 
+/* Fails every k-th allocation of a save, alone or with all after it; returns how many there are. */
+static int fail_saves(struct subject *subject, struct failing_memory *memory)
+{
+    const uint64_t before = subject_hash(subject);
+    const int live = memory->live;
+    for (int failures = 0;; failures++) {
+        hone_error error;
+        memory->allowed = failures;
+        const hone_status status = hone_optimizer_save(subject->optimizer, path, &error);
+        memory->allowed = 1 << 30;
+        assert_int_equal(memory->live, live);
+        assert_true(subject_hash(subject) == before);
+        assert_int_equal(files_in_folder(), status == HONE_OK);
+        if (status == HONE_OK)
+            return failures;
+        assert_int_equal(status, HONE_ERROR_MEMORY);
+    }
+}
+
 static void saving_survives_failing_allocations(void **state)
 {
     (void)state;
     static struct subject subject;
-    static struct failing_memory memory;
-    hone_context *failing = failing_context(&memory);
-    make(&subject, failing);
-    const uint64_t before = subject_hash(&subject);
-    const int live = memory.live;
-    int failures = 0;
-    for (;; failures++) {
-        memory.allowed = failures;
-        hone_error error;
-        const hone_status status = hone_optimizer_save(subject.optimizer, path, &error);
-        memory.allowed = 1 << 30;
-        assert_int_equal(memory.live, live);
-        assert_true(subject_hash(&subject) == before);
-        assert_int_equal(files_in_folder(), status == HONE_OK);
-        if (status == HONE_OK)
-            break;
-        assert_int_equal(status, HONE_ERROR_MEMORY);
+    for (int only_one = 0; only_one < 2; only_one++) {
+        struct failing_memory memory = {.only_one = only_one};
+        hone_context *failing = failing_context(&memory);
+        make(&subject, failing);
+        assert_true(fail_saves(&subject, &memory) >= 6);
+        subject_free(&subject);
+        hone_context_free(failing);
+        assert_int_equal(memory.live, 0);
+        assert_int_equal(unlink(path), 0);
     }
-    assert_true(failures >= 6);
-    subject_free(&subject);
-    hone_context_free(failing);
-    assert_int_equal(memory.live, 0);
-    assert_int_equal(unlink(path), 0);
+}
+
+static int fail_loads(struct subject *subject, struct failing_memory *memory)
+{
+    const uint64_t before = subject_hash(subject);
+    const int live = memory->live;
+    for (int failures = 0;; failures++) {
+        hone_error error;
+        memory->allowed = failures;
+        const hone_status status = hone_optimizer_load(subject->optimizer, path, &error);
+        memory->allowed = 1 << 30;
+        if (status == HONE_OK)
+            return failures;
+        assert_int_equal(status, HONE_ERROR_MEMORY);
+        assert_true(subject_hash(subject) == before);
+        assert_int_equal(memory->live, live);
+    }
 }
 
 /* The checkpoint brings states of other types, new ones, and drops others. */
@@ -447,42 +470,31 @@ static void loading_survives_failing_allocations(void **state)
 {
     (void)state;
     static struct subject saved, subject;
-    static struct failing_memory memory;
     hone_error error;
-    subject_create_json(&saved, context,
-                        "{\"optimizer_type\":\"adamw\",\"state_dtype\":\"f64\",\"groups\":"
-                        "[{\"match\":\"*.bias\",\"optimizer_type\":\"sgd\",\"momentum\":0.5}]}",
-                        NULL);
-    saved.late = 1;
-    subject_step(&saved, 1);
-    must(hone_optimizer_save(saved.optimizer, path, &error), &error);
-    hone_context *failing = failing_context(&memory);
-    make(&subject, failing);
-    subject_copy_values(&subject, &saved);
-    subject.late = saved.late;
-    const uint64_t before = subject_hash(&subject);
-    const int live = memory.live;
-    int failures = 0;
-    for (;; failures++) {
-        memory.allowed = failures;
-        const hone_status status = hone_optimizer_load(subject.optimizer, path, &error);
-        memory.allowed = 1 << 30;
-        if (status == HONE_OK)
-            break;
-        assert_int_equal(status, HONE_ERROR_MEMORY);
-        assert_true(subject_hash(&subject) == before);
-        assert_int_equal(memory.live, live);
+    for (int only_one = 0; only_one < 2; only_one++) {
+        struct failing_memory memory = {.only_one = only_one};
+        subject_create_json(&saved, context,
+                            "{\"optimizer_type\":\"adamw\",\"state_dtype\":\"f64\",\"groups\":"
+                            "[{\"match\":\"*.bias\",\"optimizer_type\":\"sgd\",\"momentum\":0.5}]}",
+                            NULL);
+        saved.late = 1;
+        subject_step(&saved, 1);
+        must(hone_optimizer_save(saved.optimizer, path, &error), &error);
+        hone_context *failing = failing_context(&memory);
+        make(&subject, failing);
+        subject_copy_values(&subject, &saved);
+        subject.late = saved.late;
+        assert_true(fail_loads(&subject, &memory) >= 12);
+        assert_true(subject_hash(&subject) == subject_hash(&saved));
+        subject_step(&subject, 2);
+        subject_step(&saved, 2);
+        assert_true(subject_hash(&subject) == subject_hash(&saved));
+        subject_free(&subject);
+        subject_free(&saved);
+        hone_context_free(failing);
+        assert_int_equal(memory.live, 0);
+        assert_int_equal(unlink(path), 0);
     }
-    assert_true(failures >= 12);
-    assert_true(subject_hash(&subject) == subject_hash(&saved));
-    subject_step(&subject, 2);
-    subject_step(&saved, 2);
-    assert_true(subject_hash(&subject) == subject_hash(&saved));
-    subject_free(&subject);
-    subject_free(&saved);
-    hone_context_free(failing);
-    assert_int_equal(memory.live, 0);
-    assert_int_equal(unlink(path), 0);
 }
 
 int main(void)
