@@ -121,7 +121,7 @@ static int step_and_write(stepping *stepping, const struct request *request, out
 {
     bar bar;
     bar_begin(&bar);
-    bar_show(&bar, "reading", 0, 0);
+    stepping->bar = &bar;
     int code = load_inputs(stepping, request);
     if (code == EXIT_DONE)
         code = stepping_prepare(stepping);
@@ -133,6 +133,7 @@ static int step_and_write(stepping *stepping, const struct request *request, out
     if (code == EXIT_DONE)
         code = write_outputs(stepping, params, state);
     bar_end(&bar);
+    stepping->bar = NULL;
     return code;
 }
 

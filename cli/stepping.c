@@ -90,10 +90,12 @@ static int read_tensors(stepping *stepping)
 /* Gives every tensor with a gradient memory of its own; the file's is not to be written. */
 static int copy_stepped(stepping *stepping)
 {
-    for (int64_t i = 0; i < hone_file_count(stepping->params); i++) {
+    const int64_t count = hone_file_count(stepping->params);
+    for (int64_t i = 0; i < count; i++) {
         hone_file_entry *const entry = &stepping->tensors[i];
         if (hone_file_find(stepping->grads, entry->name) < 0)
             continue;
+        bar_show(stepping->bar, "tensors read", i, count);
         stepping->copies[i] = copy_data(&entry->tensor);
         if (stepping->copies[i] == NULL)
             return EXIT_FAILED;

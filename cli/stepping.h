@@ -6,11 +6,14 @@
 
 #include <hone/hone.h>
 
+#include "terminal/bar.h"
+
 typedef struct stepping {
     hone_context *context;
     hone_spec *spec;
     hone_file *params, *grads, *state; /* state NULL: start anew */
     const char *state_path;
+    bar *bar;
 
     /* Made by stepping_prepare: */
     hone_file_entry *tensors; /* of params, in its order; those with a gradient point to a copy */

@@ -5,17 +5,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 passed=0 failed=0
-
-files() { # PATTERN...: what is committed, or everything outside a clone
-    if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-        git ls-files --cached --others --exclude-standard -- "$@"
-    else
-        local pattern
-        for pattern in "$@"; do
-            find . -path ./build -prune -o -path "./${pattern/#\*/*}" -type f -print
-        done | sed 's,^\./,,'
-    fi
-}
+files() { tools/files.sh "$@"; }
 
 verdict() { # NAME FINDINGS: none is a pass
     if [ -z "$2" ]; then
@@ -33,16 +23,11 @@ texts() { sources && files '*.sh' '*.py' '*.cmake' '*CMakeLists.txt' Makefile; }
 
 # ---- text ---------------------------------------------------------------------------------------
 
-# Versions of clang-format differ in what they write; .clang-format is for 14.
-formatter=
-for candidate in clang-format-14 clang-format; do
-    "$candidate" --version 2>/dev/null | grep -q 'version 14\.' && formatter=$candidate && break
-done
-if [ -n "$formatter" ]; then
-    verdict "clang-format" "$(sources | grep '\.[ch]$' | xargs "$formatter" --dry-run -Werror 2>&1 |
-        grep 'error:' | sed 's/: error:.*//')"
+format_findings=$(tools/format.sh --check 2>&1)
+if [ $? = 3 ]; then
+    echo "left out clang-format: $format_findings"
 else
-    echo "left out clang-format, because version 14 is not installed"
+    verdict "clang-format" "$format_findings"
 fi
 verdict "SPDX line" "$(texts | xargs awk 'FNR <= 2 && /SPDX-License-Identifier: Apache-2.0/ {
     has[FILENAME] } FNR == 1 { seen[FILENAME] } END { for (f in seen) if (!(f in has)) print f }')"

@@ -10,6 +10,7 @@
 #include <hone/rule.h>
 #include <hone/safetensors.h>
 #include <hone/scaler.h>
+#include <hone/schedule.h>
 #include <hone/spec.h>
 #include <hone/status.h>
 #include <hone/tensor.h>

@@ -10,6 +10,7 @@
 #include "checkpoint/json_kind.h"
 #include "checkpoint/safetensors_format.h"
 #include "checkpoint/text.h"
+#include "core/json_load.h"
 
 #define MUST_BE(error, name, key, value, allowed)                        \
     hone_fail(error, HONE_ERROR_FORMAT,                                  \
@@ -217,16 +218,15 @@ static hone_status parse_count(const json_t *object, const char *key, int64_t hi
     return HONE_OK;
 }
 
-static hone_status parse_scaler_number(const json_t *scaler, const char *key, double *number,
-                                       hone_error *error)
+static hone_status parse_state_number(const json_t *object, const char *key, double *number,
+                                      hone_error *error)
 {
-    const json_t *const value = json_object_get(scaler, key);
+    const json_t *const value = json_object_get(object, key);
     if (value == NULL || json_is_null(value))
         return HONE_OK;
     if (!json_is_number(value))
-        return hone_fail(error, HONE_ERROR_FORMAT,
-                         "the checkpoint's scaler: its %s is %s, not a number", key,
-                         describe(value).text);
+        return hone_fail(error, HONE_ERROR_FORMAT, "the checkpoint: its %s is %s, not a number",
+                         key, describe(value).text);
     *number = json_number_value(value);
     return HONE_OK;
 }
@@ -246,13 +246,69 @@ static hone_status parse_scaler(struct hone_checkpoint *checkpoint, json_t *scal
                          hone_json_kind(scaler));
     hone_status status = check_keys(scaler, keys, "the checkpoint's scaler", error);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && status == HONE_OK; i++)
-        status = parse_scaler_number(scaler, keys[i], numbers[i], error);
+        status = parse_state_number(scaler, keys[i], numbers[i], error);
     if (status == HONE_OK)
         status = parse_count(scaler, "growth_interval", INT64_MAX, &own->growth_interval, error);
     if (status == HONE_OK)
         status = parse_count(scaler, "growth_tracker", INT64_MAX, &own->growth_tracker, error);
     checkpoint->scaling = true;
     return status == HONE_OK ? hone_scaler_check(own, error) : status;
+}
+
+/* null stands for what JSON cannot hold: no rate, or no metric yet. */
+static hone_status parse_schedule(struct hone_group *group, json_t *entry, hone_error *error)
+{
+    static const char *const keys[] = {"e", "bad", "cooldown", "base", "masked_base", "best", NULL};
+    struct hone_schedule_state *const state = &group->schedule_state;
+    if (group->schedule == NULL && json_is_null(entry))
+        return HONE_OK;
+    if (group->schedule == NULL || !json_is_object(entry))
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's schedules hold %s for a group that has %s schedule",
+                         hone_json_kind(entry), group->schedule == NULL ? "no" : "a");
+    hone_status status = check_keys(entry, keys, "the checkpoint's schedules", error);
+    if (status == HONE_OK)
+        status = hone_group_attach(group, error);
+    *state = (struct hone_schedule_state){
+        .base = (double)NAN, .masked_base = (double)NAN, .best = state->best};
+    if (status == HONE_OK)
+        status = parse_count(entry, "e", INT64_MAX, &state->e, error);
+    if (status == HONE_OK)
+        status = parse_count(entry, "bad", INT64_MAX, &state->bad, error);
+    if (status == HONE_OK)
+        status = parse_count(entry, "cooldown", INT64_MAX, &state->cooldown, error);
+    if (status == HONE_OK)
+        status = parse_state_number(entry, "base", &state->base, error);
+    if (status == HONE_OK)
+        status = parse_state_number(entry, "masked_base", &state->masked_base, error);
+    if (status == HONE_OK)
+        status = parse_state_number(entry, "best", &state->best, error);
+    if (status == HONE_OK && (!(state->base >= 0) || state->masked_base < 0))
+        status = hone_fail(error, HONE_ERROR_FORMAT,
+                           "the checkpoint's schedules: base is missing, or a base is below 0");
+    return status;
+}
+
+static hone_status parse_schedules(struct hone_checkpoint *checkpoint, const json_t *list,
+                                   hone_error *error)
+{
+    hone_spec *const spec = checkpoint->spec;
+    bool any = false;
+    for (int g = 0; g < spec->group_count; g++)
+        any = any || spec->groups[g].schedule != NULL;
+    const size_t wanted = any ? (size_t)spec->group_count : 0;
+    if (json_array_size(list) != wanted)
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's schedules hold %zu entries; its spec needs %zu",
+                         json_array_size(list), wanted);
+    hone_status status = HONE_OK;
+    for (size_t g = 0; g < wanted && status == HONE_OK; g++) {
+        const struct hone_group saved = spec->groups[g]; /* attaching would move its rates */
+        status = parse_schedule(&spec->groups[g], json_array_get(list, g), error);
+        memcpy(spec->groups[g].values, saved.values, sizeof saved.values);
+        spec->groups[g].masked_lr = saved.masked_lr;
+    }
+    return status;
 }
 
 static hone_status parse_progress(struct hone_checkpoint *checkpoint, const json_t *root,
@@ -264,6 +320,8 @@ static hone_status parse_progress(struct hone_checkpoint *checkpoint, const json
     checkpoint->micro_step = (int)micro_step;
     if (status == HONE_OK)
         status = parse_count(root, "skipped", INT64_MAX, &checkpoint->skipped, error);
+    if (status == HONE_OK)
+        status = parse_schedules(checkpoint, json_object_get(root, "schedules"), error);
     json_t *const scaler = json_object_get(root, "scaler");
     if (status == HONE_OK && scaler != NULL)
         status = parse_scaler(checkpoint, scaler, error);
@@ -272,8 +330,8 @@ static hone_status parse_progress(struct hone_checkpoint *checkpoint, const json
 
 static hone_status parse_root(struct hone_checkpoint *checkpoint, hone_error *error)
 {
-    static const char *const keys[] = {"format",  "version", "spec",   "micro_step",
-                                       "skipped", "scaler",  "params", NULL};
+    static const char *const keys[] = {"format", "version", "spec",      "micro_step", "skipped",
+                                       "scaler", "params",  "schedules", NULL};
     json_t *const root = checkpoint->root;
     const json_t *const format = json_object_get(root, "format");
     if (!integer_between(format, HONE_CHECKPOINT_FORMAT, HONE_CHECKPOINT_FORMAT))
@@ -300,7 +358,7 @@ hone_status hone_checkpoint_parse(struct hone_checkpoint *checkpoint, const hone
     *checkpoint = (struct hone_checkpoint){.context = context};
     json_error_t problem;
     checkpoint->root = json_loads(json, JSON_REJECT_DUPLICATES, &problem);
-    if (checkpoint->root == NULL && hone_json_out_of_memory(&problem))
+    if (checkpoint->root == NULL && hone_json_out_of_memory(&problem, json, strlen(json)))
         return hone_fail_memory(error, strlen(json), "a checkpoint's metadata");
     if (checkpoint->root == NULL)
         return hone_fail_at(error, HONE_ERROR_FORMAT, problem.position,

@@ -114,11 +114,12 @@ static void write_param(struct hone_text *json, const struct hone_param *param,
     hone_text_string(json, "}");
 }
 
+/* null stands for a bound or a rate that is not there: JSON has no infinity and no NaN. */
 static void write_number(struct hone_text *json, const char *key, double value)
 {
     char number[32];
     hone_text_string(json, key);
-    hone_text_string(json, isinf(value) ? "null" : hone_format_number(number, value));
+    hone_text_string(json, isfinite(value) ? hone_format_number(number, value) : "null");
 }
 
 /* Numbers of steps that no run reaches, such as an interval of UINT64_MAX for "never", are saved as
@@ -129,6 +130,31 @@ static void write_count(struct hone_text *json, const char *key, uint64_t count)
     hone_text_integer(json, count > INT64_MAX ? INT64_MAX : count);
 }
 
+/* Where each group's schedule stands; null for a group without one. */
+static void write_schedules(struct hone_text *json, const hone_spec *spec)
+{
+    bool any = false;
+    for (int g = 0; g < spec->group_count; g++)
+        any = any || spec->groups[g].schedule != NULL;
+    for (int g = 0; any && g < spec->group_count; g++) {
+        const struct hone_schedule_state *const state = &spec->groups[g].schedule_state;
+        hone_text_string(json, g == 0 ? ",\"schedules\":[" : ",");
+        if (spec->groups[g].schedule == NULL) {
+            hone_text_string(json, "null");
+            continue;
+        }
+        write_count(json, "{\"e\":", state->e);
+        write_count(json, ",\"bad\":", state->bad);
+        write_count(json, ",\"cooldown\":", state->cooldown);
+        write_number(json, ",\"base\":", state->base);
+        write_number(json, ",\"masked_base\":", state->masked_base);
+        write_number(json, ",\"best\":", state->best);
+        hone_text_string(json, "}");
+    }
+    if (any)
+        hone_text_string(json, "]");
+}
+
 /* What the optimizer as a whole has come to; left out where there is nothing to say. */
 static void write_progress(struct hone_text *json, const hone_optimizer *optimizer)
 {
@@ -136,6 +162,7 @@ static void write_progress(struct hone_text *json, const hone_optimizer *optimiz
         write_count(json, ",\"micro_step\":", (uint64_t)optimizer->micro_step);
     if (optimizer->skipped != 0)
         write_count(json, ",\"skipped\":", optimizer->skipped);
+    write_schedules(json, optimizer->spec);
     hone_scaler scaler;
     if (!hone_optimizer_scaler(optimizer, &scaler))
         return;

@@ -10,6 +10,7 @@
 #include "checkpoint/safetensors_file.h"
 #include "checkpoint/safetensors_format.h"
 #include "checkpoint/text.h"
+#include "core/json_load.h"
 
 #define DTYPE_LIST(name, bits, text) " " text
 
@@ -316,7 +317,7 @@ hone_status hone_file_parse_header(hone_file *file, hone_error *error)
                             "the header does not begin with '{'");
     json_error_t problem;
     json_t *header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
-    if (header == NULL && hone_json_out_of_memory(&problem))
+    if (header == NULL && hone_json_out_of_memory(&problem, text, length))
         return hone_fail_memory(error, length, "a file's header");
     if (header == NULL)
         return hone_fail_at(error, HONE_ERROR_FORMAT, HONE_FILE_PREFIX + problem.position,

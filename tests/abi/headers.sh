@@ -8,7 +8,7 @@ case $standard in c++*) language=c++ ;; *) language=c ;; esac
 failed=0 count=0
 
 compile() {
-    printf '#include <%s>\n' "$1" |
+    printf '#include <%s>\nextern int not_empty;\n' "$1" |
         "$compiler" -std="$standard" -x "$language" -fsyntax-only -Wall -Wextra -Werror -pedantic \
             -I"$include" -
 }

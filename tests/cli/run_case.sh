@@ -9,7 +9,6 @@ tensor_program=$3
 OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 OMP_WAIT_POLICY=passive
 export OMP_NUM_THREADS OMP_WAIT_POLICY
-unset HONE_CPU
 
 folder=$(mktemp -d "${TMPDIR:-/tmp}/hone-cli.XXXXXX") || exit 1
 trap 'cd /; rm -rf "$folder"' EXIT

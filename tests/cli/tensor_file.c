@@ -20,6 +20,17 @@ static void fail(const char *message)
     exit(2);
 }
 
+/* What lives until the program ends is noted here, so that leak checkers see that it is wanted. */
+static void *kept[4 * MOST];
+static int kept_count;
+
+static void *keep(void *memory)
+{
+    if (memory == NULL || kept_count == (int)(sizeof kept / sizeof kept[0]))
+        fail("too much to keep");
+    return kept[kept_count++] = memory;
+}
+
 static hone_dtype find_dtype(const char *name)
 {
     for (int i = 0; i < HONE_DTYPE_COUNT; i++)
@@ -77,14 +88,13 @@ static int32_t read_shape(int64_t *shape, const char *text)
     return ndim;
 }
 
-/* A tensor of the given shape; its data is never freed, as the program is short. */
 static hone_tensor make_tensor(const char *dtype_name, const char *shape_text, const char *values)
 {
-    int64_t *const shape = calloc(MOST_DIMENSIONS, sizeof *shape);
+    int64_t *const shape = keep(calloc(MOST_DIMENSIONS, sizeof *shape));
     const int32_t ndim = read_shape(shape, shape_text);
     hone_tensor tensor = hone_tensor_view(NULL, find_dtype(dtype_name), ndim, shape);
     const int64_t count = numbers_of(&tensor);
-    tensor.data = calloc((size_t)count + 1, 8);
+    tensor.data = keep(calloc((size_t)count + 1, 8));
     const int same = strncmp(values, "all:", 4) == 0;
     const char *at = same ? values + 4 : values;
     for (int64_t i = 0; i < count; i++) {
@@ -128,6 +138,7 @@ static hone_tensor find_tensor(const hone_context *context, const char *path, co
     hone_error error;
     if (hone_file_open(&file, context, path, &error) != HONE_OK)
         fail(error.message);
+    keep(file);
     const int64_t index = hone_file_find(file, name);
     if (index < 0)
         fail("there is no tensor of that name");
@@ -184,6 +195,7 @@ int main(int argc, char **argv)
     hone_context *context = NULL;
     if (argc < 3 || hone_context_create(&context, NULL, NULL) != HONE_OK)
         fail("write, print or near");
+    keep(context);
     if (strcmp(argv[1], "write") == 0)
         return write_file(context, argc - 2, argv + 2);
     if (strcmp(argv[1], "print") == 0 && argc == 4) {

@@ -82,4 +82,3 @@ step_fails "cut.st" --spec s.json --params p.st --grads g.st --state cut.st
 HONE_CPU=sse9
 export HONE_CPU
 step_fails "HONE_CPU" --spec s.json --params p.st --grads g.st
-unset HONE_CPU

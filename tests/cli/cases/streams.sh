@@ -13,19 +13,27 @@ for arguments in rules "rules adamw --json" "inspect p.st" "spec check s.json" -
     expect_err "hone: error: cannot write to standard output: No space left on device"
 done
 
-# A bar on a terminal, drawn with carriage returns and wiped; none in a pipe.
-tensors write big.st w F32 3000000 all:1
-succeeds step --spec s.json --params big.st --grads big.st --params-out q.st --state-out o.st \
-    --steps 150
+# A bar on a terminal, drawn over one line and wiped; none in a pipe. It appears when the work has
+# taken a moment, for which a recipe that comes late through a named pipe provides.
+mkfifo recipe
+send_recipe_late() {
+    sleep 0.5
+    cat s.json >recipe
+}
+send_recipe_late &
+succeeds step --spec recipe --params p.st --grads p.st --params-out q.st --state-out o.st --steps 4
 expect_no_out
+wait
 command -v script >/dev/null 2>&1 || exit 0
 TERM=xterm
 export TERM
 last="hone step in a terminal"
-script -qec "'$hone_program' step --spec s.json --params big.st --grads big.st \
-    --params-out q2.st --state-out o2.st --steps 150" /dev/null >.out 2>.err </dev/null
+send_recipe_late &
+script -qec "'$hone_program' step --spec recipe --params p.st --grads p.st --params-out q2.st \
+    --state-out o2.st --steps 4" /dev/null >.out 2>.err </dev/null
 code=$?
+wait
 expect_exit 0
-expect_out "] "
-expect_out "stepped 1 of 1 tensors, 150 times"
+expect_out "0%  steps (0 of 4)"
+expect_out "stepped 1 of 1 tensors, 4 times"
 expect_same q.st q2.st
