@@ -23,7 +23,7 @@ struct hone_saved_param {
     uint32_t slots; /* bit k: state k (hone_state_name) was saved */
 
     /* Filled by hone_checkpoint_match: */
-    int64_t param;                  /* index in the optimizer */
+    int64_t param;                    /* index in the optimizer */
     int64_t tensor[HONE_STATE_COUNT]; /* index in the file, for each saved state */
 };
 

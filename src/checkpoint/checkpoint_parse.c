@@ -218,15 +218,16 @@ static hone_status parse_count(const json_t *object, const char *key, int64_t hi
     return HONE_OK;
 }
 
-static hone_status parse_state_number(const json_t *object, const char *key, double *number,
-                                      hone_error *error)
+static hone_status parse_state_number(const json_t *object, const char *what, const char *key,
+                                      double *number, hone_error *error)
 {
     const json_t *const value = json_object_get(object, key);
     if (value == NULL || json_is_null(value))
         return HONE_OK;
     if (!json_is_number(value))
-        return hone_fail(error, HONE_ERROR_FORMAT, "the checkpoint: its %s is %s, not a number",
-                         key, describe(value).text);
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's %s: its %s is %s, not a number", what, key,
+                         describe(value).text);
     *number = json_number_value(value);
     return HONE_OK;
 }
@@ -246,7 +247,7 @@ static hone_status parse_scaler(struct hone_checkpoint *checkpoint, json_t *scal
                          hone_json_kind(scaler));
     hone_status status = check_keys(scaler, keys, "the checkpoint's scaler", error);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && status == HONE_OK; i++)
-        status = parse_state_number(scaler, keys[i], numbers[i], error);
+        status = parse_state_number(scaler, "scaler", keys[i], numbers[i], error);
     if (status == HONE_OK)
         status = parse_count(scaler, "growth_interval", INT64_MAX, &own->growth_interval, error);
     if (status == HONE_OK)
@@ -278,14 +279,14 @@ static hone_status parse_schedule(struct hone_group *group, json_t *entry, hone_
     if (status == HONE_OK)
         status = parse_count(entry, "cooldown", INT64_MAX, &state->cooldown, error);
     if (status == HONE_OK)
-        status = parse_state_number(entry, "base", &state->base, error);
+        status = parse_state_number(entry, "schedules", "base", &state->base, error);
     if (status == HONE_OK)
-        status = parse_state_number(entry, "masked_base", &state->masked_base, error);
+        status = parse_state_number(entry, "schedules", "masked_base", &state->masked_base, error);
     if (status == HONE_OK)
-        status = parse_state_number(entry, "best", &state->best, error);
-    if (status == HONE_OK && !(state->base >= 0))
+        status = parse_state_number(entry, "schedules", "best", &state->best, error);
+    if (status == HONE_OK && (!(state->base >= 0) || state->masked_base < 0))
         status = hone_fail(error, HONE_ERROR_FORMAT,
-                           "the checkpoint's schedules: base is missing or below 0");
+                           "the checkpoint's schedules: base is missing, or a base is below 0");
     return status;
 }
 

@@ -114,11 +114,12 @@ static void write_param(struct hone_text *json, const struct hone_param *param,
     hone_text_string(json, "}");
 }
 
+/* null stands for a bound or a rate that is not there: JSON has no infinity and no NaN. */
 static void write_number(struct hone_text *json, const char *key, double value)
 {
     char number[32];
     hone_text_string(json, key);
-    hone_text_string(json, isinf(value) ? "null" : hone_format_number(number, value));
+    hone_text_string(json, isfinite(value) ? hone_format_number(number, value) : "null");
 }
 
 /* Numbers of steps that no run reaches, such as an interval of UINT64_MAX for "never", are saved as
@@ -142,15 +143,11 @@ static void write_schedules(struct hone_text *json, const hone_spec *spec)
             hone_text_string(json, "null");
             continue;
         }
-        hone_text_string(json, "{\"e\":");
-        hone_text_integer(json, state->e);
-        hone_text_string(json, ",\"bad\":");
-        hone_text_integer(json, state->bad);
-        hone_text_string(json, ",\"cooldown\":");
-        hone_text_integer(json, state->cooldown);
+        write_count(json, "{\"e\":", state->e);
+        write_count(json, ",\"bad\":", state->bad);
+        write_count(json, ",\"cooldown\":", state->cooldown);
         write_number(json, ",\"base\":", state->base);
-        write_number(
-            json, ",\"masked_base\":", isnan(state->masked_base) ? HUGE_VAL : state->masked_base);
+        write_number(json, ",\"masked_base\":", state->masked_base);
         write_number(json, ",\"best\":", state->best);
         hone_text_string(json, "}");
     }

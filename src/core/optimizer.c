@@ -52,6 +52,9 @@ void hone_optimizer_free(hone_optimizer *optimizer)
                  sizeof *optimizer->table * (size_t)optimizer->table_size);
     hone_release(context, optimizer->ranges,
                  sizeof *optimizer->ranges * (size_t)optimizer->range_capacity);
+    for (size_t i = 0; i < optimizer->block_count; i++)
+        hone_release(context, optimizer->blocks[i].memory, optimizer->blocks[i].size);
+    hone_release(context, optimizer->blocks, sizeof *optimizer->blocks * optimizer->block_capacity);
     hone_plan_free(context, &optimizer->plan);
     hone_spec_free(optimizer->spec);
     hone_release(context, optimizer, sizeof *optimizer);
