@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Saving an optimizer: one tensor per state, and JSON for everything else. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "checkpoint/checkpoint_internal.h"
@@ -109,6 +110,12 @@ static void write_param(struct hone_text *json, const struct hone_param *param,
     hone_text_string(json, hone_dtype_name(param->tensor.dtype));
     hone_text_string(json, "\",\"shape\":");
     hone_text_shape(json, param->tensor.ndim, param->shape);
+    if (param->mask != NULL) {
+        char hash[24];
+        snprintf(hash, sizeof hash, "\"%016llx\"", (unsigned long long)param->mask_hash);
+        hone_text_string(json, ",\"mask\":");
+        hone_text_string(json, hash);
+    }
     hone_text_string(json, ",\"slots\":");
     write_slots(json, param, rule);
     hone_text_string(json, "}");
