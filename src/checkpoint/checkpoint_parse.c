@@ -356,7 +356,7 @@ hone_status hone_checkpoint_parse(struct hone_checkpoint *checkpoint, const hone
                                   const char *json, hone_error *error)
 {
     *checkpoint = (struct hone_checkpoint){.context = context};
-    json_error_t problem;
+    json_error_t problem = {0}; /* jansson does not always set its code */
     checkpoint->root = json_loads(json, JSON_REJECT_DUPLICATES, &problem);
     if (checkpoint->root == NULL && hone_json_out_of_memory(&problem, json, strlen(json)))
         return hone_fail_memory(error, strlen(json), "a checkpoint's metadata");
