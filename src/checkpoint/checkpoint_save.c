@@ -169,6 +169,12 @@ static void write_progress(struct hone_text *json, const hone_optimizer *optimiz
         write_count(json, ",\"micro_step\":", (uint64_t)optimizer->micro_step);
     if (optimizer->skipped != 0)
         write_count(json, ",\"skipped\":", optimizer->skipped);
+    if (hone_spec_is_random(optimizer->spec)) {
+        char seed[24];
+        snprintf(seed, sizeof seed, "\"%016llx\"", (unsigned long long)optimizer->context->seed);
+        hone_text_string(json, ",\"seed\":");
+        hone_text_string(json, seed);
+    }
     write_schedules(json, optimizer->spec);
     hone_scaler scaler;
     if (!hone_optimizer_scaler(optimizer, &scaler))

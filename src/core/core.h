@@ -136,6 +136,9 @@ hone_status hone_spec_append_pattern(hone_spec *spec, int group, const char *pat
 hone_status hone_group_store(struct hone_group *group, int index, struct hone_value value,
                              const char *path, hone_error *error);
 
+/* Whether any group rounds at random, so that the context's seed is part of its arithmetic. */
+bool hone_spec_is_random(const hone_spec *spec);
+
 /* Replaces every value, clip setting and group of `spec` by those of `from`; cannot fail half-way.
  */
 hone_status hone_spec_assign(hone_spec *spec, const hone_spec *from, hone_error *error);

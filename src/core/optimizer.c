@@ -173,6 +173,20 @@ hone_status hone_optimizer_set_curve_callback(hone_optimizer *optimizer, int gro
     return HONE_OK;
 }
 
+/* States that no step has filled are made again, in the type that holds by then. */
+static void drop_fresh_states(hone_optimizer *optimizer, int group)
+{
+    for (int64_t i = 0; i < optimizer->count; i++) {
+        struct hone_param *const param = &optimizer->params[i];
+        for (int k = 0; param->group == group && k < HONE_STATE_COUNT; k++)
+            if ((param->fresh >> k & 1u) != 0) {
+                hone_state_free(optimizer->context, &param->state[k]);
+                param->fresh &= ~(1u << k);
+            }
+    }
+    optimizer->plan.valid = false;
+}
+
 hone_status hone_optimizer_set_state_dtype(hone_optimizer *optimizer, int group, const char *slot,
                                            hone_dtype dtype, hone_error *error)
 {
@@ -193,6 +207,7 @@ hone_status hone_optimizer_set_state_dtype(hone_optimizer *optimizer, int group,
     for (int k = 0; k < g->rule->slot_count; k++)
         if (only < 0 || k == only)
             g->state_dtype[k] = (int)dtype;
+    drop_fresh_states(optimizer, group);
     return HONE_OK;
 }
 

@@ -258,6 +258,14 @@ hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *p
     return status;
 }
 
+bool hone_spec_is_random(const hone_spec *spec)
+{
+    for (int i = 0; i < spec->group_count; i++)
+        if (spec->groups[i].precision == HONE_PRECISION_STOCHASTIC)
+            return true;
+    return false;
+}
+
 /* ---- asking --------------------------------------------------------------------------------- */
 
 int hone_spec_group_count(const hone_spec *spec)
