@@ -14,7 +14,7 @@ all: build/setup/build ## the libraries and the hone command, in build/release (
 
 demo: build/setup/demo ## train a small GPT by every rule (TEXT=any.txt; else on these sources)
 	$(call preset,demo)
-	build/release/examples/gpt/gpt_demo --out build/demo $(if $(TEXT),--text "$(TEXT)") $(DEMO)
+	build/release/examples/gpt/gpt_demo --out build/demo $(if $(TEXT),--text $(TEXT)) $(DEMO)
 
 test: build/setup/test ## every check: style, all suites, sanitizers, valgrind, both compilers
 	tools/test.sh
