@@ -34,6 +34,7 @@ fuzz: build/setup/test ## fuzz each parser for SECONDS_EACH (60) seconds
 
 bench: build/setup/build ## measure, and write the numbers to bench/results/
 	$(call preset,bench)
+	mkdir -p bench/results
 	build/release/bench/hone-bench --out bench/results $(BENCH)
 
 install: build/setup/build ## into PREFIX (/usr/local), below DESTDIR if given
