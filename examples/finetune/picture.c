@@ -73,7 +73,8 @@ static void write_script(FILE *script, const drawing *what)
                     "set border 3 linecolor rgb \"#888888\"\n"
                     "set tics nomirror out textcolor rgb \"#444444\"\n"
                     "set grid ytics linecolor rgb \"#e4e4e4\" linetype 1\n"
-                    "set key below horizontal maxcols 2 noenhanced samplen 2.5\n"
+                    "set key below vertical maxrows 2 noenhanced samplen 1.8 font \",12\"\n"
+                    "set bmargin 6.5\n"
                     "set multiplot layout 1,2\n"
                     "set title \"Loss on held-out text\"\n"
                     "set xlabel \"step of fine-tuning\" offset 0,0.4\n"
@@ -87,7 +88,7 @@ static void write_script(FILE *script, const drawing *what)
             "set format x \"10^{%%L}\"\n"
             "set xrange [1e%d:1]\n",
             MOVEMENT_LOWEST);
-    write_curves(script, what, "movement.tsv", "masked weights", "other weights");
+    write_curves(script, what, "movement.tsv", "in masks", "others");
     fprintf(script, "unset multiplot\n");
 }
 
