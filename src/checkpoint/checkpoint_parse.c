@@ -4,6 +4,7 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "checkpoint/checkpoint_internal.h"
@@ -106,8 +107,10 @@ static hone_status parse_shape(struct hone_saved_param *param, const json_t *ent
 }
 
 static hone_status parse_slots(struct hone_saved_param *param, const json_t *entry,
-                               const hone_rule *rule, const char *shown, hone_error *error)
+                               const struct hone_checkpoint *checkpoint, const char *shown,
+                               hone_error *error)
 {
+    const hone_rule *const rule = checkpoint->spec->groups[param->group].rule;
     const json_t *const slots = json_object_get(entry, "slots");
     if (!json_is_array(slots))
         return MUST_BE(error, shown, "slots", slots, "an array of strings");
@@ -119,16 +122,36 @@ static hone_status parse_slots(struct hone_saved_param *param, const json_t *ent
                              "parameter '%s' in the checkpoint: its slots hold %s, which rule %s "
                              "does not have",
                              shown, describe(value).text, rule->name);
+        if (slot == HONE_STATE_ACCUMULATED && checkpoint->micro_step == 0)
+            return hone_fail(error, HONE_ERROR_FORMAT,
+                             "parameter '%s' in the checkpoint: its slots hold %s, but micro_step "
+                             "is 0: no gradient waits for its update",
+                             shown, describe(value).text);
         param->slots |= 1u << slot;
     }
     return HONE_OK;
 }
 
-static hone_status parse_param(struct hone_saved_param *param, json_t *entry, int64_t *lengths,
-                               const hone_spec *spec, hone_error *error)
+/* The hash of the mask, 16 hexadecimal digits; without one there was no mask. */
+static hone_status parse_mask(struct hone_saved_param *param, const json_t *entry,
+                              const char *shown, hone_error *error)
 {
-    static const char *const keys[] = {"group", "step", "lr_multiplier", "dtype", "shape",
-                                       "slots", NULL};
+    const json_t *const mask = json_object_get(entry, "mask");
+    if (mask == NULL)
+        return HONE_OK;
+    const char *const text = json_is_string(mask) ? json_string_value(mask) : "";
+    if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
+        return MUST_BE(error, shown, "mask", mask, "16 hexadecimal digits");
+    param->masked = true;
+    param->mask_hash = strtoull(text, NULL, 16);
+    return HONE_OK;
+}
+
+static hone_status parse_param(struct hone_saved_param *param, json_t *entry, int64_t *lengths,
+                               const struct hone_checkpoint *checkpoint, hone_error *error)
+{
+    static const char *const keys[] = {"group", "step", "lr_multiplier", "dtype",
+                                       "shape", "mask", "slots",         NULL};
     const struct hone_shown shown = hone_show(param->name);
     if (!json_is_object(entry))
         return hone_fail(error, HONE_ERROR_FORMAT,
@@ -138,16 +161,18 @@ static hone_status parse_param(struct hone_saved_param *param, json_t *entry, in
     snprintf(what, sizeof what, "parameter '%s' in the checkpoint", shown.text);
     hone_status status = check_keys(entry, keys, what, error);
     if (status == HONE_OK)
-        status = parse_numbers(param, entry, spec->group_count, shown.text, error);
+        status = parse_numbers(param, entry, checkpoint->spec->group_count, shown.text, error);
     if (status != HONE_OK)
         return status;
     const json_t *const dtype = json_object_get(entry, "dtype");
     if (!json_is_string(dtype) || !hone_find_dtype(&param->dtype, json_string_value(dtype)))
         return MUST_BE(error, shown.text, "dtype", dtype, "the name of a dtype");
-    status = parse_shape(param, entry, lengths, shown.text, error);
+    status = parse_mask(param, entry, shown.text, error);
+    if (status == HONE_OK)
+        status = parse_shape(param, entry, lengths, shown.text, error);
     if (status != HONE_OK)
         return status;
-    return parse_slots(param, entry, spec->groups[param->group].rule, shown.text, error);
+    return parse_slots(param, entry, checkpoint, shown.text, error);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
@@ -171,7 +196,7 @@ static hone_status parse_params(struct hone_checkpoint *checkpoint, json_t *para
     json_object_foreach(params, name, entry)
     {
         param->name = name;
-        const hone_status status = parse_param(param, entry, lengths, checkpoint->spec, error);
+        const hone_status status = parse_param(param, entry, lengths, checkpoint, error);
         if (status != HONE_OK)
             return status;
         lengths += param->ndim;
@@ -211,15 +236,16 @@ static hone_status parse_count(const json_t *object, const char *key, int64_t hi
     return HONE_OK;
 }
 
-static hone_status parse_state_number(const json_t *object, const char *key, double *number,
-                                      hone_error *error)
+static hone_status parse_state_number(const json_t *object, const char *what, const char *key,
+                                      double *number, hone_error *error)
 {
     const json_t *const value = json_object_get(object, key);
     if (value == NULL || json_is_null(value))
         return HONE_OK;
     if (!json_is_number(value))
-        return hone_fail(error, HONE_ERROR_FORMAT, "the checkpoint: its %s is %s, not a number",
-                         key, describe(value).text);
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's %s: its %s is %s, not a number", what, key,
+                         describe(value).text);
     *number = json_number_value(value);
     return HONE_OK;
 }
@@ -239,7 +265,7 @@ static hone_status parse_scaler(struct hone_checkpoint *checkpoint, json_t *scal
                          hone_json_kind(scaler));
     hone_status status = check_keys(scaler, keys, "the checkpoint's scaler", error);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && status == HONE_OK; i++)
-        status = parse_state_number(scaler, keys[i], numbers[i], error);
+        status = parse_state_number(scaler, "scaler", keys[i], numbers[i], error);
     if (status == HONE_OK)
         status = parse_count(scaler, "growth_interval", INT64_MAX, &own->growth_interval, error);
     if (status == HONE_OK)
@@ -271,14 +297,14 @@ static hone_status parse_schedule(struct hone_group *group, json_t *entry, hone_
     if (status == HONE_OK)
         status = parse_count(entry, "cooldown", INT64_MAX, &state->cooldown, error);
     if (status == HONE_OK)
-        status = parse_state_number(entry, "base", &state->base, error);
+        status = parse_state_number(entry, "schedules", "base", &state->base, error);
     if (status == HONE_OK)
-        status = parse_state_number(entry, "masked_base", &state->masked_base, error);
+        status = parse_state_number(entry, "schedules", "masked_base", &state->masked_base, error);
     if (status == HONE_OK)
-        status = parse_state_number(entry, "best", &state->best, error);
-    if (status == HONE_OK && !(state->base >= 0))
+        status = parse_state_number(entry, "schedules", "best", &state->best, error);
+    if (status == HONE_OK && (!(state->base >= 0) || state->masked_base < 0))
         status = hone_fail(error, HONE_ERROR_FORMAT,
-                           "the checkpoint's schedules: base is missing or below 0");
+                           "the checkpoint's schedules: base is missing, or a base is below 0");
     return status;
 }
 
@@ -349,7 +375,7 @@ hone_status hone_checkpoint_parse(struct hone_checkpoint *checkpoint, const hone
                                   const char *json, hone_error *error)
 {
     *checkpoint = (struct hone_checkpoint){.context = context};
-    json_error_t problem;
+    json_error_t problem = {0}; /* jansson does not always set its code */
     checkpoint->root = json_loads(json, JSON_REJECT_DUPLICATES, &problem);
     if (checkpoint->root == NULL && hone_json_out_of_memory(&problem, json, strlen(json)))
         return hone_fail_memory(error, strlen(json), "a checkpoint's metadata");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Saving an optimizer: one tensor per state, and JSON for everything else. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "checkpoint/checkpoint_internal.h"
@@ -109,16 +110,31 @@ static void write_param(struct hone_text *json, const struct hone_param *param,
     hone_text_string(json, hone_dtype_name(param->tensor.dtype));
     hone_text_string(json, "\",\"shape\":");
     hone_text_shape(json, param->tensor.ndim, param->shape);
+    if (param->mask != NULL) {
+        char hash[24];
+        snprintf(hash, sizeof hash, "\"%016llx\"", (unsigned long long)param->mask_hash);
+        hone_text_string(json, ",\"mask\":");
+        hone_text_string(json, hash);
+    }
     hone_text_string(json, ",\"slots\":");
     write_slots(json, param, rule);
     hone_text_string(json, "}");
 }
 
+/* null stands for a bound or a rate that is not there: JSON has no infinity and no NaN. */
 static void write_number(struct hone_text *json, const char *key, double value)
 {
     char number[32];
     hone_text_string(json, key);
-    hone_text_string(json, isinf(value) ? "null" : hone_format_number(number, value));
+    hone_text_string(json, isfinite(value) ? hone_format_number(number, value) : "null");
+}
+
+/* Numbers of steps that no run reaches, such as an interval of UINT64_MAX for "never", are saved as
+ * the largest that a reader takes. */
+static void write_count(struct hone_text *json, const char *key, uint64_t count)
+{
+    hone_text_string(json, key);
+    hone_text_integer(json, count > INT64_MAX ? INT64_MAX : count);
 }
 
 /* Where each group's schedule stands; null for a group without one. */
@@ -134,15 +150,11 @@ static void write_schedules(struct hone_text *json, const hone_spec *spec)
             hone_text_string(json, "null");
             continue;
         }
-        hone_text_string(json, "{\"e\":");
-        hone_text_integer(json, state->e);
-        hone_text_string(json, ",\"bad\":");
-        hone_text_integer(json, state->bad);
-        hone_text_string(json, ",\"cooldown\":");
-        hone_text_integer(json, state->cooldown);
+        write_count(json, "{\"e\":", state->e);
+        write_count(json, ",\"bad\":", state->bad);
+        write_count(json, ",\"cooldown\":", state->cooldown);
         write_number(json, ",\"base\":", state->base);
-        write_number(
-            json, ",\"masked_base\":", isnan(state->masked_base) ? HUGE_VAL : state->masked_base);
+        write_number(json, ",\"masked_base\":", state->masked_base);
         write_number(json, ",\"best\":", state->best);
         hone_text_string(json, "}");
     }
@@ -153,14 +165,10 @@ static void write_schedules(struct hone_text *json, const hone_spec *spec)
 /* What the optimizer as a whole has come to; left out where there is nothing to say. */
 static void write_progress(struct hone_text *json, const hone_optimizer *optimizer)
 {
-    if (optimizer->micro_step != 0) {
-        hone_text_string(json, ",\"micro_step\":");
-        hone_text_integer(json, (uint64_t)optimizer->micro_step);
-    }
-    if (optimizer->skipped != 0) {
-        hone_text_string(json, ",\"skipped\":");
-        hone_text_integer(json, optimizer->skipped);
-    }
+    if (optimizer->micro_step != 0)
+        write_count(json, ",\"micro_step\":", (uint64_t)optimizer->micro_step);
+    if (optimizer->skipped != 0)
+        write_count(json, ",\"skipped\":", optimizer->skipped);
     write_schedules(json, optimizer->spec);
     hone_scaler scaler;
     if (!hone_optimizer_scaler(optimizer, &scaler))
@@ -170,10 +178,8 @@ static void write_progress(struct hone_text *json, const hone_optimizer *optimiz
     write_number(json, ",\"backoff_factor\":", scaler.backoff_factor);
     write_number(json, ",\"min_scale\":", scaler.min_scale);
     write_number(json, ",\"max_scale\":", scaler.max_scale);
-    hone_text_string(json, ",\"growth_interval\":");
-    hone_text_integer(json, scaler.growth_interval);
-    hone_text_string(json, ",\"growth_tracker\":");
-    hone_text_integer(json, scaler.growth_tracker);
+    write_count(json, ",\"growth_interval\":", scaler.growth_interval);
+    write_count(json, ",\"growth_tracker\":", scaler.growth_tracker);
     hone_text_string(json, "}");
 }
 

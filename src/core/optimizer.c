@@ -33,8 +33,7 @@ static void free_param(const hone_context *context, struct hone_param *param)
 {
     for (int k = 0; k < HONE_STATE_COUNT; k++)
         hone_state_free(context, &param->state[k]);
-    hone_release(context, param->mask_size == 0 ? NULL : (void *)(uintptr_t)param->mask,
-                 param->mask_size);
+    hone_param_set_mask(param, NULL, NULL, NULL, 0, 0);
     hone_string_free(context, param->name);
     hone_release(context, param->shape, sizeof *param->shape * ((size_t)param->tensor.ndim + 1));
 }
@@ -52,6 +51,9 @@ void hone_optimizer_free(hone_optimizer *optimizer)
                  sizeof *optimizer->table * (size_t)optimizer->table_size);
     hone_release(context, optimizer->ranges,
                  sizeof *optimizer->ranges * (size_t)optimizer->range_capacity);
+    for (size_t i = 0; i < optimizer->block_count; i++)
+        hone_release(context, optimizer->blocks[i].memory, optimizer->blocks[i].size);
+    hone_release(context, optimizer->blocks, sizeof *optimizer->blocks * optimizer->block_capacity);
     hone_plan_free(context, &optimizer->plan);
     hone_spec_free(optimizer->spec);
     hone_release(context, optimizer, sizeof *optimizer);
@@ -225,17 +227,16 @@ hone_status hone_optimizer_set_grad_accum_steps(hone_optimizer *optimizer, int s
     return HONE_OK;
 }
 
-void hone_param_set_mask(struct hone_optimizer *optimizer, int64_t index, const uint32_t *words,
-                         size_t owned_size, uint64_t hash, uint64_t masked_count)
+void hone_param_set_mask(struct hone_param *param, const uint32_t *words, void *owner,
+                         void (*release)(void *owner), uint64_t hash, uint64_t masked_count)
 {
-    struct hone_param *const param = &optimizer->params[index];
-    hone_release(optimizer->context, param->mask_size == 0 ? NULL : (void *)(uintptr_t)param->mask,
-                 param->mask_size);
+    if (param->mask_release != NULL)
+        param->mask_release(param->mask_owner);
     param->mask = words;
-    param->mask_size = owned_size;
+    param->mask_owner = owner;
+    param->mask_release = release;
     param->mask_hash = hash;
     param->masked_count = masked_count;
-    optimizer->plan.valid = false;
 }
 
 /* ---- clipping ------------------------------------------------------------------------------- */

@@ -164,6 +164,22 @@ static const struct {
      "its slots hold 'exp_average', which rule adamw does not have"},
     {{"\"slots\":[\"exp_avg\"", "\"slots\":[7"}, HONE_ERROR_FORMAT, "its slots hold 7"},
     {{"\"slots\":[]", "\"slots\":{}"}, HONE_ERROR_FORMAT, "its slots is an object"},
+    {{"\"params\"", "\"micro_step\":1,\"params\""}, HONE_ERROR_FORMAT, "micro_step is 1; allowed"},
+    {{"\"params\"", "\"skipped\":-1,\"params\""}, HONE_ERROR_FORMAT, "skipped is -1"},
+    {{"\"params\"", "\"scaler\":7,\"params\""}, HONE_ERROR_FORMAT, "scaler is an integer"},
+    {{"\"params\"", "\"scaler\":{\"scale\":0},\"params\""}, HONE_ERROR_RANGE, "loss scale is 0"},
+    {{"\"params\"", "\"scaler\":{\"scale\":\"8\"},\"params\""},
+     HONE_ERROR_FORMAT,
+     "its scale is '8', not a number"},
+    {{"\"params\"", "\"scaler\":{\"x\":0},\"params\""},
+     HONE_ERROR_FORMAT,
+     "scaler: the key 'x' is unknown"},
+    {{"\"slots\":[]", "\"slots\":[\"accumulated_grad\"]"},
+     HONE_ERROR_FORMAT,
+     "'late' in the checkpoint: its slots hold 'accumulated_grad', but micro_step is 0"},
+    {{"\"params\"", "\"schedules\":[null],\"params\""},
+     HONE_ERROR_FORMAT,
+     "schedules hold 1 entries; its spec needs 0"},
     /* well formed, but another optimizer's */
     {{"\"shape\":[37,1]", "\"shape\":[1,37]"},
      HONE_ERROR_MISMATCH,
@@ -239,6 +255,70 @@ static void refuses_bad_tensors(void **state)
     assert_int_equal(unlink(path), 0);
     subject_step(&subject, 4);
     subject_free(&subject);
+}
+
+static void refuses_bad_schedules(void **state)
+{
+    (void)state;
+    static struct subject subject;
+    static const struct {
+        struct edit edit;
+        const char *words;
+    } cases[] = {
+        {{"\"schedules\":[{", "\"schedules\":[null,{"},
+         "schedules hold 2 entries; its spec needs 1"},
+        {{"\"schedules\":[{", "\"schedules\":[7],\"x\":[{"}, "the key 'x' is unknown"},
+        {{"{\"e\":1", "{\"e\":-1"}, "e is -1; allowed is an integer from 0"},
+        {{"{\"e\":1", "{\"f\":1"}, "the checkpoint's schedules: the key 'f' is unknown"},
+        {{"\"base\":0.5", "\"base\":-0.5"}, "base is missing, or a base is below 0"},
+        {{"\"base\":0.5", "\"base\":null"}, "base is missing, or a base is below 0"},
+        {{"\"masked_base\":null", "\"masked_base\":-1"}, "base is missing, or a base is below 0"},
+        {{"\"best\":null", "\"best\":true"}, "its best is a boolean, not a number"},
+    };
+    subject_create_json(&subject, context,
+                        "{\"optimizer_type\":\"sgd\",\"learning_rate\":0.5,\"schedule\":"
+                        "{\"type\":\"cosine_annealing\",\"T_max\":10}}",
+                        NULL);
+    assert_int_equal(hone_optimizer_schedule_step(subject.optimizer, NULL), HONE_OK);
+    for (int i = 0; i < LENGTH(cases); i++)
+        expect_refusal_of_edit(&subject, cases[i].edit, NULL, NULL, HONE_ERROR_FORMAT,
+                               cases[i].words);
+    subject_free(&subject);
+}
+
+/* What the frame keeps beside a parameter has one type: kernels read it as it is. */
+static void refuses_frame_states_of_another_type(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *precision, *name;
+        hone_dtype own, other;
+    } cases[] = {
+        {"master", "layer.weight@master", HONE_F32, HONE_BF16},
+        {"kahan", "layer.weight@compensation", HONE_BF16, HONE_F32},
+        {"plain", "layer.weight@accumulated_grad", HONE_F32, HONE_BF16},
+    };
+    static double room[37];
+    const int64_t shape[] = {37, 1};
+    for (int i = 0; i < LENGTH(cases); i++) {
+        static struct subject subject;
+        char json[120], words[120];
+        snprintf(json, sizeof(json),
+                 "{\"optimizer_type\":\"adamw\",\"precision\":\"%s\",\"grad_accum_steps\":2}",
+                 cases[i].precision);
+        hone_spec *spec = parse_spec(context, json);
+        subject_create(&subject, context, spec, HONE_BF16, NULL);
+        hone_spec_free(spec);
+        for (int step = 1; step <= 3; step++)
+            subject_step(&subject, step);
+        snprintf(words, sizeof(words), "in 1 place: tensor '%s' is %s, but %s is needed",
+                 cases[i].name, hone_dtype_name(cases[i].other), hone_dtype_name(cases[i].own));
+        const hone_file_entry entry = {cases[i].name,
+                                       hone_tensor_view(room, cases[i].other, 2, shape)};
+        expect_refusal_of_edit(&subject, (struct edit){NULL, NULL}, cases[i].name, &entry,
+                               HONE_ERROR_MISMATCH, words);
+        subject_free(&subject);
+    }
 }
 
 /* ---- everything in one message -------------------------------------------------------------- */
@@ -502,6 +582,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_bad_metadata),
         cmocka_unit_test(refuses_bad_tensors),
+        cmocka_unit_test(refuses_bad_schedules),
+        cmocka_unit_test(refuses_frame_states_of_another_type),
         cmocka_unit_test(lists_all_that_does_not_fit),
         cmocka_unit_test(counts_what_it_cannot_list),
         cmocka_unit_test(refuses_other_files),
