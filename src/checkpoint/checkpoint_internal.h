@@ -16,6 +16,8 @@ struct hone_saved_param {
     const char *name;
     int group; /* of the saved spec */
     uint64_t step;
+    uint64_t mask_hash;
+    bool masked;
     double multiplier;
     hone_dtype dtype;
     int32_t ndim;

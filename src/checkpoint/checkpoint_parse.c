@@ -4,6 +4,7 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "checkpoint/checkpoint_internal.h"
@@ -131,11 +132,26 @@ static hone_status parse_slots(struct hone_saved_param *param, const json_t *ent
     return HONE_OK;
 }
 
+/* The hash of the mask, 16 hexadecimal digits; without one there was no mask. */
+static hone_status parse_mask(struct hone_saved_param *param, const json_t *entry,
+                              const char *shown, hone_error *error)
+{
+    const json_t *const mask = json_object_get(entry, "mask");
+    if (mask == NULL)
+        return HONE_OK;
+    const char *const text = json_is_string(mask) ? json_string_value(mask) : "";
+    if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
+        return MUST_BE(error, shown, "mask", mask, "16 hexadecimal digits");
+    param->masked = true;
+    param->mask_hash = strtoull(text, NULL, 16);
+    return HONE_OK;
+}
+
 static hone_status parse_param(struct hone_saved_param *param, json_t *entry, int64_t *lengths,
                                const struct hone_checkpoint *checkpoint, hone_error *error)
 {
-    static const char *const keys[] = {"group", "step", "lr_multiplier", "dtype", "shape",
-                                       "slots", NULL};
+    static const char *const keys[] = {"group", "step", "lr_multiplier", "dtype",
+                                       "shape", "mask", "slots",         NULL};
     const struct hone_shown shown = hone_show(param->name);
     if (!json_is_object(entry))
         return hone_fail(error, HONE_ERROR_FORMAT,
@@ -151,7 +167,9 @@ static hone_status parse_param(struct hone_saved_param *param, json_t *entry, in
     const json_t *const dtype = json_object_get(entry, "dtype");
     if (!json_is_string(dtype) || !hone_find_dtype(&param->dtype, json_string_value(dtype)))
         return MUST_BE(error, shown.text, "dtype", dtype, "the name of a dtype");
-    status = parse_shape(param, entry, lengths, shown.text, error);
+    status = parse_mask(param, entry, shown.text, error);
+    if (status == HONE_OK)
+        status = parse_shape(param, entry, lengths, shown.text, error);
     if (status != HONE_OK)
         return status;
     return parse_slots(param, entry, checkpoint, shown.text, error);
@@ -312,6 +330,26 @@ static hone_status parse_schedules(struct hone_checkpoint *checkpoint, const jso
     return status;
 }
 
+/* Random rounding goes on from where it was only under the same seed. */
+static hone_status parse_seed(const struct hone_checkpoint *checkpoint, const json_t *root,
+                              hone_error *error)
+{
+    const json_t *const seed = json_object_get(root, "seed");
+    if (seed == NULL)
+        return HONE_OK;
+    const char *const text = json_is_string(seed) ? json_string_value(seed) : "";
+    if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's seed is %s; it is 16 hexadecimal digits",
+                         describe(seed).text);
+    if (strtoull(text, NULL, 16) == checkpoint->context->seed)
+        return HONE_OK;
+    return hone_fail(error, HONE_ERROR_MISMATCH,
+                     "the checkpoint was written under the seed 0x%s and rounds at random; this "
+                     "context's seed is 0x%016llx",
+                     text, (unsigned long long)checkpoint->context->seed);
+}
+
 static hone_status parse_progress(struct hone_checkpoint *checkpoint, const json_t *root,
                                   hone_error *error)
 {
@@ -321,6 +359,8 @@ static hone_status parse_progress(struct hone_checkpoint *checkpoint, const json
     checkpoint->micro_step = (int)micro_step;
     if (status == HONE_OK)
         status = parse_count(root, "skipped", INT64_MAX, &checkpoint->skipped, error);
+    if (status == HONE_OK)
+        status = parse_seed(checkpoint, root, error);
     if (status == HONE_OK)
         status = parse_schedules(checkpoint, json_object_get(root, "schedules"), error);
     json_t *const scaler = json_object_get(root, "scaler");
@@ -332,7 +372,7 @@ static hone_status parse_progress(struct hone_checkpoint *checkpoint, const json
 static hone_status parse_root(struct hone_checkpoint *checkpoint, hone_error *error)
 {
     static const char *const keys[] = {"format", "version", "spec",      "micro_step", "skipped",
-                                       "scaler", "params",  "schedules", NULL};
+                                       "scaler", "params",  "schedules", "seed",       NULL};
     json_t *const root = checkpoint->root;
     const json_t *const format = json_object_get(root, "format");
     if (!integer_between(format, HONE_CHECKPOINT_FORMAT, HONE_CHECKPOINT_FORMAT))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Saving an optimizer: one tensor per state, and JSON for everything else. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "checkpoint/checkpoint_internal.h"
@@ -109,6 +110,12 @@ static void write_param(struct hone_text *json, const struct hone_param *param,
     hone_text_string(json, hone_dtype_name(param->tensor.dtype));
     hone_text_string(json, "\",\"shape\":");
     hone_text_shape(json, param->tensor.ndim, param->shape);
+    if (param->mask != NULL) {
+        char hash[24];
+        snprintf(hash, sizeof hash, "\"%016llx\"", (unsigned long long)param->mask_hash);
+        hone_text_string(json, ",\"mask\":");
+        hone_text_string(json, hash);
+    }
     hone_text_string(json, ",\"slots\":");
     write_slots(json, param, rule);
     hone_text_string(json, "}");
@@ -162,6 +169,12 @@ static void write_progress(struct hone_text *json, const hone_optimizer *optimiz
         write_count(json, ",\"micro_step\":", (uint64_t)optimizer->micro_step);
     if (optimizer->skipped != 0)
         write_count(json, ",\"skipped\":", optimizer->skipped);
+    if (hone_spec_is_random(optimizer->spec)) {
+        char seed[24];
+        snprintf(seed, sizeof seed, "\"%016llx\"", (unsigned long long)optimizer->context->seed);
+        hone_text_string(json, ",\"seed\":");
+        hone_text_string(json, seed);
+    }
     write_schedules(json, optimizer->spec);
     hone_scaler scaler;
     if (!hone_optimizer_scaler(optimizer, &scaler))

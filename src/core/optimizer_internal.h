@@ -52,7 +52,8 @@ struct hone_param {
     bool pending;   /* the accumulated gradient holds something */
 
     const uint32_t *mask; /* a bit for each real, or NULL: no mask */
-    size_t mask_size;     /* bytes to release with the parameter; 0: borrowed */
+    void *mask_owner;     /* what keeps the words, given back through mask_release */
+    void (*mask_release)(void *owner);
     uint64_t mask_hash;
     uint64_t masked_count; /* true elements */
 };
@@ -167,10 +168,10 @@ bool hone_param_needs_state(const struct hone_optimizer *optimizer, const struct
 /* Sets a fresh master to the parameter's value. */
 void hone_param_copy_master(const struct hone_optimizer *optimizer, struct hone_param *param);
 
-/* Gives a parameter its mask: `words` holds param->count bits, borrowed if `owned_size` is 0, else
- * the parameter's from now on. NULL removes it. */
-void hone_param_set_mask(struct hone_optimizer *optimizer, int64_t index, const uint32_t *words,
-                         size_t owned_size, uint64_t hash, uint64_t masked_count);
+/* Gives a parameter its mask: `words` holds param->count bits and lives until release(owner). NULL
+ * words take the mask away. */
+void hone_param_set_mask(struct hone_param *param, const uint32_t *words, void *owner,
+                         void (*release)(void *owner), uint64_t hash, uint64_t masked_count);
 
 /* The format a new state of `param` gets. */
 enum hone_format hone_state_format(const struct hone_optimizer *optimizer,
