@@ -5,7 +5,8 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson)
 
 file(GLOB HONE_SOURCES CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/core/*.c"
-     "${PROJECT_SOURCE_DIR}/src/checkpoint/*.c" "${PROJECT_SOURCE_DIR}/src/kernel/stage.c"
+     "${PROJECT_SOURCE_DIR}/src/checkpoint/*.c" "${PROJECT_SOURCE_DIR}/src/table/*.c"
+     "${PROJECT_SOURCE_DIR}/src/kernel/stage.c"
      "${PROJECT_SOURCE_DIR}/src/cpu/cpu.c")
 
 add_library(hone_objects OBJECT ${HONE_SOURCES})

@@ -12,6 +12,7 @@
 #include <hone/scaler.h>
 #include <hone/spec.h>
 #include <hone/status.h>
+#include <hone/table.h>
 #include <hone/tensor.h>
 
 #endif

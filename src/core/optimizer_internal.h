@@ -151,6 +151,10 @@ hone_status hone_state_create(const hone_context *context, struct hone_state *st
                               enum hone_format format, double initial, hone_error *error);
 void hone_state_free(const hone_context *context, struct hone_state *state);
 
+/* The index of the direct loop for these formats and the slots that are not NULL in `base`; -1 if
+ * they have none and go through a tile. */
+int hone_find_direct(const struct hone_stage *stage, const struct hone_chunk *base);
+
 /* Brings the plan up to date, creating missing states; on failure nothing has changed. */
 hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error);
 void hone_plan_free(const hone_context *context, struct hone_plan *plan);
