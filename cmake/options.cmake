@@ -8,3 +8,8 @@ if(HONE_SANITIZE)
   add_compile_options(-fsanitize=${HONE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${HONE_SANITIZE})
 endif()
+
+# The fuzzers steer by the library's branches.
+if(HONE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

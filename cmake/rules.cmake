@@ -28,6 +28,13 @@ else()
   set(HONE_LEVEL_NAMES base)
 endif()
 
+# A build whose subject is not the arithmetic takes less time with fewer of them.
+set(HONE_ONLY_LEVELS "" CACHE STRING "CPU levels to build, as a list; empty: all there are")
+if(HONE_ONLY_LEVELS)
+  string(REPLACE ";" "|" only "${HONE_ONLY_LEVELS}")
+  list(FILTER HONE_LEVEL_NAMES INCLUDE REGEX "^(${only})$")
+endif()
+
 # -fno-math-errno lets square roots vectorise, -fno-trapping-math lets selects.
 set(HONE_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math -fopenmp-simd -Wdouble-promotion)
 
@@ -43,12 +50,15 @@ function(hone_add_kernels name)
   set(HONE_KERNEL_OBJECTS "${HONE_KERNEL_OBJECTS}" PARENT_SCOPE)
 endfunction()
 
+# The frame alone, for matrix rules: compiled like a rule, but not listed as one.
+set(HONE_MOVE_FILE "${PROJECT_SOURCE_DIR}/src/kernel/move.c")
+
 hone_add_kernels(hone_rule_tables ${HONE_RULE_FILES})
 target_compile_definitions(hone_rule_tables PRIVATE HONE_PASS_TABLE HONE_REAL_BITS=64)
 
 foreach(level IN LISTS HONE_LEVEL_NAMES)
   foreach(bits 32 64)
-    hone_add_kernels(hone_rules_f${bits}_${level} ${HONE_RULE_FILES})
+    hone_add_kernels(hone_rules_f${bits}_${level} ${HONE_RULE_FILES} ${HONE_MOVE_FILE})
     target_compile_definitions(hone_rules_f${bits}_${level} PRIVATE HONE_TARGET=${level}
                                                                     HONE_REAL_BITS=${bits})
     target_compile_options(hone_rules_f${bits}_${level} PRIVATE ${HONE_FLAGS_${level}})

@@ -6,10 +6,12 @@
 #include <hone/checkpoint.h>
 #include <hone/clip.h>
 #include <hone/context.h>
+#include <hone/mask.h>
 #include <hone/optimizer.h>
 #include <hone/rule.h>
 #include <hone/safetensors.h>
 #include <hone/scaler.h>
+#include <hone/schedule.h>
 #include <hone/spec.h>
 #include <hone/status.h>
 #include <hone/table.h>

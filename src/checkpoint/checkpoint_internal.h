@@ -20,11 +20,11 @@ struct hone_saved_param {
     hone_dtype dtype;
     int32_t ndim;
     const int64_t *shape;
-    uint32_t slots; /* bit k: slot k of the group's rule was saved */
+    uint32_t slots; /* bit k: state k (hone_state_name) was saved */
 
     /* Filled by hone_checkpoint_match: */
     int64_t param;                  /* index in the optimizer */
-    int64_t tensor[HONE_MAX_SLOTS]; /* index in the file, for each saved slot */
+    int64_t tensor[HONE_STATE_COUNT]; /* index in the file, for each saved state */
 };
 
 struct hone_checkpoint {
@@ -33,6 +33,10 @@ struct hone_checkpoint {
     hone_spec *spec;
     struct hone_saved_param *params;
     size_t count;
+    int micro_step; /* gradients that waited for their update */
+    uint64_t skipped;
+    bool scaling;
+    hone_scaler scaler;
     int64_t *lengths; /* of all shapes */
     size_t length_count;
 };

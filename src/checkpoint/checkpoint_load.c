@@ -6,7 +6,7 @@
 #include "checkpoint/checkpoint_internal.h"
 #include "checkpoint/text.h"
 
-/* The new states of all saved parameters, HONE_MAX_SLOTS for each. A slot that exists already in
+/* The new states of all saved parameters, HONE_STATE_COUNT for each. A slot that exists already in
  * the same format is overwritten in place and has none here. */
 struct stage {
     struct hone_state *states;
@@ -39,7 +39,7 @@ static hone_status stage_param(struct hone_state *states, const hone_optimizer *
                                hone_error *error)
 {
     const struct hone_param *const param = &optimizer->params[saved->param];
-    for (int k = 0; k < HONE_MAX_SLOTS; k++) {
+    for (int k = 0; k < HONE_STATE_COUNT; k++) {
         if (!is_saved(saved, k))
             continue;
         hone_tensor view;
@@ -62,7 +62,7 @@ static hone_status stage_states(struct stage *stage, const hone_optimizer *optim
                                 const struct hone_checkpoint *checkpoint, const hone_file *file,
                                 hone_error *error)
 {
-    stage->size = sizeof *stage->states * HONE_MAX_SLOTS * checkpoint->count;
+    stage->size = sizeof *stage->states * HONE_STATE_COUNT * checkpoint->count;
     stage->states = hone_allocate_zeroed(optimizer->context, stage->size);
     if (stage->states == NULL) {
         const size_t size = stage->size;
@@ -71,8 +71,8 @@ static hone_status stage_states(struct stage *stage, const hone_optimizer *optim
     }
     hone_status status = HONE_OK;
     for (size_t i = 0; i < checkpoint->count && status == HONE_OK; i++)
-        status = stage_param(&stage->states[i * HONE_MAX_SLOTS], optimizer, &checkpoint->params[i],
-                             file, error);
+        status = stage_param(&stage->states[i * HONE_STATE_COUNT], optimizer,
+                             &checkpoint->params[i], file, error);
     return status;
 }
 
@@ -81,7 +81,7 @@ static void commit_param(hone_optimizer *optimizer, struct hone_state *states,
                          const struct hone_saved_param *saved, const hone_file *file)
 {
     struct hone_param *const param = &optimizer->params[saved->param];
-    for (int k = 0; k < HONE_MAX_SLOTS; k++) {
+    for (int k = 0; k < HONE_STATE_COUNT; k++) {
         struct hone_state *const state = &param->state[k];
         if (is_saved(saved, k) && states[k].data == NULL) {
             copy_state(state, file, saved->tensor[k]);
@@ -93,6 +93,7 @@ static void commit_param(hone_optimizer *optimizer, struct hone_state *states,
         states[k] = (struct hone_state){0};
     }
     param->fresh = 0;
+    param->pending = is_saved(saved, HONE_STATE_ACCUMULATED);
     param->group = saved->group;
     param->step = saved->step;
     param->multiplier = saved->multiplier;
@@ -107,8 +108,12 @@ static hone_status apply(hone_optimizer *optimizer, const struct hone_checkpoint
         status = hone_spec_assign(optimizer->spec, checkpoint->spec, error);
     if (status == HONE_OK) {
         for (size_t i = 0; i < checkpoint->count; i++)
-            commit_param(optimizer, &stage.states[i * HONE_MAX_SLOTS], &checkpoint->params[i],
+            commit_param(optimizer, &stage.states[i * HONE_STATE_COUNT], &checkpoint->params[i],
                          file);
+        optimizer->micro_step = checkpoint->micro_step;
+        optimizer->skipped = checkpoint->skipped;
+        optimizer->scaling = checkpoint->scaling;
+        optimizer->scaler = checkpoint->scaler;
         optimizer->plan.valid = false;
     }
     release_stage(optimizer->context, &stage);

@@ -30,7 +30,7 @@ static void add(struct mismatches *list, const char *format, ...)
     va_end(arguments);
     list->count++;
     const size_t needed = strlen(phrase) + 2;
-    if (list->hidden > 0 || list->used + needed >= sizeof list->text) {
+    if (list->used + needed >= sizeof list->text) {
         list->hidden++;
         return;
     }
@@ -99,7 +99,7 @@ static bool same_shape(int32_t ndim, const int64_t *shape, int32_t other_ndim,
 static void match_state(struct matcher *matcher, struct hone_saved_param *saved, int slot,
                         const hone_rule *rule)
 {
-    snprintf(matcher->name, matcher->name_size, "%s@%s", saved->name, rule->slots[slot].name);
+    snprintf(matcher->name, matcher->name_size, "%s@%s", saved->name, hone_state_name(rule, slot));
     const struct hone_shown shown = hone_show(matcher->name);
     const int64_t index = hone_file_find(matcher->file, matcher->name);
     saved->tensor[slot] = index;
@@ -116,9 +116,14 @@ static void match_state(struct matcher *matcher, struct hone_saved_param *saved,
     enum hone_format format;
     int reals;
     hone_file_tensor(matcher->file, index, &tensor, NULL);
+    const hone_dtype own = hone_format_dtype(hone_state_format(matcher->optimizer, param, slot));
     if (!hone_dtype_format(tensor.dtype, &format, &reals) || reals != 1)
         add(&matcher->list, "tensor '%s' is %s, but F32, F64, BF16 or F16 is needed", shown.text,
             hone_dtype_name(tensor.dtype));
+    else if (slot >= HONE_MAX_SLOTS &&
+             tensor.dtype != own) /* kernels read the frame's as they are */
+        add(&matcher->list, "tensor '%s' is %s, but %s is needed", shown.text,
+            hone_dtype_name(tensor.dtype), hone_dtype_name(own));
     if (!same_shape(tensor.ndim, tensor.shape, ndim, param->shape))
         add(&matcher->list, "tensor '%s' has the shape %s, but %s is needed", shown.text,
             show_shape(tensor.ndim, tensor.shape).text, show_shape(ndim, param->shape).text);
@@ -146,7 +151,7 @@ static void match_param(struct matcher *matcher, struct hone_saved_param *saved)
             add(&matcher->list, "parameter '%s' was stepped by %s, but its group has %s",
                 shown.text, rule->name, own_rule->name);
     }
-    for (int k = 0; k < rule->slot_count; k++)
+    for (int k = 0; k < HONE_STATE_COUNT; k++)
         if ((saved->slots >> k & 1u) != 0)
             match_state(matcher, saved, k, rule);
 }
@@ -174,8 +179,9 @@ static size_t longest_name(const struct hone_checkpoint *checkpoint)
     }
     for (int g = 0; g < checkpoint->spec->group_count; g++) {
         const hone_rule *const rule = checkpoint->spec->groups[g].rule;
-        for (int k = 0; k < rule->slot_count; k++) {
-            const size_t length = strlen(rule->slots[k].name);
+        for (int k = 0; k < HONE_STATE_COUNT; k++) {
+            const char *const known = hone_state_name(rule, k);
+            const size_t length = known == NULL ? 0 : strlen(known);
             slot = length > slot ? length : slot;
         }
     }

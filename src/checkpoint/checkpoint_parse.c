@@ -10,6 +10,7 @@
 #include "checkpoint/json_kind.h"
 #include "checkpoint/safetensors_format.h"
 #include "checkpoint/text.h"
+#include "core/json_load.h"
 
 #define MUST_BE(error, name, key, value, allowed)                        \
     hone_fail(error, HONE_ERROR_FORMAT,                                  \
@@ -105,26 +106,33 @@ static hone_status parse_shape(struct hone_saved_param *param, const json_t *ent
 }
 
 static hone_status parse_slots(struct hone_saved_param *param, const json_t *entry,
-                               const hone_rule *rule, const char *shown, hone_error *error)
+                               const struct hone_checkpoint *checkpoint, const char *shown,
+                               hone_error *error)
 {
+    const hone_rule *const rule = checkpoint->spec->groups[param->group].rule;
     const json_t *const slots = json_object_get(entry, "slots");
     if (!json_is_array(slots))
         return MUST_BE(error, shown, "slots", slots, "an array of strings");
     for (size_t i = 0; i < json_array_size(slots); i++) {
         const json_t *const value = json_array_get(slots, i);
-        const int slot = hone_rule_slot_find(rule, json_string_value(value));
+        const int slot = hone_state_find(rule, json_string_value(value));
         if (slot < 0)
             return hone_fail(error, HONE_ERROR_FORMAT,
                              "parameter '%s' in the checkpoint: its slots hold %s, which rule %s "
                              "does not have",
                              shown, describe(value).text, rule->name);
+        if (slot == HONE_STATE_ACCUMULATED && checkpoint->micro_step == 0)
+            return hone_fail(error, HONE_ERROR_FORMAT,
+                             "parameter '%s' in the checkpoint: its slots hold %s, but micro_step "
+                             "is 0: no gradient waits for its update",
+                             shown, describe(value).text);
         param->slots |= 1u << slot;
     }
     return HONE_OK;
 }
 
 static hone_status parse_param(struct hone_saved_param *param, json_t *entry, int64_t *lengths,
-                               const hone_spec *spec, hone_error *error)
+                               const struct hone_checkpoint *checkpoint, hone_error *error)
 {
     static const char *const keys[] = {"group", "step", "lr_multiplier", "dtype", "shape",
                                        "slots", NULL};
@@ -137,7 +145,7 @@ static hone_status parse_param(struct hone_saved_param *param, json_t *entry, in
     snprintf(what, sizeof what, "parameter '%s' in the checkpoint", shown.text);
     hone_status status = check_keys(entry, keys, what, error);
     if (status == HONE_OK)
-        status = parse_numbers(param, entry, spec->group_count, shown.text, error);
+        status = parse_numbers(param, entry, checkpoint->spec->group_count, shown.text, error);
     if (status != HONE_OK)
         return status;
     const json_t *const dtype = json_object_get(entry, "dtype");
@@ -146,7 +154,7 @@ static hone_status parse_param(struct hone_saved_param *param, json_t *entry, in
     status = parse_shape(param, entry, lengths, shown.text, error);
     if (status != HONE_OK)
         return status;
-    return parse_slots(param, entry, spec->groups[param->group].rule, shown.text, error);
+    return parse_slots(param, entry, checkpoint, shown.text, error);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
@@ -170,7 +178,7 @@ static hone_status parse_params(struct hone_checkpoint *checkpoint, json_t *para
     json_object_foreach(params, name, entry)
     {
         param->name = name;
-        const hone_status status = parse_param(param, entry, lengths, checkpoint->spec, error);
+        const hone_status status = parse_param(param, entry, lengths, checkpoint, error);
         if (status != HONE_OK)
             return status;
         lengths += param->ndim;
@@ -196,9 +204,134 @@ static hone_status parse_spec(struct hone_checkpoint *checkpoint, const json_t *
     return hone_fail_at(error, status, inner.offset, "the checkpoint's spec: %s", inner.message);
 }
 
+static hone_status parse_count(const json_t *object, const char *key, int64_t high, uint64_t *count,
+                               hone_error *error)
+{
+    const json_t *const value = json_object_get(object, key);
+    if (value == NULL)
+        return HONE_OK;
+    if (!integer_between(value, 0, high))
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's %s is %s; allowed is an integer from 0 to %lld", key,
+                         describe(value).text, (long long)high);
+    *count = (uint64_t)json_integer_value(value);
+    return HONE_OK;
+}
+
+static hone_status parse_state_number(const json_t *object, const char *key, double *number,
+                                      hone_error *error)
+{
+    const json_t *const value = json_object_get(object, key);
+    if (value == NULL || json_is_null(value))
+        return HONE_OK;
+    if (!json_is_number(value))
+        return hone_fail(error, HONE_ERROR_FORMAT, "the checkpoint: its %s is %s, not a number",
+                         key, describe(value).text);
+    *number = json_number_value(value);
+    return HONE_OK;
+}
+
+static hone_status parse_scaler(struct hone_checkpoint *checkpoint, json_t *scaler,
+                                hone_error *error)
+{
+    static const char *const keys[] = {
+        "scale",     "growth_factor",   "backoff_factor", "min_scale",
+        "max_scale", "growth_interval", "growth_tracker", NULL};
+    hone_scaler *const own = &checkpoint->scaler;
+    double *const numbers[] = {&own->scale, &own->growth_factor, &own->backoff_factor,
+                               &own->min_scale, &own->max_scale};
+    hone_scaler_init(own);
+    if (!json_is_object(scaler))
+        return hone_fail(error, HONE_ERROR_FORMAT, "the checkpoint's scaler is %s, not an object",
+                         hone_json_kind(scaler));
+    hone_status status = check_keys(scaler, keys, "the checkpoint's scaler", error);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && status == HONE_OK; i++)
+        status = parse_state_number(scaler, keys[i], numbers[i], error);
+    if (status == HONE_OK)
+        status = parse_count(scaler, "growth_interval", INT64_MAX, &own->growth_interval, error);
+    if (status == HONE_OK)
+        status = parse_count(scaler, "growth_tracker", INT64_MAX, &own->growth_tracker, error);
+    checkpoint->scaling = true;
+    return status == HONE_OK ? hone_scaler_check(own, error) : status;
+}
+
+/* null stands for what JSON cannot hold: no rate, or no metric yet. */
+static hone_status parse_schedule(struct hone_group *group, json_t *entry, hone_error *error)
+{
+    static const char *const keys[] = {"e", "bad", "cooldown", "base", "masked_base", "best", NULL};
+    struct hone_schedule_state *const state = &group->schedule_state;
+    if (group->schedule == NULL && json_is_null(entry))
+        return HONE_OK;
+    if (group->schedule == NULL || !json_is_object(entry))
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's schedules hold %s for a group that has %s schedule",
+                         hone_json_kind(entry), group->schedule == NULL ? "no" : "a");
+    hone_status status = check_keys(entry, keys, "the checkpoint's schedules", error);
+    if (status == HONE_OK)
+        status = hone_group_attach(group, error);
+    *state = (struct hone_schedule_state){
+        .base = (double)NAN, .masked_base = (double)NAN, .best = state->best};
+    if (status == HONE_OK)
+        status = parse_count(entry, "e", INT64_MAX, &state->e, error);
+    if (status == HONE_OK)
+        status = parse_count(entry, "bad", INT64_MAX, &state->bad, error);
+    if (status == HONE_OK)
+        status = parse_count(entry, "cooldown", INT64_MAX, &state->cooldown, error);
+    if (status == HONE_OK)
+        status = parse_state_number(entry, "base", &state->base, error);
+    if (status == HONE_OK)
+        status = parse_state_number(entry, "masked_base", &state->masked_base, error);
+    if (status == HONE_OK)
+        status = parse_state_number(entry, "best", &state->best, error);
+    if (status == HONE_OK && !(state->base >= 0))
+        status = hone_fail(error, HONE_ERROR_FORMAT,
+                           "the checkpoint's schedules: base is missing or below 0");
+    return status;
+}
+
+static hone_status parse_schedules(struct hone_checkpoint *checkpoint, const json_t *list,
+                                   hone_error *error)
+{
+    hone_spec *const spec = checkpoint->spec;
+    bool any = false;
+    for (int g = 0; g < spec->group_count; g++)
+        any = any || spec->groups[g].schedule != NULL;
+    const size_t wanted = any ? (size_t)spec->group_count : 0;
+    if (json_array_size(list) != wanted)
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's schedules hold %zu entries; its spec needs %zu",
+                         json_array_size(list), wanted);
+    hone_status status = HONE_OK;
+    for (size_t g = 0; g < wanted && status == HONE_OK; g++) {
+        const struct hone_group saved = spec->groups[g]; /* attaching would move its rates */
+        status = parse_schedule(&spec->groups[g], json_array_get(list, g), error);
+        memcpy(spec->groups[g].values, saved.values, sizeof saved.values);
+        spec->groups[g].masked_lr = saved.masked_lr;
+    }
+    return status;
+}
+
+static hone_status parse_progress(struct hone_checkpoint *checkpoint, const json_t *root,
+                                  hone_error *error)
+{
+    uint64_t micro_step = 0;
+    hone_status status =
+        parse_count(root, "micro_step", checkpoint->spec->accumulate - 1, &micro_step, error);
+    checkpoint->micro_step = (int)micro_step;
+    if (status == HONE_OK)
+        status = parse_count(root, "skipped", INT64_MAX, &checkpoint->skipped, error);
+    if (status == HONE_OK)
+        status = parse_schedules(checkpoint, json_object_get(root, "schedules"), error);
+    json_t *const scaler = json_object_get(root, "scaler");
+    if (status == HONE_OK && scaler != NULL)
+        status = parse_scaler(checkpoint, scaler, error);
+    return status;
+}
+
 static hone_status parse_root(struct hone_checkpoint *checkpoint, hone_error *error)
 {
-    static const char *const keys[] = {"format", "version", "spec", "params", NULL};
+    static const char *const keys[] = {"format", "version", "spec",      "micro_step", "skipped",
+                                       "scaler", "params",  "schedules", NULL};
     json_t *const root = checkpoint->root;
     const json_t *const format = json_object_get(root, "format");
     if (!integer_between(format, HONE_CHECKPOINT_FORMAT, HONE_CHECKPOINT_FORMAT))
@@ -214,6 +347,8 @@ static hone_status parse_root(struct hone_checkpoint *checkpoint, hone_error *er
                          json_is_object(spec) ? "params" : "spec",
                          hone_json_kind(json_is_object(spec) ? params : spec));
     status = parse_spec(checkpoint, spec, error);
+    if (status == HONE_OK)
+        status = parse_progress(checkpoint, root, error);
     return status == HONE_OK ? parse_params(checkpoint, params, error) : status;
 }
 
@@ -221,9 +356,9 @@ hone_status hone_checkpoint_parse(struct hone_checkpoint *checkpoint, const hone
                                   const char *json, hone_error *error)
 {
     *checkpoint = (struct hone_checkpoint){.context = context};
-    json_error_t problem;
+    json_error_t problem = {0}; /* jansson does not always set its code */
     checkpoint->root = json_loads(json, JSON_REJECT_DUPLICATES, &problem);
-    if (checkpoint->root == NULL && hone_json_out_of_memory(&problem))
+    if (checkpoint->root == NULL && hone_json_out_of_memory(&problem, json, strlen(json)))
         return hone_fail_memory(error, strlen(json), "a checkpoint's metadata");
     if (checkpoint->root == NULL)
         return hone_fail_at(error, HONE_ERROR_FORMAT, problem.position,

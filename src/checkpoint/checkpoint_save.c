@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Saving an optimizer: one tensor per state, and JSON for everything else. */
+#include <math.h>
 #include <string.h>
 
 #include "checkpoint/checkpoint_internal.h"
@@ -19,9 +20,12 @@ static const hone_rule *rule_of(const hone_optimizer *optimizer, const struct ho
     return optimizer->spec->groups[param->group].rule;
 }
 
-/* A slot that no step has filled yet holds nothing that its next creation would not. */
+/* A slot that no step has filled yet holds nothing that its next creation would not; nor does the
+ * sum of gradients between two rounds. */
 static bool is_saved(const struct hone_param *param, int slot)
 {
+    if (slot == HONE_STATE_ACCUMULATED && !param->pending)
+        return false;
     return param->state[slot].data != NULL && (param->fresh >> slot & 1u) == 0;
 }
 
@@ -33,11 +37,11 @@ static void measure(struct saver *saver)
     for (int64_t i = 0; i < optimizer->count; i++) {
         const struct hone_param *const param = &optimizer->params[i];
         const hone_rule *const rule = rule_of(optimizer, param);
-        for (int k = 0; k < rule->slot_count; k++) {
+        for (int k = 0; k < HONE_STATE_COUNT; k++) {
             if (!is_saved(param, k))
                 continue;
             saver->count++;
-            saver->names_size += strlen(param->name) + strlen(rule->slots[k].name) + 2;
+            saver->names_size += strlen(param->name) + strlen(hone_state_name(rule, k)) + 2;
         }
     }
 }
@@ -57,11 +61,11 @@ static void list_tensors(struct saver *saver)
     for (int64_t i = 0; i < optimizer->count; i++) {
         const struct hone_param *const param = &optimizer->params[i];
         const hone_rule *const rule = rule_of(optimizer, param);
-        for (int k = 0; k < rule->slot_count; k++) {
+        for (int k = 0; k < HONE_STATE_COUNT; k++) {
             if (!is_saved(param, k))
                 continue;
             entry->name = name;
-            name = put(put(put(name, param->name), "@"), rule->slots[k].name);
+            name = put(put(put(name, param->name), "@"), hone_state_name(rule, k));
             *name++ = '\0';
             const struct hone_state *const state = &param->state[k];
             entry->tensor =
@@ -78,11 +82,11 @@ static void write_slots(struct hone_text *json, const struct hone_param *param,
                         const hone_rule *rule)
 {
     const char *before = "[";
-    for (int k = 0; k < rule->slot_count; k++) {
+    for (int k = 0; k < HONE_STATE_COUNT; k++) {
         if (!is_saved(param, k))
             continue;
         hone_text_string(json, before);
-        hone_text_json(json, rule->slots[k].name, strlen(rule->slots[k].name));
+        hone_text_json(json, hone_state_name(rule, k), strlen(hone_state_name(rule, k)));
         before = ",";
     }
     hone_text_string(json, *before == '[' ? "[]" : "]");
@@ -110,6 +114,71 @@ static void write_param(struct hone_text *json, const struct hone_param *param,
     hone_text_string(json, "}");
 }
 
+static void write_number(struct hone_text *json, const char *key, double value)
+{
+    char number[32];
+    hone_text_string(json, key);
+    hone_text_string(json, isinf(value) ? "null" : hone_format_number(number, value));
+}
+
+/* Numbers of steps that no run reaches, such as an interval of UINT64_MAX for "never", are saved as
+ * the largest that a reader takes. */
+static void write_count(struct hone_text *json, const char *key, uint64_t count)
+{
+    hone_text_string(json, key);
+    hone_text_integer(json, count > INT64_MAX ? INT64_MAX : count);
+}
+
+/* Where each group's schedule stands; null for a group without one. */
+static void write_schedules(struct hone_text *json, const hone_spec *spec)
+{
+    bool any = false;
+    for (int g = 0; g < spec->group_count; g++)
+        any = any || spec->groups[g].schedule != NULL;
+    for (int g = 0; any && g < spec->group_count; g++) {
+        const struct hone_schedule_state *const state = &spec->groups[g].schedule_state;
+        hone_text_string(json, g == 0 ? ",\"schedules\":[" : ",");
+        if (spec->groups[g].schedule == NULL) {
+            hone_text_string(json, "null");
+            continue;
+        }
+        hone_text_string(json, "{\"e\":");
+        hone_text_integer(json, state->e);
+        hone_text_string(json, ",\"bad\":");
+        hone_text_integer(json, state->bad);
+        hone_text_string(json, ",\"cooldown\":");
+        hone_text_integer(json, state->cooldown);
+        write_number(json, ",\"base\":", state->base);
+        write_number(
+            json, ",\"masked_base\":", isnan(state->masked_base) ? HUGE_VAL : state->masked_base);
+        write_number(json, ",\"best\":", state->best);
+        hone_text_string(json, "}");
+    }
+    if (any)
+        hone_text_string(json, "]");
+}
+
+/* What the optimizer as a whole has come to; left out where there is nothing to say. */
+static void write_progress(struct hone_text *json, const hone_optimizer *optimizer)
+{
+    if (optimizer->micro_step != 0)
+        write_count(json, ",\"micro_step\":", (uint64_t)optimizer->micro_step);
+    if (optimizer->skipped != 0)
+        write_count(json, ",\"skipped\":", optimizer->skipped);
+    write_schedules(json, optimizer->spec);
+    hone_scaler scaler;
+    if (!hone_optimizer_scaler(optimizer, &scaler))
+        return;
+    write_number(json, ",\"scaler\":{\"scale\":", scaler.scale);
+    write_number(json, ",\"growth_factor\":", scaler.growth_factor);
+    write_number(json, ",\"backoff_factor\":", scaler.backoff_factor);
+    write_number(json, ",\"min_scale\":", scaler.min_scale);
+    write_number(json, ",\"max_scale\":", scaler.max_scale);
+    write_count(json, ",\"growth_interval\":", scaler.growth_interval);
+    write_count(json, ",\"growth_tracker\":", scaler.growth_tracker);
+    hone_text_string(json, "}");
+}
+
 static hone_status write_metadata(struct saver *saver, hone_error *error)
 {
     const hone_optimizer *const optimizer = saver->optimizer;
@@ -122,6 +191,7 @@ static hone_status write_metadata(struct saver *saver, hone_error *error)
     hone_text_integer(json, HONE_CHECKPOINT_FORMAT);
     hone_text_string(json, ",\"version\":\"" HONE_VERSION_STRING "\",\"spec\":");
     hone_text_string(json, spec);
+    write_progress(json, optimizer);
     hone_text_string(json, ",\"params\":{");
     for (int64_t i = 0; i < optimizer->count; i++) {
         if (i > 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Words for the kinds of JSON values and of failures. */
+/* Words for the kinds of JSON values. */
 #include "checkpoint/json_kind.h"
 
 const char *hone_json_kind(const json_t *value)
@@ -22,9 +22,4 @@ const char *hone_json_kind(const json_t *value)
     default:
         return "a boolean";
     }
-}
-
-bool hone_json_out_of_memory(const json_error_t *problem)
-{
-    return json_error_code(problem) == json_error_out_of_memory || problem->text[0] == '\0';
 }

@@ -49,6 +49,14 @@ static struct run run_of(const hone_tensor *grad)
     return run;
 }
 
+/* No more threads than chunks, and none to wake for a few. */
+static int threads_for(const hone_context *context, int64_t chunks)
+{
+    if (chunks <= 4)
+        return 1;
+    return chunks < context->threads ? (int)chunks : context->threads;
+}
+
 static size_t chunks_of(size_t count)
 {
     return (count + HONE_CHUNK - 1) / HONE_CHUNK;
@@ -90,7 +98,7 @@ hone_status hone_total_norm(const hone_context *context, const hone_tensor *cons
         const struct run run = run_of(grads[i]);
         const int64_t chunks = (int64_t)chunks_of(run.count);
         double *const own = shares + before;
-#pragma omp parallel for num_threads(context->threads) schedule(static) if (chunks > 4)
+#pragma omp parallel for num_threads(threads_for(context, chunks)) schedule(static)
         for (int64_t c = 0; c < chunks; c++)
             own[c] = support->norm[run.format](
                 chunk_data(&run, (size_t)c), chunk_length(&run, (size_t)c), p, 1, (double)INFINITY);
@@ -110,7 +118,7 @@ static void for_each_chunk(const hone_context *context, const hone_tensor *const
     for (int64_t i = 0; i < count; i++) {
         const struct run run = run_of(grads[i]);
         const int64_t chunks = (int64_t)chunks_of(run.count);
-#pragma omp parallel for num_threads(context->threads) schedule(static) if (chunks > 4)
+#pragma omp parallel for num_threads(threads_for(context, chunks)) schedule(static)
         for (int64_t c = 0; c < chunks; c++)
             kernels[run.format](chunk_data(&run, (size_t)c), chunk_length(&run, (size_t)c), number);
     }
@@ -126,6 +134,8 @@ hone_status hone_clip_grads_with_norm(const hone_context *context, const hone_te
     if (!(max_norm >= 0))
         return hone_fail(error, HONE_ERROR_RANGE, "max_norm is %g; it must be at least 0",
                          max_norm);
+    if (total < 0)
+        return hone_fail(error, HONE_ERROR_RANGE, "total is %g; a norm is at least 0", total);
     const double ratio = max_norm / (total + 1e-6);
     const double coef = ratio > 1 ? 1 : ratio; /* NaN stays */
     for_each_chunk(context, grads, count, context->cpu->support->scale, coef);

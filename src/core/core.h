@@ -5,6 +5,7 @@
 #define HONE_CORE_CORE_H
 
 #include <hone/hone.h>
+#include <hone/schedule.h>
 
 #include "cpu/cpu.h"
 #include "kernel/kernel.h"
@@ -63,6 +64,9 @@ void hone_rule_defaults(const hone_rule *rule, struct hone_value *values);
 bool hone_dtype_format(hone_dtype dtype, enum hone_format *format, int *reals);
 hone_dtype hone_format_dtype(enum hone_format format);
 
+/* Bytes of a checked view. */
+size_t hone_tensor_bytes(const hone_tensor *tensor);
+
 /* Checks a view: known dtype, non-negative shape, contiguous, on the CPU, data present and aligned
  * to its element. The sentence calls it `what`. */
 hone_status hone_tensor_check(const hone_tensor *tensor, const char *what, hone_error *error);
@@ -71,6 +75,14 @@ hone_status hone_tensor_check(const hone_tensor *tensor, const char *what, hone_
 
 #define HONE_STATE_DTYPE_DEFAULT (-1)
 
+/* What changes as a group's schedule runs. */
+struct hone_schedule_state {
+    uint64_t e;
+    double base, masked_base; /* the group's rates when the schedule was attached; NaN: none */
+    double best;              /* plateau: best metric so far */
+    uint64_t bad, cooldown;   /* plateau: bad metrics in a row, and how many more do not count */
+};
+
 struct hone_group {
     const hone_rule *rule;
     struct hone_value values[HONE_MAX_HYPERS];
@@ -78,6 +90,8 @@ struct hone_group {
     double lr_multiplier;
     double masked_lr; /* of elements under a mask; NaN: as lr */
     hone_precision precision;
+    hone_schedule *schedule; /* the group's own; NULL: none */
+    struct hone_schedule_state schedule_state;
     char **patterns; /* globs over parameter names; the strings and the array are the spec's */
     int pattern_count;
 };
@@ -93,6 +107,21 @@ struct hone_spec {
     int accumulate; /* calls of step that make one update; default 1 */
     bool accumulate_mean;
 };
+
+/* Schedules (schedule.c): start the group's at e = 0; follow rates that were set by hand; the decay of
+ * an epoch; equality of what JSON would say. */
+hone_status hone_schedule_check_rule(const hone_schedule *schedule, const hone_rule *rule,
+                                     hone_error *error);
+hone_status hone_group_attach(struct hone_group *group, hone_error *error);
+/* The same at the place where the schedule of `before` stands, if it has one. */
+hone_status hone_group_resume(struct hone_group *group, const struct hone_group *before,
+                              hone_error *error);
+void hone_group_rescale(struct hone_group *group, double old_lr, double old_masked_lr);
+hone_status hone_schedule_create_decay(hone_schedule **schedule, const hone_context *context,
+                                       double gamma, hone_error *error);
+hone_status hone_schedule_copy(hone_schedule **copy, const hone_context *context,
+                               const hone_schedule *schedule, hone_error *error);
+bool hone_schedule_equal(const hone_schedule *a, const hone_schedule *b);
 
 hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const hone_spec *spec,
                            hone_error *error);

@@ -45,14 +45,29 @@ static void quote_token(const char *token, size_t length, char *found)
     hone_json_quote(token, length, found);
 }
 
+static void find_last_token(const json_error_t *problem, const char *text, size_t length,
+                            struct hone_json_token *token)
+{
+    const bool bad_byte =
+        json_error_code(problem) == json_error_invalid_utf8; /* stopped before it */
+    const size_t read = problem->position < 0 ? 0 : (size_t)problem->position;
+    hone_json_last_token(text, length, read + bad_byte, token);
+}
+
+bool hone_json_out_of_memory(const json_error_t *problem, const char *text, size_t length)
+{
+    struct hone_json_token token;
+    find_last_token(problem, text, length, &token);
+    return is_memory(problem, text, &token);
+}
+
 static hone_status fail_syntax(const json_error_t *problem, const char *text, size_t length,
                                hone_error *error)
 {
     const enum json_error_code code = json_error_code(problem);
-    const bool bad_byte = code == json_error_invalid_utf8; /* stopped before it, not after */
     const size_t read = problem->position < 0 ? 0 : (size_t)problem->position;
     struct hone_json_token token;
-    hone_json_last_token(text, length, read + bad_byte, &token);
+    find_last_token(problem, text, length, &token);
     if (is_memory(problem, text, &token))
         return hone_fail_memory(error, length, "a JSON text");
     char found[HONE_JSON_QUOTE_SIZE];
@@ -94,7 +109,7 @@ hone_status hone_json_load(json_t **value, const char *text, size_t length, hone
     if (length > INT_MAX) /* jansson counts its position in an int */
         return hone_fail_at(error, HONE_ERROR_SPEC, 0,
                             "top level: found a text of %zu bytes; allowed: %d", length, INT_MAX);
-    json_error_t problem;
+    json_error_t problem = {0}; /* jansson does not always set its code */
     json_t *loaded = json_loadb(
         text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &problem);
     if (loaded == NULL)

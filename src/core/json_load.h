@@ -5,6 +5,7 @@
 #define HONE_CORE_JSON_LOAD_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include <hone/status.h>
 
@@ -14,5 +15,8 @@
  * the buffer of a token of 16 bytes or more grows, jansson 2.14 itself loses its way (its issue
  * 362). */
 hone_status hone_json_load(json_t **value, const char *text, size_t length, hone_error *error);
+
+/* Whether jansson gave up on `text` for want of memory; not every such stop has its own code. */
+bool hone_json_out_of_memory(const json_error_t *problem, const char *text, size_t length);
 
 #endif

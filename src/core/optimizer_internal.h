@@ -111,6 +111,7 @@ struct hone_optimizer {
     int64_t table_size;
     struct hone_range *ranges;
     int64_t range_count, range_capacity;
+    bool ranges_changed; /* since gradients were last checked against them */
     struct hone_plan plan;
     int micro_step;    /* gradients accumulated since the last update */
     double loss_scale; /* what the loss, and so the gradients, were multiplied by */
@@ -118,6 +119,26 @@ struct hone_optimizer {
     hone_scaler scaler;
     uint64_t skipped; /* steps that found a gradient that is not finite */
 };
+
+/* Errors for an optimizer that is NULL, and for a group or parameter that does not exist. */
+hone_status hone_check_optimizer(const struct hone_optimizer *optimizer, hone_error *error);
+hone_status hone_check_group(const struct hone_optimizer *optimizer, int group, hone_error *error);
+hone_status hone_check_index(const struct hone_optimizer *optimizer, int64_t index,
+                             hone_error *error);
+
+bool hone_same_shape(const hone_tensor *a, const hone_tensor *b);
+hone_status hone_fail_shape(const struct hone_param *param, const hone_tensor *tensor,
+                            const char *what, hone_error *error);
+
+/* The parameter other than `except` whose memory [data, data + size) touches, or -1. */
+int64_t hone_overlapping(const struct hone_optimizer *optimizer, const void *data, size_t size,
+                         int64_t except);
+void hone_range_insert(struct hone_optimizer *optimizer, const void *data, size_t size,
+                       int64_t param); /* room for it is there */
+void hone_range_remove(struct hone_optimizer *optimizer, int64_t param);
+
+/* Gradients against parameters that were registered or moved after they were handed in. */
+hone_status hone_check_grads(struct hone_optimizer *optimizer, hone_error *error);
 
 /* Bits of the optional slots that a group's values call for: the kernel variant. */
 int hone_group_variant(const struct hone_group *group);
@@ -150,6 +171,8 @@ enum hone_format hone_state_format(const struct hone_optimizer *optimizer,
 hone_status hone_state_create(const hone_context *context, struct hone_state *state, size_t count,
                               enum hone_format format, double initial, hone_error *error);
 void hone_state_free(const hone_context *context, struct hone_state *state);
+
+hone_status hone_scaler_check(const hone_scaler *scaler, hone_error *error);
 
 /* The index of the direct loop for these formats and the slots that are not NULL in `base`; -1 if
  * they have none and go through a tile. */

@@ -280,7 +280,9 @@ hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error
     struct hone_plan *const plan = &optimizer->plan;
     if (plan->valid)
         return HONE_OK;
-    hone_status status = reserve_all(optimizer, error);
+    hone_status status = hone_check_grads(optimizer, error);
+    if (status == HONE_OK)
+        status = reserve_all(optimizer, error);
     if (status == HONE_OK)
         status = create_states(optimizer, error);
     if (status != HONE_OK)
@@ -299,7 +301,6 @@ hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error
 
 hone_status hone_optimizer_prepare(hone_optimizer *optimizer, hone_error *error)
 {
-    if (optimizer == NULL)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "optimizer is NULL");
-    return hone_plan_update(optimizer, error);
+    const hone_status status = hone_check_optimizer(optimizer, error);
+    return status != HONE_OK ? status : hone_plan_update(optimizer, error);
 }

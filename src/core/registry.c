@@ -27,7 +27,7 @@ const hone_rule *hone_rule_find(const char *name)
 const char *hone_rule_nearest(const char *name)
 {
     const char *best = NULL;
-    for (int i = 0; i < hone_rules_count; i++) {
+    for (int i = 0; name != NULL && i < hone_rules_count; i++) {
         const char *const pair[] = {best == NULL ? hone_rules[i]->name : best, hone_rules[i]->name};
         best = hone_nearest(name, pair, 2); /* of two equally near ones the first */
     }

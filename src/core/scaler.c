@@ -32,7 +32,7 @@ void hone_scaler_update(hone_scaler *scaler, bool found_nonfinite)
     }
 }
 
-static hone_status check_scaler(const hone_scaler *scaler, hone_error *error)
+hone_status hone_scaler_check(const hone_scaler *scaler, hone_error *error)
 {
     if (!(scaler->scale > 0) || !isfinite(scaler->scale))
         return hone_fail(error, HONE_ERROR_RANGE,
@@ -61,7 +61,7 @@ hone_status hone_optimizer_set_scaler(hone_optimizer *optimizer, const hone_scal
     if (optimizer == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "optimizer is NULL");
     if (scaler != NULL) {
-        const hone_status status = check_scaler(scaler, error);
+        const hone_status status = hone_scaler_check(scaler, error);
         if (status != HONE_OK)
             return status;
         optimizer->scaler = *scaler;

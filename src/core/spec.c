@@ -38,8 +38,11 @@ static struct hone_group group_of_rule(const hone_rule *rule)
     return group;
 }
 
-static void release_patterns(const hone_context *context, struct hone_group *group)
+/* Frees what a group owns. */
+static void release_group(const hone_context *context, struct hone_group *group)
 {
+    hone_schedule_free(group->schedule);
+    group->schedule = NULL;
     for (int i = 0; i < group->pattern_count; i++)
         hone_string_free(context, group->patterns[i]);
     if (group->patterns != NULL)
@@ -85,13 +88,16 @@ static hone_status append_group_copy(hone_spec *spec, const struct hone_group *f
     struct hone_group group = *from;
     group.patterns = NULL;
     group.pattern_count = 0;
+    group.schedule = NULL;
     hone_status status = HONE_OK;
+    if (from->schedule != NULL)
+        status = hone_schedule_copy(&group.schedule, spec->context, from->schedule, error);
     for (int i = 0; i < from->pattern_count && status == HONE_OK; i++)
         status = append_pattern(spec->context, &group, from->patterns[i], error);
     if (status == HONE_OK)
         status = append_group(spec, &group, error);
     if (status != HONE_OK)
-        release_patterns(spec->context, &group);
+        release_group(spec->context, &group);
     return status;
 }
 
@@ -152,7 +158,7 @@ void hone_spec_free(hone_spec *spec)
         return;
     const hone_context *context = spec->context;
     for (int i = 0; i < spec->group_count; i++)
-        release_patterns(context, &spec->groups[i]);
+        release_group(context, &spec->groups[i]);
     if (spec->groups != NULL)
         hone_release(context, spec->groups, room_for(spec->group_count, sizeof *spec->groups));
     hone_release(context, spec, sizeof *spec);
@@ -230,6 +236,7 @@ hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *p
     struct hone_group made = spec->groups[0];
     made.patterns = NULL;
     made.pattern_count = 0;
+    made.schedule = NULL;
     if (rule != NULL) {
         const hone_rule *found;
         const hone_status status = find_rule(&found, rule, error);
@@ -238,12 +245,14 @@ hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *p
         made = group_of_rule(found);
     }
     hone_status status = HONE_OK;
-    if (pattern != NULL)
+    if (spec->groups[0].schedule != NULL)
+        status = hone_schedule_copy(&made.schedule, spec->context, spec->groups[0].schedule, error);
+    if (status == HONE_OK && pattern != NULL)
         status = append_pattern(spec->context, &made, pattern, error);
     if (status == HONE_OK)
         status = append_group(spec, &made, error);
     if (status != HONE_OK)
-        release_patterns(spec->context, &made);
+        release_group(spec->context, &made);
     else if (group != NULL)
         *group = spec->group_count - 1;
     return status;
@@ -378,6 +387,11 @@ static hone_status set_value(hone_spec *spec, int group, int index, const struct
                      name, hone_format_number(number, value->number), complaint);
 }
 
+static double lr_of(const struct hone_group *group)
+{
+    return group->values[hone_rule_hyper_find(group->rule, "lr")].number;
+}
+
 /* "masked_lr" belongs to the frame, not to a rule. */
 static bool is_masked_lr(const char *hyper)
 {
@@ -393,11 +407,14 @@ static hone_status set_masked_lr(struct hone_group *group, double value, hone_er
 {
     char number[32];
     if (!isnan(value) && !(value >= 0 && isfinite(value)))
-        return hone_fail(error, HONE_ERROR_RANGE,
-                         "masked_lr is %s; allowed is a finite number of at least 0, or NaN for the "
-                         "learning rate itself",
-                         hone_format_number(number, value));
+        return hone_fail(
+            error, HONE_ERROR_RANGE,
+            "masked_lr is %s; allowed is a finite number of at least 0, or NaN for the "
+            "learning rate itself",
+            hone_format_number(number, value));
+    const double old = group->masked_lr;
     group->masked_lr = value + 0.0;
+    hone_group_rescale(group, lr_of(group), old);
     return HONE_OK;
 }
 
@@ -433,7 +450,12 @@ hone_status hone_spec_set(hone_spec *spec, int group, const char *hyper, double 
     const hone_status status = find_value(spec, group, hyper, "hone_spec_set", &index, error);
     if (status != HONE_OK)
         return status;
-    return set_value(spec, group, index, &(struct hone_value){.number = value}, error);
+    const double old = lr_of(&spec->groups[group]);
+    const hone_status result =
+        set_value(spec, group, index, &(struct hone_value){.number = value}, error);
+    if (result == HONE_OK)
+        hone_group_rescale(&spec->groups[group], old, spec->groups[group].masked_lr);
+    return result;
 }
 
 static hone_status find_curve(const hone_spec *spec, int group, const char *hyper,

@@ -82,6 +82,8 @@ void hone_spec_keys(const hone_rule *rule, enum hone_spec_level level, struct ho
     keys->count = 0;
     add_key(keys, "optimizer_type", HONE_KEY_RULE, 0, 0);
     add_key(keys, "state_dtype", HONE_KEY_STATE_DTYPE, 0, 0);
+    add_key(keys, "lr_decay_gamma", HONE_KEY_DECAY, 0, 0);
+    add_key(keys, "schedule", HONE_KEY_SCHEDULE, 0, 0);
     add_key(keys, "masked_lr", HONE_KEY_MASKED_LR, 0, 0);
     add_key(keys, "precision", HONE_KEY_PRECISION, 0, 0);
     add_hypers(keys, rule);
@@ -95,7 +97,6 @@ void hone_spec_keys(const hone_rule *rule, enum hone_spec_level level, struct ho
         add_key(keys, "grad_accum_mode", HONE_KEY_ACCUMULATE_MODE, 0, 0);
         add_key(keys, "grad_accum_steps", HONE_KEY_ACCUMULATE, 0, 0);
         add_key(keys, "groups", HONE_KEY_GROUPS, 0, 0);
-        add_key(keys, "lr_decay_gamma", HONE_KEY_SCHEDULE, 0, 0);
         add_key(keys, "nonfinite", HONE_KEY_NONFINITE, 0, 0);
     }
     qsort(keys->keys, (size_t)keys->count, sizeof keys->keys[0], compare_keys);

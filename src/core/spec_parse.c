@@ -11,24 +11,19 @@
 #include "core/json_load.h"
 #include "core/json_position.h"
 #include "core/spec_keys.h"
+#include "core/spec_reader.h"
 
 typedef struct hone_json_place place;
 
-struct reader {
-    const char *text;
-    size_t length;
-    hone_spec *spec;
-    hone_error *error;
-};
-
 /* One object that describes a group: the top level (group 0, `at` NULL) or an entry of "groups". */
 struct recipe {
-    struct reader *reader;
+    struct hone_spec_reader *reader;
     const place *at;
     json_t *object;
     int group;
     struct hone_spec_keys keys;
     const char *set_by[HONE_MAX_HYPERS]; /* the key that gave each hyperparameter; NULL: none yet */
+    const char *schedule_by;             /* likewise, the key that gave the schedule */
 };
 
 static struct hone_group *group_of(const struct recipe *recipe)
@@ -36,102 +31,8 @@ static struct hone_group *group_of(const struct recipe *recipe)
     return &recipe->reader->spec->groups[recipe->group];
 }
 
-/* ---- refusals ------------------------------------------------------------------------------- */
-
-enum spot { AT_KEY, AT_VALUE };
-
-static hone_status refuse(const struct reader *reader, const place *at, enum spot spot,
-                          const char *format, ...) __attribute__((format(printf, 4, 5)));
-
-static hone_status refuse(const struct reader *reader, const place *at, enum spot spot,
-                          const char *format, ...)
-{
-    if (reader->error == NULL)
-        return HONE_ERROR_SPEC;
-    char path[HONE_JSON_PATH_SIZE];
-    char sentence[HONE_ERROR_MESSAGE_SIZE];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(sentence, sizeof sentence, format, arguments);
-    va_end(arguments);
-    const struct hone_json_offsets offsets = hone_json_locate(reader->text, reader->length, at);
-    return hone_fail_at(reader->error, HONE_ERROR_SPEC,
-                        spot == AT_KEY ? offsets.key : offsets.value, "%s: %s",
-                        hone_json_path(at, path), sentence);
-}
-
-#define FOUND_SIZE (HONE_JSON_QUOTE_SIZE + 16)
-
-static const char *describe(const json_t *value, char *found)
-{
-    char text[HONE_JSON_QUOTE_SIZE];
-    switch (json_typeof(value)) {
-    case JSON_STRING:
-        snprintf(found, FOUND_SIZE, "the string %s",
-                 hone_json_quote(json_string_value(value), json_string_length(value), text));
-        return found;
-    case JSON_INTEGER:
-    case JSON_REAL:
-        snprintf(found, FOUND_SIZE, "the number %s",
-                 hone_format_number(text, json_number_value(value)));
-        return found;
-    case JSON_ARRAY:
-        snprintf(found, FOUND_SIZE, "a list of %zu", json_array_size(value));
-        return found;
-    case JSON_OBJECT:
-        return "an object";
-    case JSON_TRUE:
-        return "true";
-    case JSON_FALSE:
-        return "false";
-    case JSON_NULL:
-        return "null";
-    }
-    return "nothing";
-}
-
-static hone_status refuse_value(const struct reader *reader, const place *at, const json_t *value,
-                                const char *allowed)
-{
-    char found[FOUND_SIZE];
-    return refuse(reader, at, AT_VALUE, "found %s; allowed: %s", describe(value, found), allowed);
-}
-
-/* Writes "a, b, c" and, where a name is near, "nearest: "b"; allowed: a, b, c". */
-static hone_status refuse_name(const struct reader *reader, const place *at, enum spot spot,
-                               const char *found, const char *name, const char *const *names,
-                               int count)
-{
-    char allowed[HONE_ERROR_MESSAGE_SIZE] = "";
-    size_t used = 0;
-    for (int i = 0; i < count && used < sizeof allowed; i++)
-        used += (size_t)snprintf(allowed + used, sizeof allowed - used, "%s%s", i == 0 ? "" : ", ",
-                                 names[i]);
-    const char *nearest = hone_nearest(name, names, count);
-    return refuse(reader, at, spot, "%s%s%s%s; allowed: %s", found,
-                  nearest == NULL ? "" : "; nearest: \"", nearest == NULL ? "" : nearest,
-                  nearest == NULL ? "" : "\"", allowed);
-}
-
-/* ---- values --------------------------------------------------------------------------------- */
-
-/* The index of a string value in `names`. */
-static hone_status read_choice(const struct reader *reader, const place *at, const json_t *value,
-                               const char *const *names, int count, int *choice)
-{
-    const char *text = json_is_string(value) ? json_string_value(value) : "";
-    for (int i = 0; i < count; i++)
-        if (strcmp(text, names[i]) == 0) {
-            *choice = i;
-            return HONE_OK;
-        }
-    char description[FOUND_SIZE], found[FOUND_SIZE + 8];
-    snprintf(found, sizeof found, "found %s", describe(value, description));
-    return refuse_name(reader, at, AT_VALUE, found, text, names, count);
-}
-
-static hone_status read_rule(const struct reader *reader, const place *at, const json_t *value,
-                             const hone_rule **rule)
+static hone_status read_rule(const struct hone_spec_reader *reader, const place *at,
+                             const json_t *value, const hone_rule **rule)
 {
     *rule = json_is_string(value) ? hone_rule_find(json_string_value(value)) : NULL;
     if (*rule != NULL)
@@ -141,12 +42,12 @@ static hone_status read_rule(const struct reader *reader, const place *at, const
     for (; count < 64 && count < hone_rule_count(); count++)
         names[count] = hone_rule_name(hone_rule_at(count));
     int choice;
-    return read_choice(reader, at, value, names, count, &choice);
+    return hone_read_choice(reader, at, value, names, count, &choice);
 }
 
 /* {"power": p, "scale": c} */
-static hone_status read_curve_object(const struct reader *reader, const place *at, json_t *value,
-                                     struct hone_value *curve)
+static hone_status read_curve_object(const struct hone_spec_reader *reader, const place *at,
+                                     json_t *value, struct hone_value *curve)
 {
     static const char *const names[] = {"power", "scale"};
     static const char *const allowed = "a number";
@@ -160,27 +61,29 @@ static hone_status read_curve_object(const struct reader *reader, const place *a
                           : strcmp(member.key, names[1]) == 0 ? 1
                                                               : 2;
         if (which == 2)
-            return refuse_name(reader, &member, AT_KEY, "unknown key", member.key, names, 2);
+            return hone_refuse_name(reader, &member, HONE_AT_KEY, "unknown key", member.key, names,
+                                    2);
         if (!json_is_number(part))
-            return refuse_value(reader, &member, part, allowed);
+            return hone_refuse_value(reader, &member, part, allowed);
         *targets[which] = json_number_value(part);
         seen[which] = true;
         member.index++;
     }
     for (int i = 0; i < 2; i++)
         if (!seen[i])
-            return refuse(reader, at, AT_VALUE, "\"%s\" is missing; allowed: %s", names[i],
-                          "{\"power\": p, \"scale\": c}, a number, or null");
+            return hone_refuse(reader, at, HONE_AT_VALUE, "\"%s\" is missing; allowed: %s",
+                               names[i], "{\"power\": p, \"scale\": c}, a number, or null");
     return HONE_OK;
 }
 
-static hone_status read_curve(const struct reader *reader, const place *at, json_t *value,
+static hone_status read_curve(const struct hone_spec_reader *reader, const place *at, json_t *value,
                               struct hone_value *curve)
 {
     if (json_is_object(value))
         return read_curve_object(reader, at, value, curve);
     if (!json_is_number(value) && !json_is_null(value))
-        return refuse_value(reader, at, value, "{\"power\": p, \"scale\": c}, a number, or null");
+        return hone_refuse_value(reader, at, value,
+                                 "{\"power\": p, \"scale\": c}, a number, or null");
     curve->number = json_is_null(value) ? INFINITY : json_number_value(value);
     return HONE_OK;
 }
@@ -197,7 +100,7 @@ static hone_status store(const struct recipe *recipe, const place *at, int hyper
         hone_group_store(group_of(recipe), hyper, value, hone_json_path(at, path), &refusal);
     if (status == HONE_OK)
         return status;
-    const struct reader *reader = recipe->reader;
+    const struct hone_spec_reader *reader = recipe->reader;
     return hone_fail_at(reader->error, HONE_ERROR_SPEC,
                         hone_json_locate(reader->text, reader->length, at).value, "%s",
                         refusal.message);
@@ -213,13 +116,13 @@ static hone_status read_hyper(struct recipe *recipe, const place *at, json_t *js
         if (!json_is_number(json)) {
             hone_describe_range(range, sizeof range, info);
             snprintf(allowed, sizeof allowed, "a number, %s", range);
-            return refuse_value(recipe->reader, at, json, allowed);
+            return hone_refuse_value(recipe->reader, at, json, allowed);
         }
         value.number = json_number_value(json);
         break;
     case HONE_FLAG:
         if (!json_is_boolean(json))
-            return refuse_value(recipe->reader, at, json, "true or false");
+            return hone_refuse_value(recipe->reader, at, json, "true or false");
         value.number = json_is_true(json) ? 1 : 0;
         break;
     case HONE_CURVE: {
@@ -237,9 +140,10 @@ static hone_status claim(struct recipe *recipe, const place *at, const struct ho
 {
     for (int i = key->hyper; i < key->hyper + key->count; i++) {
         if (recipe->set_by[i] != NULL)
-            return refuse(recipe->reader, at, AT_KEY,
-                          "found beside \"%s\", which gives the same value; allowed: one of them",
-                          recipe->set_by[i]);
+            return hone_refuse(
+                recipe->reader, at, HONE_AT_KEY,
+                "found beside \"%s\", which gives the same value; allowed: one of them",
+                recipe->set_by[i]);
         recipe->set_by[i] = at->key;
     }
     return HONE_OK;
@@ -251,7 +155,7 @@ static hone_status read_list(struct recipe *recipe, const place *at, json_t *jso
     if (!json_is_array(json) || json_array_size(json) != (size_t)key->count) {
         char allowed[64];
         snprintf(allowed, sizeof allowed, "a list of %d numbers", key->count);
-        return refuse_value(recipe->reader, at, json, allowed);
+        return hone_refuse_value(recipe->reader, at, json, allowed);
     }
     for (int i = 0; i < key->count; i++) {
         const place element = {at, NULL, (size_t)i};
@@ -275,15 +179,15 @@ static hone_status read_hypers(struct recipe *recipe, const place *at, json_t *j
 
 /* ---- storage of states ---------------------------------------------------------------------- */
 
-static hone_status read_dtype(const struct reader *reader, const place *at, const json_t *value,
-                              int *dtype)
+static hone_status read_dtype(const struct hone_spec_reader *reader, const place *at,
+                              const json_t *value, int *dtype)
 {
     *dtype = HONE_STATE_DTYPE_DEFAULT;
     if (json_is_null(value))
         return HONE_OK;
     int choice = 0;
     const hone_status status =
-        read_choice(reader, at, value, hone_spec_dtype_names, HONE_SPEC_DTYPE_COUNT, &choice);
+        hone_read_choice(reader, at, value, hone_spec_dtype_names, HONE_SPEC_DTYPE_COUNT, &choice);
     if (status == HONE_OK)
         *dtype = (int)hone_spec_dtypes[choice];
     return status;
@@ -310,8 +214,8 @@ static hone_status read_state_dtype(struct recipe *recipe, const place *at, json
     {
         const int slot = hone_rule_slot_find(rule, member.key);
         if (slot < 0)
-            return refuse_name(recipe->reader, &member, AT_KEY, "unknown state", member.key, names,
-                               rule->slot_count);
+            return hone_refuse_name(recipe->reader, &member, HONE_AT_KEY, "unknown state",
+                                    member.key, names, rule->slot_count);
         const hone_status status =
             read_dtype(recipe->reader, &member, dtype, &group->state_dtype[slot]);
         if (status != HONE_OK)
@@ -323,43 +227,76 @@ static hone_status read_state_dtype(struct recipe *recipe, const place *at, json
 
 /* ---- the frame's keys ----------------------------------------------------------------------- */
 
-/* Schedules are not part of specs yet; files that leave theirs empty are complete all the same. */
-static hone_status read_schedule(const struct reader *reader, const place *at, const json_t *value)
+/* The group's schedule may be given once, in full or as the decay of an epoch; null: none. */
+static hone_status set_schedule(struct recipe *recipe, const place *at, hone_schedule *schedule)
 {
-    if (json_is_null(value))
-        return HONE_OK;
-    return refuse_value(reader, at, value,
-                        "null, because specs of this version hold no learning rate schedule");
+    struct hone_group *const group = group_of(recipe);
+    if (recipe->schedule_by != NULL) {
+        hone_schedule_free(schedule);
+        return hone_refuse(recipe->reader, at, HONE_AT_KEY,
+                           "found beside \"%s\", which gives a schedule too; allowed: one of them",
+                           recipe->schedule_by);
+    }
+    hone_schedule_free(group->schedule);
+    group->schedule = schedule;
+    recipe->schedule_by = schedule == NULL ? NULL : at->key;
+    return HONE_OK;
+}
+
+static hone_status read_schedule(struct recipe *recipe, const place *at, json_t *value)
+{
+    hone_schedule *schedule = NULL;
+    hone_status status = HONE_OK;
+    if (!json_is_null(value))
+        status =
+            hone_read_schedule(recipe->reader, recipe->reader->spec->context, at, value, &schedule);
+    return status == HONE_OK ? set_schedule(recipe, at, schedule) : status;
+}
+
+static hone_status read_decay(struct recipe *recipe, const place *at, const json_t *value)
+{
+    hone_schedule *schedule = NULL;
+    const double gamma = json_number_value(value);
+    if (!json_is_null(value)) {
+        if (!json_is_number(value) || !(gamma > 0 && gamma <= 1))
+            return hone_refuse_value(recipe->reader, at, value,
+                                     "a number above 0 and at most 1, or null");
+        const hone_status status = hone_schedule_create_decay(
+            &schedule, recipe->reader->spec->context, gamma, recipe->reader->error);
+        if (status != HONE_OK)
+            return status;
+    }
+    return set_schedule(recipe, at, schedule);
 }
 
 /* A limit above 0, or null for none, which is infinite. */
-static hone_status read_limit(const struct reader *reader, const place *at, const json_t *value,
-                              double *limit)
+static hone_status read_limit(const struct hone_spec_reader *reader, const place *at,
+                              const json_t *value, double *limit)
 {
     const double number = json_is_null(value) ? INFINITY : json_number_value(value);
     if (!(number > 0))
-        return refuse_value(reader, at, value, "a number > 0, or null");
+        return hone_refuse_value(reader, at, value, "a number > 0, or null");
     *limit = number;
     return HONE_OK;
 }
 
-static hone_status read_norm_type(const struct reader *reader, const place *at, const json_t *value,
-                                  double *order)
+static hone_status read_norm_type(const struct hone_spec_reader *reader, const place *at,
+                                  const json_t *value, double *order)
 {
     const bool infinite = json_is_string(value) && strcmp(json_string_value(value), "inf") == 0;
     const double number = infinite ? INFINITY : json_number_value(value);
     if (!(number >= 1))
-        return refuse_value(reader, at, value, "a number >= 1, or \"inf\"");
+        return hone_refuse_value(reader, at, value, "a number >= 1, or \"inf\"");
     *order = number;
     return HONE_OK;
 }
 
-static hone_status read_nonfinite(const struct reader *reader, const place *at, const json_t *value,
-                                  hone_nonfinite *policy)
+static hone_status read_nonfinite(const struct hone_spec_reader *reader, const place *at,
+                                  const json_t *value, hone_nonfinite *policy)
 {
     int choice = 0;
-    const hone_status status = read_choice(reader, at, value, hone_spec_nonfinite_names,
-                                           HONE_SPEC_NONFINITE_COUNT, &choice);
+    const hone_status status = hone_read_choice(reader, at, value, hone_spec_nonfinite_names,
+                                                HONE_SPEC_NONFINITE_COUNT, &choice);
     if (status == HONE_OK)
         *policy = (hone_nonfinite)choice;
     return status;
@@ -370,7 +307,7 @@ static hone_status read_masked_lr(struct recipe *recipe, const place *at, const 
 {
     const double number = json_is_null(value) ? (double)NAN : json_number_value(value);
     if (!json_is_null(value) && (!json_is_number(value) || !(number >= 0)))
-        return refuse_value(recipe->reader, at, value, "a number >= 0, or null");
+        return hone_refuse_value(recipe->reader, at, value, "a number >= 0, or null");
     group_of(recipe)->masked_lr = number + 0.0;
     return HONE_OK;
 }
@@ -378,29 +315,29 @@ static hone_status read_masked_lr(struct recipe *recipe, const place *at, const 
 static hone_status read_precision(struct recipe *recipe, const place *at, const json_t *value)
 {
     int choice = 0;
-    const hone_status status = read_choice(recipe->reader, at, value, hone_spec_precision_names,
-                                           HONE_SPEC_PRECISION_COUNT, &choice);
+    const hone_status status = hone_read_choice(
+        recipe->reader, at, value, hone_spec_precision_names, HONE_SPEC_PRECISION_COUNT, &choice);
     if (status == HONE_OK)
         group_of(recipe)->precision = (hone_precision)choice;
     return status;
 }
 
-static hone_status read_accumulate(const struct reader *reader, const place *at,
+static hone_status read_accumulate(const struct hone_spec_reader *reader, const place *at,
                                    const json_t *value)
 {
-    if (!json_is_integer(value) || json_integer_value(value) < 1 ||
-        json_integer_value(value) > INT_MAX)
-        return refuse_value(reader, at, value, "an integer from 1 to 2147483647");
-    reader->spec->accumulate = (int)json_integer_value(value);
+    const double steps = json_number_value(value); /* integers are decoded as reals */
+    if (!json_is_number(value) || !(steps >= 1 && steps <= INT_MAX) || steps != trunc(steps))
+        return hone_refuse_value(reader, at, value, "an integer from 1 to 2147483647");
+    reader->spec->accumulate = (int)steps;
     return HONE_OK;
 }
 
-static hone_status read_accumulate_mode(const struct reader *reader, const place *at,
+static hone_status read_accumulate_mode(const struct hone_spec_reader *reader, const place *at,
                                         const json_t *value)
 {
     int choice = 0;
     const hone_status status =
-        read_choice(reader, at, value, hone_spec_accumulate_names, 2, &choice);
+        hone_read_choice(reader, at, value, hone_spec_accumulate_names, 2, &choice);
     if (status == HONE_OK)
         reader->spec->accumulate_mean = choice == 1;
     return status;
@@ -409,7 +346,7 @@ static hone_status read_accumulate_mode(const struct reader *reader, const place
 static hone_status read_multiplier(struct recipe *recipe, const place *at, const json_t *value)
 {
     if (!json_is_number(value) || !(json_number_value(value) >= 0))
-        return refuse_value(recipe->reader, at, value, "a number >= 0");
+        return hone_refuse_value(recipe->reader, at, value, "a number >= 0");
     group_of(recipe)->lr_multiplier = json_number_value(value) + 0.0;
     return HONE_OK;
 }
@@ -417,7 +354,7 @@ static hone_status read_multiplier(struct recipe *recipe, const place *at, const
 static hone_status read_pattern(struct recipe *recipe, const place *at, const json_t *value)
 {
     if (!json_is_string(value) || json_string_length(value) == 0)
-        return refuse_value(recipe->reader, at, value, "a glob of at least one character");
+        return hone_refuse_value(recipe->reader, at, value, "a glob of at least one character");
     return hone_spec_append_pattern(recipe->reader->spec, recipe->group, json_string_value(value),
                                     recipe->reader->error);
 }
@@ -427,7 +364,7 @@ static hone_status read_match(struct recipe *recipe, const place *at, json_t *va
     if (json_is_string(value))
         return read_pattern(recipe, at, value);
     if (!json_is_array(value))
-        return refuse_value(recipe->reader, at, value, "a glob or a list of globs");
+        return hone_refuse_value(recipe->reader, at, value, "a glob or a list of globs");
     hone_status status = HONE_OK;
     for (size_t i = 0; i < json_array_size(value) && status == HONE_OK; i++) {
         const place element = {at, NULL, i};
@@ -441,7 +378,7 @@ static hone_status read_match(struct recipe *recipe, const place *at, json_t *va
 static hone_status read_member(struct recipe *recipe, const place *at, json_t *value,
                                const struct hone_spec_key *key)
 {
-    const struct reader *reader = recipe->reader;
+    const struct hone_spec_reader *reader = recipe->reader;
     switch (key->kind) {
     case HONE_KEY_HYPER:
     case HONE_KEY_ALIAS:
@@ -450,7 +387,9 @@ static hone_status read_member(struct recipe *recipe, const place *at, json_t *v
     case HONE_KEY_STATE_DTYPE:
         return read_state_dtype(recipe, at, value);
     case HONE_KEY_SCHEDULE:
-        return read_schedule(reader, at, value);
+        return read_schedule(recipe, at, value);
+    case HONE_KEY_DECAY:
+        return read_decay(recipe, at, value);
     case HONE_KEY_CLIP_NORM:
         return read_limit(reader, at, value, &reader->spec->clip_norm);
     case HONE_KEY_CLIP_VALUE:
@@ -485,12 +424,13 @@ static hone_status refuse_key(const struct recipe *recipe, const place *at)
     struct hone_spec_keys elsewhere;
     hone_spec_keys(rule, other, &elsewhere);
     if (hone_spec_key_find(&elsewhere, at->key) != NULL)
-        return refuse(recipe->reader, at, AT_KEY, "found in the wrong place; allowed: %s",
-                      other == HONE_LEVEL_TOP ? "at the top level" : "in an entry of \"groups\"");
+        return hone_refuse(recipe->reader, at, HONE_AT_KEY, "found in the wrong place; allowed: %s",
+                           other == HONE_LEVEL_TOP ? "at the top level"
+                                                   : "in an entry of \"groups\"");
     char found[96];
     snprintf(found, sizeof found, "unknown key of %s", rule->name);
-    return refuse_name(recipe->reader, at, AT_KEY, found, at->key, recipe->keys.names,
-                       recipe->keys.count);
+    return hone_refuse_name(recipe->reader, at, HONE_AT_KEY, found, at->key, recipe->keys.names,
+                            recipe->keys.count);
 }
 
 static hone_status read_recipe(struct recipe *recipe)
@@ -511,7 +451,7 @@ static hone_status read_recipe(struct recipe *recipe)
     }
     const char *complaint = rule->check(group_of(recipe)->values);
     if (complaint != NULL)
-        return refuse(recipe->reader, recipe->at, AT_VALUE, "%s", complaint);
+        return hone_refuse(recipe->reader, recipe->at, HONE_AT_VALUE, "%s", complaint);
     return HONE_OK;
 }
 
@@ -529,10 +469,10 @@ static json_t *find_member(json_t *object, const place *at, const char *name, pl
     return NULL;
 }
 
-static hone_status read_group(struct reader *reader, const place *at, json_t *object)
+static hone_status read_group(struct hone_spec_reader *reader, const place *at, json_t *object)
 {
     if (!json_is_object(object))
-        return refuse_value(reader, at, object, "an object with \"match\"");
+        return hone_refuse_value(reader, at, object, "an object with \"match\"");
     struct recipe recipe = {.reader = reader, .at = at, .object = object};
     place member;
     const hone_rule *rule = NULL;
@@ -541,9 +481,9 @@ static hone_status read_group(struct reader *reader, const place *at, json_t *ob
     if (status != HONE_OK)
         return status;
     if (find_member(object, at, "match", &member) == NULL)
-        return refuse(reader, at, AT_VALUE,
-                      "\"match\" is missing; allowed: a glob or a list of "
-                      "globs");
+        return hone_refuse(reader, at, HONE_AT_VALUE,
+                           "\"match\" is missing; allowed: a glob or a list of "
+                           "globs");
     if (rule == reader->spec->groups[0].rule)
         rule = NULL; /* the same rule: start from the recipe's values */
     status = hone_spec_add_group(reader->spec, rule == NULL ? NULL : rule->name, NULL,
@@ -551,14 +491,14 @@ static hone_status read_group(struct reader *reader, const place *at, json_t *ob
     return status != HONE_OK ? status : read_recipe(&recipe);
 }
 
-static hone_status read_groups(struct reader *reader, json_t *root)
+static hone_status read_groups(struct hone_spec_reader *reader, json_t *root)
 {
     place at;
     json_t *groups = find_member(root, NULL, "groups", &at);
     if (groups == NULL)
         return HONE_OK;
     if (!json_is_array(groups))
-        return refuse_value(reader, &at, groups, "a list of objects");
+        return hone_refuse_value(reader, &at, groups, "a list of objects");
     hone_status status = HONE_OK;
     for (size_t i = 0; i < json_array_size(groups) && status == HONE_OK; i++) {
         const place element = {&at, NULL, i};
@@ -567,15 +507,16 @@ static hone_status read_groups(struct reader *reader, json_t *root)
     return status;
 }
 
-static hone_status read_spec(struct reader *reader, const hone_context *context, json_t *root)
+static hone_status read_spec(struct hone_spec_reader *reader, const hone_context *context,
+                             json_t *root)
 {
     if (!json_is_object(root))
-        return refuse_value(reader, NULL, root, "an object");
+        return hone_refuse_value(reader, NULL, root, "an object");
     place member;
     json_t *type = find_member(root, NULL, "optimizer_type", &member);
     if (type == NULL)
-        return refuse(reader, NULL, AT_VALUE,
-                      "\"optimizer_type\" is missing; allowed: the name of a rule");
+        return hone_refuse(reader, NULL, HONE_AT_VALUE,
+                           "\"optimizer_type\" is missing; allowed: the name of a rule");
     const hone_rule *rule;
     hone_status status = read_rule(reader, &member, type, &rule);
     if (status == HONE_OK)
@@ -597,7 +538,7 @@ hone_status hone_spec_parse(hone_spec **spec, const hone_context *context, const
     hone_status status = hone_json_load(&root, json, length, error);
     if (status != HONE_OK)
         return status;
-    struct reader reader = {.text = json, .length = length, .spec = NULL, .error = error};
+    struct hone_spec_reader reader = {.text = json, .length = length, .spec = NULL, .error = error};
     status = read_spec(&reader, context, root);
     json_decref(root);
     if (status == HONE_OK)

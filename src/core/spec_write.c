@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/schedule_internal.h"
 #include "core/spec_keys.h"
 
 /* A text being written, or only counted while `text` is NULL. */
@@ -53,6 +54,7 @@ struct subject {
     int state_dtype[HONE_MAX_SLOTS];
     double masked_lr;
     hone_precision precision;
+    const hone_schedule *schedule;
 };
 
 static bool is_first(const struct subject *subject)
@@ -69,6 +71,7 @@ static void set_subject(struct subject *subject, const hone_spec *spec, int numb
         subject->state_dtype[i] =
             inherits ? spec->groups[0].state_dtype[i] : HONE_STATE_DTYPE_DEFAULT;
     subject->masked_lr = inherits ? spec->groups[0].masked_lr : (double)NAN;
+    subject->schedule = number > 0 ? spec->groups[0].schedule : NULL;
     subject->precision = inherits ? spec->groups[0].precision : HONE_PRECISION_PLAIN;
     if (inherits)
         memcpy(subject->values, spec->groups[0].values, sizeof subject->values);
@@ -102,6 +105,14 @@ static bool any_dtype_differs(const struct subject *subject)
         if (dtype_differs(subject, slot))
             return true;
     return false;
+}
+
+/* A schedule that "lr_decay_gamma" says in full. */
+static bool is_decay(const hone_schedule *schedule)
+{
+    return schedule != NULL && schedule->per_epoch && schedule->warmup_steps == 0 &&
+           strcmp(schedule->type->name, "exponential") == 0 && schedule->arguments[0] > 0 &&
+           schedule->arguments[0] <= 1;
 }
 
 /* Two unset rates are the same. */
@@ -146,8 +157,11 @@ static bool is_written(const struct subject *subject, const struct hone_spec_key
         return true;
     case HONE_KEY_MULTIPLIER:
         return subject->group->lr_multiplier != 1;
-    case HONE_KEY_ALIAS:
     case HONE_KEY_SCHEDULE:
+    case HONE_KEY_DECAY:
+        return !hone_schedule_equal(subject->group->schedule, subject->schedule) &&
+               (key->kind == HONE_KEY_DECAY) == is_decay(subject->group->schedule);
+    case HONE_KEY_ALIAS:
         return false;
     }
     return false;
@@ -257,6 +271,94 @@ static void put_match(struct writer *writer, const struct hone_group *group)
         put(writer, "]");
 }
 
+static void put_key(struct writer *writer, const char **before, const char *name)
+{
+    put(writer, *before);
+    put_string(writer, name);
+    put(writer, ":");
+    *before = ",";
+}
+
+static bool argument_differs(const hone_schedule *schedule, int index)
+{
+    const struct hone_schedule_argument *argument = &schedule->type->arguments[index];
+    const double start =
+        argument->other >= 0 ? schedule->arguments[argument->other] : argument->default_value;
+    return schedule->arguments[index] != start; /* a required one's default is NaN */
+}
+
+static void put_argument(struct writer *writer, const hone_schedule *schedule, int index)
+{
+    const struct hone_schedule_argument *argument = &schedule->type->arguments[index];
+    const double value = schedule->arguments[index];
+    if (argument->kind == HONE_ARGUMENT_CHOICE)
+        put_string(writer, argument->words[(int)value]);
+    else if (argument->kind == HONE_ARGUMENT_FLAG)
+        put(writer, value != 0 ? "true" : "false");
+    else
+        put_number(writer, value);
+}
+
+static void put_schedule(struct writer *writer, const hone_schedule *schedule);
+
+static void put_children(struct writer *writer, const hone_schedule *schedule)
+{
+    for (size_t i = 0; i < schedule->child_count; i++) {
+        put(writer, i == 0 ? "[" : ",");
+        put_schedule(writer, schedule->children[i]);
+    }
+    put(writer, "]");
+}
+
+static void put_milestones(struct writer *writer, const hone_schedule *schedule)
+{
+    put(writer, "[");
+    for (size_t i = 0; i < schedule->milestone_count; i++) {
+        if (i > 0)
+            put(writer, ",");
+        put_number(writer, (double)schedule->milestones[i]);
+    }
+    put(writer, "]");
+}
+
+/* The type first, then its arguments as the table lists them, then what every type takes. */
+static void put_schedule(struct writer *writer, const hone_schedule *schedule)
+{
+    const char *before = "{";
+    if (schedule == NULL) {
+        put(writer, "null");
+        return;
+    }
+    put_key(writer, &before, "type");
+    put_string(writer, schedule->type->name);
+    for (int i = 0; i < schedule->type->argument_count; i++)
+        if (argument_differs(schedule, i)) {
+            put_key(writer, &before, schedule->type->arguments[i].name);
+            put_argument(writer, schedule, i);
+        }
+    if (schedule->type->milestones) {
+        put_key(writer, &before, "milestones");
+        put_milestones(writer, schedule);
+    }
+    if (schedule->type->children) {
+        put_key(writer, &before, "schedulers");
+        put_children(writer, schedule);
+    }
+    if (schedule->warmup_steps != 0) {
+        put_key(writer, &before, "warmup_steps");
+        put_number(writer, schedule->warmup_steps);
+    }
+    if (schedule->warmup_from_one) {
+        put_key(writer, &before, "warmup_from_one");
+        put(writer, "true");
+    }
+    if (schedule->per_epoch) {
+        put_key(writer, &before, "per");
+        put_string(writer, "epoch");
+    }
+    put(writer, "}");
+}
+
 static void put_group(struct writer *writer, const hone_spec *spec, int number);
 
 static void put_groups(struct writer *writer, const hone_spec *spec)
@@ -324,8 +426,13 @@ static void put_value(struct writer *writer, const struct subject *subject,
     case HONE_KEY_MULTIPLIER:
         put_number(writer, subject->group->lr_multiplier);
         break;
-    case HONE_KEY_ALIAS:
     case HONE_KEY_SCHEDULE:
+        put_schedule(writer, subject->group->schedule);
+        break;
+    case HONE_KEY_DECAY:
+        put_number(writer, subject->group->schedule->arguments[0]);
+        break;
+    case HONE_KEY_ALIAS:
         break;
     }
 }
@@ -350,9 +457,25 @@ static void put_group(struct writer *writer, const hone_spec *spec, int number)
     put(writer, "}");
 }
 
+static bool has_callback(const hone_schedule *schedule)
+{
+    if (schedule == NULL)
+        return false;
+    for (size_t i = 0; i < schedule->child_count; i++)
+        if (has_callback(schedule->children[i]))
+            return true;
+    return schedule->callback != NULL;
+}
+
 /* A callback cannot be written; nothing else can go wrong but memory. */
 static hone_status check_writable(const hone_spec *spec, hone_error *error)
 {
+    for (int i = 0; i < spec->group_count; i++)
+        if (has_callback(spec->groups[i].schedule))
+            return hone_fail(error, HONE_ERROR_UNSUPPORTED,
+                             "the schedule of group %d is computed by a callback, which a spec's "
+                             "JSON cannot hold",
+                             i);
     for (int i = 0; i < spec->group_count; i++)
         for (int j = 0; j < spec->groups[i].rule->hyper_count; j++)
             if (spec->groups[i].values[j].callback != NULL)

@@ -110,10 +110,9 @@ void hone_state_free(const hone_context *context, struct hone_state *state)
 static hone_status find_slot(const hone_optimizer *optimizer, int64_t index, const char *slot,
                              int *found, hone_error *error)
 {
-    if (index < 0 || index >= optimizer->count)
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "parameter %lld does not exist; there are %lld", (long long)index,
-                         (long long)optimizer->count);
+    const hone_status status = hone_check_index(optimizer, index, error);
+    if (status != HONE_OK)
+        return status;
     const struct hone_param *const param = &optimizer->params[index];
     const hone_rule *const rule = optimizer->spec->groups[param->group].rule;
     *found = hone_state_find(rule, slot);
@@ -131,13 +130,16 @@ hone_status hone_optimizer_state(const hone_optimizer *optimizer, int64_t index,
     const hone_status status = find_slot(optimizer, index, slot, &k, error);
     if (status != HONE_OK)
         return status;
+    if (view == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "view is NULL");
     const struct hone_param *const param = &optimizer->params[index];
     const struct hone_state *const state = &param->state[k];
+    const hone_dtype dtype = hone_format_dtype(
+        state->data != NULL ? state->format : hone_state_format(optimizer, param, k));
     if (state->data == NULL || (param->fresh >> k & 1u) != 0)
-        *view = (hone_tensor){.dtype = hone_format_dtype(hone_state_format(optimizer, param, k)),
-                              .device = HONE_CPU};
+        *view = (hone_tensor){.dtype = dtype, .device = HONE_CPU};
     else
-        *view = hone_tensor_view(state->data, hone_format_dtype(state->format),
+        *view = hone_tensor_view(state->data, dtype,
                                  param->tensor.ndim + (param->reals == 2 ? 1 : 0), param->shape);
     return HONE_OK;
 }
@@ -209,7 +211,7 @@ hone_status hone_optimizer_set_state(hone_optimizer *optimizer, int64_t index, c
 uint64_t hone_optimizer_state_bytes(const hone_optimizer *optimizer)
 {
     uint64_t bytes = 0;
-    for (int64_t i = 0; i < optimizer->count; i++)
+    for (int64_t i = 0; i < hone_optimizer_count(optimizer); i++)
         for (int k = 0; k < HONE_STATE_COUNT; k++)
             bytes += optimizer->params[i].state[k].size;
     return bytes;

@@ -49,6 +49,11 @@ int64_t hone_tensor_numel(const hone_tensor *tensor)
     return empty ? 0 : numel;
 }
 
+size_t hone_tensor_bytes(const hone_tensor *tensor)
+{
+    return (size_t)hone_tensor_numel(tensor) * hone_dtype_size(tensor->dtype);
+}
+
 hone_tensor hone_tensor_view(void *data, hone_dtype dtype, int32_t ndim, const int64_t *shape)
 {
     return (hone_tensor){

@@ -16,6 +16,7 @@ struct hone_cpu_level {
     const struct hone_row_kernels *rows;
     const struct hone_rule_kernels *const *f32; /* by the registry's rule index */
     const struct hone_rule_kernels *const *f64;
+    const struct hone_rule_kernels *move_f32, *move_f64; /* the frame around a finished direction */
 };
 
 /* Levels of this build, lowest first. */

@@ -20,6 +20,7 @@
 #define RULE(rule) DECLARE(rule)
 #include "rules.inc"
 #undef RULE
+DECLARE(move)
 
 static const struct hone_rule_kernels *const f32_kernels[] = {
 #define RULE(rule) &KERNELS(rule, f32, HONE_TARGET),
@@ -57,4 +58,6 @@ const struct hone_cpu_level PASTE3(hone_level_, HONE_TARGET, ) = {
     .rows = &PASTE3(hone_rows_, HONE_TARGET, ),
     .f32 = f32_kernels,
     .f64 = f64_kernels,
+    .move_f32 = &KERNELS(move, f32, HONE_TARGET),
+    .move_f64 = &KERNELS(move, f64, HONE_TARGET),
 };

@@ -15,13 +15,26 @@ struct rule_shape {
     enum hone_format cast; /* of the caller's tensor beside a master */
 };
 
+/* Slots into registers and back, for the functions below. */
+#define RULE_LOAD_SLOT(name, ...) s.name = load(shape.slot, chunk->slot[SLOT_##name], i);
+#define RULE_LOAD_OPTIONAL(name, ...) \
+    s.name = HAS(name) ? load(shape.slot, chunk->slot[SLOT_##name], i) : 0;
+#define RULE_LOAD_SLOTS \
+    s.unused = 0;       \
+    RULE_SLOTS(RULE_LOAD_SLOT, RULE_LOAD_OPTIONAL)
+#define RULE_STORE_SLOT(name, ...) store(shape.slot, chunk->slot[SLOT_##name], i, s.name);
+#define RULE_STORE_OPTIONAL(name, ...) \
+    if (HAS(name))                     \
+        store(shape.slot, chunk->slot[SLOT_##name], i, s.name);
+#define RULE_STORE_SLOTS RULE_SLOTS(RULE_STORE_SLOT, RULE_STORE_OPTIONAL)
+
 RULE_INLINE struct rule_reals rule_reals_round(const struct hone_scalars *scalars)
 {
     struct rule_reals c;
-    int i = 0;
+    RULE_OFFERED int i = 0;
 #define RULE_ROUND_COEF(name) c.name = (real)scalars->coef[i++];
     RULE_COEFS(RULE_ROUND_COEF)
-    (void)i;
+    (void)scalars;
     c.unused = 0;
     return c;
 }
@@ -47,28 +60,34 @@ RULE_INLINE void rule_store_param(const struct hone_chunk *chunk, size_t i, real
         store(shape.cast, chunk->extra, i, value);
 }
 
+/* A matrix rule's element: the slots move on, the direction goes to `extra`. */
+RULE_INLINE void rule_element_direction(const struct hone_chunk *chunk, size_t i,
+                                        const struct rule_reals *c, const struct rule_frame *f,
+                                        const struct rule_shape shape)
+{
+    const int variant = shape.variant;
+    struct rule_slots s;
+    RULE_LOAD_SLOTS
+    const real p = load(shape.param, chunk->param, i);
+    const real g = rule_frame_gradient(f, p, load(shape.grad, chunk->grad, i));
+    const real direction = rule_direction(p, g, &s, c, variant);
+    store(shape.param, chunk->extra, i, direction);
+    RULE_STORE_SLOTS
+}
+
 RULE_INLINE void rule_element(const struct hone_chunk *chunk, size_t i, bool on,
                               const struct rule_reals *c, const struct rule_frame *f,
                               const struct rule_shape shape)
 {
     const int variant = shape.variant;
     struct rule_slots s;
-    s.unused = 0;
-#define RULE_LOAD_SLOT(name, ...) s.name = load(shape.slot, chunk->slot[SLOT_##name], i);
-#define RULE_LOAD_OPTIONAL(name, ...) \
-    s.name = HAS(name) ? load(shape.slot, chunk->slot[SLOT_##name], i) : 0;
-    RULE_SLOTS(RULE_LOAD_SLOT, RULE_LOAD_OPTIONAL)
+    RULE_LOAD_SLOTS
 
     const real p = rule_load_param(chunk, i, shape);
     const real g = rule_frame_gradient(f, p, load(shape.grad, chunk->grad, i));
     const real direction = rule_direction(p, g, &s, c, variant);
     rule_store_param(chunk, i, rule_frame_move(f, p, direction, on), shape);
-
-#define RULE_STORE_SLOT(name, ...) store(shape.slot, chunk->slot[SLOT_##name], i, s.name);
-#define RULE_STORE_OPTIONAL(name, ...) \
-    if (HAS(name))                     \
-        store(shape.slot, chunk->slot[SLOT_##name], i, s.name);
-    RULE_SLOTS(RULE_STORE_SLOT, RULE_STORE_OPTIONAL)
+    RULE_STORE_SLOTS
 }
 
 #endif

@@ -51,10 +51,17 @@ static const char *rule_table_check(const struct hone_value *values)
 
 #define RULE_TABLE RULE_PASTE(hone_rule_, RULE)
 
+#if defined(RULE_MATRIX)
+#define RULE_IS_MATRIX true
+#else
+#define RULE_IS_MATRIX false
+#endif
+
 extern const struct hone_rule RULE_TABLE;
 const struct hone_rule RULE_TABLE = {
     .name = RULE_TEXT(RULE),
     .doc = RULE_DOC,
+    .matrix = RULE_IS_MATRIX,
     .hyper_count = RULE_HYPER_COUNT,
     .slot_count = RULE_SLOT_COUNT,
     .optional_count = RULE_OPTIONAL_COUNT,

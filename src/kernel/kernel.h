@@ -95,9 +95,12 @@ struct hone_frame {
 typedef void hone_kernel_fn(const struct hone_chunk *chunk, const struct hone_scalars *scalars,
                             const struct hone_frame *frame);
 
-/* The kernels of one rule for one compute type and CPU level. */
+/* The kernels of one rule for one compute type and CPU level. An element rule has step, a matrix rule
+ * direction: it updates the slots and writes each element's direction, in the compute type, to the
+ * chunk's `extra`; what the matrix makes of it reaches the parameter through the rule "move". */
 struct hone_rule_kernels {
     hone_kernel_fn *step[HONE_MAX_DIRECT][HONE_MAX_VARIANTS][HONE_FORM_COUNT];
+    hone_kernel_fn *direction[HONE_MAX_VARIANTS]; /* all arrays in the compute type */
 };
 
 /* What else is compiled per level: conversions and sums. Every count is at most HONE_CHUNK, except
@@ -154,6 +157,7 @@ struct hone_step_output {
 struct hone_rule {
     const char *name;
     const char *doc;
+    bool matrix; /* its direction is made from a whole matrix, not element by element */
     int hyper_count, slot_count, optional_count, coef_count;
     const hone_hyper *hypers;
     const hone_slot *slots;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opens a rule file, after its lists. Each file under src/rules is compiled many times (metadata,
- * and once per compute type and target); this header gives its words their meaning for one such
- * pass.
+/* Opens a rule file, after its lists. Each file under src/rules is compiled many times (metadata, and
+ * once per compute type and target); this header gives its words their meaning for one such pass.
  *
  * The lists a rule defines before including this:
  *   RULE                              its name
@@ -9,14 +8,18 @@
  *   RULE_HYPERS(NUMBER, FLAG, CURVE)  NUMBER(name, default, range, doc), FLAG(name, default, doc),
  *                                     CURVE(name, default scale, default power, doc);
  *                                     lr, weight_decay and maximize are in every list
- *   RULE_SLOTS(SLOT, OPTIONAL)        SLOT(name, initial, doc), OPTIONAL(name, hyper, initial,
- * doc): there while the hyperparameter is not 0 RULE_COEFS(COEF)                  COEF(name):
- * numbers of one step that the direction reads and after it: RULE_PREPARE { }    sees h
- * (hyperparameters), t (this call's number, from 1), lr, FRESH(slot); fills c->name and, where they
- * differ from rate = lr, keep = 1, l2 = 0, f's RULE_CHECK { }      optional: returns a sentence if
- * the hyperparameters h do not fit together RULE_DIRECTION { }  sees p, g, s->slot, c->coef,
- * HAS(optional slot); updates the slots, returns the direction d of parameter = keep * parameter -
- * rate * d */
+ *   RULE_SLOTS(SLOT, OPTIONAL)        SLOT(name, initial, doc); OPTIONAL(name, hyper, initial, doc):
+ *                                     there while the hyperparameter is not 0
+ *   RULE_COEFS(COEF)                  COEF(name): numbers of one step that the direction reads
+ *   RULE_MATRIX                       optional: the direction is turned into another one by a
+ *                                     function of the whole matrix (src/core/matrix.c)
+ * and after it:
+ *   RULE_PREPARE { }    sees h (hyperparameters), t (this call's number, from 1), lr, FRESH(slot);
+ *                       fills c->name and, where they differ from rate = lr, keep = 1, l2 = 0, f's
+ *   RULE_CHECK { }      returns a sentence if the hyperparameters h do not fit together, else NULL;
+ *                       RULE_NO_CHECK where they always do
+ *   RULE_DIRECTION { }  sees p, g, s->slot, c->coef, HAS(optional slot); updates the slots, returns
+ *                       the direction d of parameter = keep * parameter - rate * d */
 #ifndef HONE_KERNEL_RULE_BEGIN_H
 #define HONE_KERNEL_RULE_BEGIN_H
 
@@ -90,16 +93,18 @@ struct rule_moves {
 #define RULE_PREPARE                                                                               \
     static inline RULE_OFFERED void rule_prepare(                                                  \
         RULE_OFFERED const struct rule_hypers *h, RULE_OFFERED uint64_t t, RULE_OFFERED double lr, \
-        RULE_OFFERED uint32_t fresh, struct rule_coefs *c, struct rule_moves *f)
+        RULE_OFFERED uint32_t fresh, RULE_OFFERED struct rule_coefs *c,                            \
+        RULE_OFFERED struct rule_moves *f)
 
 #define FRESH(slot) (fresh >> SLOT_##slot & 1u)
 
 #define RULE_CHECK \
     static inline RULE_OFFERED const char *rule_check(RULE_OFFERED const struct rule_hypers *h)
 
-#define RULE_DIRECTION                                                                 \
-    RULE_INLINE real rule_direction(RULE_OFFERED real p, real g, struct rule_slots *s, \
-                                    const struct rule_reals *c, RULE_OFFERED const int variant)
+#define RULE_DIRECTION                                                  \
+    RULE_INLINE real rule_direction(                                    \
+        RULE_OFFERED real p, real g, RULE_OFFERED struct rule_slots *s, \
+        RULE_OFFERED const struct rule_reals *c, RULE_OFFERED const int variant)
 
 #define HAS(slot) ((variant >> OPTIONAL_##slot & 1) != 0)
 

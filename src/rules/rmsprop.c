@@ -2,9 +2,11 @@
 /* RMSprop: Hinton 2012 (lecture 6e), centered form Graves 2013, arXiv 1308.0850, as
  * torch.optim.RMSprop computes it: eps outside the root.
  *   g := g + wd p;  q := alpha q + (1 - alpha) g^2
- *   centered: a := a + (1 - alpha)(g - a);  D := sqrt(max(q - a^2, 0)) + eps;  else D := sqrt(q) +
- * eps momentum: b := momentum b + g / D;  p := p - lr b;  else p := p - lr g / D torch leaves q -
- * a^2 unclamped and gets NaN where rounding makes it negative. */
+ *   centered: a := a + (1 - alpha)(g - a);  D := sqrt(max(q - a^2, 0)) + eps
+ *   else:     D := sqrt(q) + eps
+ *   momentum: b := momentum b + g / D;  p := p - lr b
+ *   else:     p := p - lr g / D
+ * torch leaves q - a^2 unclamped and gets NaN where rounding makes it negative. */
 #define RULE rmsprop
 #define RULE_DOC "Divides by a running root mean square of the gradient"
 #define RULE_HYPERS(NUMBER, FLAG, CURVE)                                                  \

@@ -164,6 +164,19 @@ static const struct {
      "its slots hold 'exp_average', which rule adamw does not have"},
     {{"\"slots\":[\"exp_avg\"", "\"slots\":[7"}, HONE_ERROR_FORMAT, "its slots hold 7"},
     {{"\"slots\":[]", "\"slots\":{}"}, HONE_ERROR_FORMAT, "its slots is an object"},
+    {{"\"params\"", "\"micro_step\":1,\"params\""}, HONE_ERROR_FORMAT, "micro_step is 1; allowed"},
+    {{"\"params\"", "\"skipped\":-1,\"params\""}, HONE_ERROR_FORMAT, "skipped is -1"},
+    {{"\"params\"", "\"scaler\":7,\"params\""}, HONE_ERROR_FORMAT, "scaler is an integer"},
+    {{"\"params\"", "\"scaler\":{\"scale\":0},\"params\""}, HONE_ERROR_RANGE, "loss scale is 0"},
+    {{"\"params\"", "\"scaler\":{\"scale\":\"8\"},\"params\""},
+     HONE_ERROR_FORMAT,
+     "scaler: its scale is '8', not a number"},
+    {{"\"params\"", "\"scaler\":{\"x\":0},\"params\""},
+     HONE_ERROR_FORMAT,
+     "scaler: the key 'x' is unknown"},
+    {{"\"slots\":[]", "\"slots\":[\"accumulated_grad\"]"},
+     HONE_ERROR_FORMAT,
+     "'late' in the checkpoint: its slots hold 'accumulated_grad', but micro_step is 0"},
     /* well formed, but another optimizer's */
     {{"\"shape\":[37,1]", "\"shape\":[1,37]"},
      HONE_ERROR_MISMATCH,
@@ -239,6 +252,41 @@ static void refuses_bad_tensors(void **state)
     assert_int_equal(unlink(path), 0);
     subject_step(&subject, 4);
     subject_free(&subject);
+}
+
+/* What the frame keeps beside a parameter has one type: kernels read it as it is. */
+static void refuses_frame_states_of_another_type(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *precision, *name;
+        hone_dtype own, other;
+    } cases[] = {
+        {"master", "layer.weight@master", HONE_F32, HONE_BF16},
+        {"kahan", "layer.weight@compensation", HONE_BF16, HONE_F32},
+        {"plain", "layer.weight@accumulated_grad", HONE_F32, HONE_BF16},
+    };
+    static double room[37];
+    const int64_t shape[] = {37, 1};
+    for (int i = 0; i < LENGTH(cases); i++) {
+        static struct subject subject;
+        char json[120], words[120];
+        snprintf(json, sizeof(json),
+                 "{\"optimizer_type\":\"adamw\",\"precision\":\"%s\",\"grad_accum_steps\":2}",
+                 cases[i].precision);
+        hone_spec *spec = parse_spec(context, json);
+        subject_create(&subject, context, spec, HONE_BF16, NULL);
+        hone_spec_free(spec);
+        for (int step = 1; step <= 3; step++)
+            subject_step(&subject, step);
+        snprintf(words, sizeof(words), "in 1 place: tensor '%s' is %s, but %s is needed",
+                 cases[i].name, hone_dtype_name(cases[i].other), hone_dtype_name(cases[i].own));
+        const hone_file_entry entry = {cases[i].name,
+                                       hone_tensor_view(room, cases[i].other, 2, shape)};
+        expect_refusal_of_edit(&subject, (struct edit){NULL, NULL}, cases[i].name, &entry,
+                               HONE_ERROR_MISMATCH, words);
+        subject_free(&subject);
+    }
 }
 
 /* ---- everything in one message -------------------------------------------------------------- */
@@ -413,33 +461,56 @@ static void a_name_must_be_utf8(void **state)
 
 /* ---- memory --------------------------------------------------------------------------------- */
 
+/* Fails every k-th allocation of a save, alone or with all after it; returns how many there are. */
+static int fail_saves(struct subject *subject, struct failing_memory *memory)
+{
+    const uint64_t before = subject_hash(subject);
+    const int live = memory->live;
+    for (int failures = 0;; failures++) {
+        hone_error error;
+        memory->allowed = failures;
+        const hone_status status = hone_optimizer_save(subject->optimizer, path, &error);
+        memory->allowed = 1 << 30;
+        assert_int_equal(memory->live, live);
+        assert_true(subject_hash(subject) == before);
+        assert_int_equal(files_in_folder(), status == HONE_OK);
+        if (status == HONE_OK)
+            return failures;
+        assert_int_equal(status, HONE_ERROR_MEMORY);
+    }
+}
+
 static void saving_survives_failing_allocations(void **state)
 {
     (void)state;
     static struct subject subject;
-    static struct failing_memory memory;
-    hone_context *failing = failing_context(&memory);
-    make(&subject, failing);
-    const uint64_t before = subject_hash(&subject);
-    const int live = memory.live;
-    int failures = 0;
-    for (;; failures++) {
-        memory.allowed = failures;
-        hone_error error;
-        const hone_status status = hone_optimizer_save(subject.optimizer, path, &error);
-        memory.allowed = 1 << 30;
-        assert_int_equal(memory.live, live);
-        assert_true(subject_hash(&subject) == before);
-        assert_int_equal(files_in_folder(), status == HONE_OK);
-        if (status == HONE_OK)
-            break;
-        assert_int_equal(status, HONE_ERROR_MEMORY);
+    for (int only_one = 0; only_one < 2; only_one++) {
+        struct failing_memory memory = {.only_one = only_one};
+        hone_context *failing = failing_context(&memory);
+        make(&subject, failing);
+        assert_true(fail_saves(&subject, &memory) >= 6);
+        subject_free(&subject);
+        hone_context_free(failing);
+        assert_int_equal(memory.live, 0);
+        assert_int_equal(unlink(path), 0);
     }
-    assert_true(failures >= 6);
-    subject_free(&subject);
-    hone_context_free(failing);
-    assert_int_equal(memory.live, 0);
-    assert_int_equal(unlink(path), 0);
+}
+
+static int fail_loads(struct subject *subject, struct failing_memory *memory)
+{
+    const uint64_t before = subject_hash(subject);
+    const int live = memory->live;
+    for (int failures = 0;; failures++) {
+        hone_error error;
+        memory->allowed = failures;
+        const hone_status status = hone_optimizer_load(subject->optimizer, path, &error);
+        memory->allowed = 1 << 30;
+        if (status == HONE_OK)
+            return failures;
+        assert_int_equal(status, HONE_ERROR_MEMORY);
+        assert_true(subject_hash(subject) == before);
+        assert_int_equal(memory->live, live);
+    }
 }
 
 /* The checkpoint brings states of other types, new ones, and drops others. */
@@ -447,42 +518,31 @@ static void loading_survives_failing_allocations(void **state)
 {
     (void)state;
     static struct subject saved, subject;
-    static struct failing_memory memory;
     hone_error error;
-    subject_create_json(&saved, context,
-                        "{\"optimizer_type\":\"adamw\",\"state_dtype\":\"f64\",\"groups\":"
-                        "[{\"match\":\"*.bias\",\"optimizer_type\":\"sgd\",\"momentum\":0.5}]}",
-                        NULL);
-    saved.late = 1;
-    subject_step(&saved, 1);
-    must(hone_optimizer_save(saved.optimizer, path, &error), &error);
-    hone_context *failing = failing_context(&memory);
-    make(&subject, failing);
-    subject_copy_values(&subject, &saved);
-    subject.late = saved.late;
-    const uint64_t before = subject_hash(&subject);
-    const int live = memory.live;
-    int failures = 0;
-    for (;; failures++) {
-        memory.allowed = failures;
-        const hone_status status = hone_optimizer_load(subject.optimizer, path, &error);
-        memory.allowed = 1 << 30;
-        if (status == HONE_OK)
-            break;
-        assert_int_equal(status, HONE_ERROR_MEMORY);
-        assert_true(subject_hash(&subject) == before);
-        assert_int_equal(memory.live, live);
+    for (int only_one = 0; only_one < 2; only_one++) {
+        struct failing_memory memory = {.only_one = only_one};
+        subject_create_json(&saved, context,
+                            "{\"optimizer_type\":\"adamw\",\"state_dtype\":\"f64\",\"groups\":"
+                            "[{\"match\":\"*.bias\",\"optimizer_type\":\"sgd\",\"momentum\":0.5}]}",
+                            NULL);
+        saved.late = 1;
+        subject_step(&saved, 1);
+        must(hone_optimizer_save(saved.optimizer, path, &error), &error);
+        hone_context *failing = failing_context(&memory);
+        make(&subject, failing);
+        subject_copy_values(&subject, &saved);
+        subject.late = saved.late;
+        assert_true(fail_loads(&subject, &memory) >= 12);
+        assert_true(subject_hash(&subject) == subject_hash(&saved));
+        subject_step(&subject, 2);
+        subject_step(&saved, 2);
+        assert_true(subject_hash(&subject) == subject_hash(&saved));
+        subject_free(&subject);
+        subject_free(&saved);
+        hone_context_free(failing);
+        assert_int_equal(memory.live, 0);
+        assert_int_equal(unlink(path), 0);
     }
-    assert_true(failures >= 12);
-    assert_true(subject_hash(&subject) == subject_hash(&saved));
-    subject_step(&subject, 2);
-    subject_step(&saved, 2);
-    assert_true(subject_hash(&subject) == subject_hash(&saved));
-    subject_free(&subject);
-    subject_free(&saved);
-    hone_context_free(failing);
-    assert_int_equal(memory.live, 0);
-    assert_int_equal(unlink(path), 0);
 }
 
 int main(void)
@@ -490,6 +550,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_bad_metadata),
         cmocka_unit_test(refuses_bad_tensors),
+        cmocka_unit_test(refuses_frame_states_of_another_type),
         cmocka_unit_test(lists_all_that_does_not_fit),
         cmocka_unit_test(counts_what_it_cannot_list),
         cmocka_unit_test(refuses_other_files),

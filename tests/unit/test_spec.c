@@ -209,6 +209,8 @@ static void expect_same_values(const hone_spec *a, const hone_spec *b)
         const struct hone_group *const x = &a->groups[group], *const y = &b->groups[group];
         assert_ptr_equal(x->rule, y->rule);
         assert_true(x->lr_multiplier == y->lr_multiplier);
+        assert_memory_equal(&x->masked_lr, &y->masked_lr, sizeof x->masked_lr);
+        assert_int_equal(x->precision, y->precision);
         for (int i = 0; i < x->rule->hyper_count; i++) {
             assert_memory_equal(&x->values[i].number, &y->values[i].number, sizeof(double));
             assert_memory_equal(&x->values[i].power, &y->values[i].power, sizeof(double));
@@ -221,6 +223,8 @@ static void expect_same_values(const hone_spec *a, const hone_spec *b)
     }
     assert_true(a->clip_norm == b->clip_norm && a->clip_norm_type == b->clip_norm_type);
     assert_true(a->clip_value == b->clip_value && a->nonfinite == b->nonfinite);
+    assert_int_equal(a->accumulate, b->accumulate);
+    assert_int_equal(a->accumulate_mean, b->accumulate_mean);
 }
 
 static void expect_round_trip(const hone_spec *spec)

@@ -77,13 +77,15 @@ static const char *all_rules(void)
 #define ADAMW "{\"optimizer_type\": \"adamw\", "
 #define ADOPT "{\"optimizer_type\": \"adopt\", "
 #define SGD "{\"optimizer_type\": \"sgd\", "
-#define ADAMW_KEYS                                                                                 \
-    "amsgrad, beta1, beta2, betas, clip_grad_norm, clip_grad_value, clip_norm_type, eps, groups, " \
-    "learning_rate, lr, lr_decay_gamma, maximize, nonfinite, optimizer_type, state_dtype, "        \
+#define ADAMW_KEYS                                                                              \
+    "amsgrad, beta1, beta2, betas, clip_grad_norm, clip_grad_value, clip_norm_type, eps, "      \
+    "grad_accum_mode, grad_accum_steps, groups, learning_rate, lr, lr_decay_gamma, masked_lr, " \
+    "maximize, nonfinite, optimizer_type, precision, schedule, state_dtype, unmasked_lr, "      \
     "weight_decay"
-#define ADAMW_GROUP_KEYS                                                                     \
-    "amsgrad, beta1, beta2, betas, eps, learning_rate, lr, lr_multiplier, match, maximize, " \
-    "optimizer_type, state_dtype, weight_decay"
+#define ADAMW_GROUP_KEYS                                                                    \
+    "amsgrad, beta1, beta2, betas, eps, learning_rate, lr, lr_decay_gamma, lr_multiplier, " \
+    "masked_lr, match, maximize, optimizer_type, precision, schedule, state_dtype, "        \
+    "unmasked_lr, weight_decay"
 
 static void test_top_level(void **state)
 {
@@ -234,9 +236,29 @@ static void test_frame(void **state)
          "nonfinite: found the string \"skipp\"; nearest: \"skip\"; allowed: propagate, error, "
          "skip"},
         {ADAMW "\"nonfinite\": @null}", "nonfinite: found null; allowed: propagate, error, skip"},
-        {ADAMW "\"lr_decay_gamma\": @0.98}",
-         "lr_decay_gamma: found the number 0.98; allowed: null, because specs of this version hold "
-         "no learning rate schedule"},
+        {ADAMW "\"lr_decay_gamma\": @1.5}",
+         "lr_decay_gamma: found the number 1.5; allowed: a number above 0 and at most 1, or null"},
+        {ADAMW "\"lr_decay_gamma\": 0.9, @\"schedule\": {\"type\": \"step\", \"step_size\": 3}}",
+         "schedule: found beside \"lr_decay_gamma\", which gives a schedule too; allowed: one of "
+         "them"},
+        {ADAMW "\"schedule\": @7}",
+         "schedule: found the number 7; allowed: an object with \"type\""},
+        {ADAMW "\"schedule\": @{}}",
+         "schedule: \"type\" is missing; allowed: the name of a schedule"},
+        {ADAMW "\"schedule\": {\"type\": \"step\", @\"step_sise\": 3}}",
+         "schedule.step_sise: unknown key of the schedule step; nearest: \"step_size\"; allowed: "
+         "type, "
+         "per, warmup_from_one, warmup_steps, step_size, gamma"},
+        {ADAMW "\"schedule\": {\"type\": \"step\", \"step_size\": @0}}",
+         "schedule.step_size: found the number 0; allowed: an integer >= 1"},
+        {ADAMW "\"schedule\": @{\"type\": \"step\"}}",
+         "schedule: \"step_size\" is missing, which the schedule step needs"},
+        {ADAMW
+         "\"schedule\": {\"type\": \"sequential\", \"milestones\": [@-1], \"schedulers\": []}}",
+         "schedule.milestones[0]: found the number -1; allowed: an integer >= 0"},
+        {ADAMW "\"schedule\": @{\"type\": \"sequential\", \"milestones\": [2, 4], "
+               "\"schedulers\": [{\"type\": \"constant\"}]}}",
+         "schedule: \"milestones\" must hold one number less than \"schedulers\""},
         {ADAMW "\"state_dtype\": @\"bf15\"}",
          "state_dtype: found the string \"bf15\"; nearest: \"bf16\"; allowed: f32, f64, bf16, "
          "f16"},

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two files that are replaced together: both are written in full beside their targets, then both
+ * are renamed, and if the second rename fails the first target gets its old content back. Only a
+ * crash between the two renames can leave one new and one old file. */
+#ifndef HONE_CLI_OUTPUT_PAIR_H
+#define HONE_CLI_OUTPUT_PAIR_H
+
+typedef struct output {
+    const char *name; /* as the user wrote it */
+    char *target;     /* absolute, links followed */
+    char *temporary;  /* beside it; does not exist until it is written */
+} output;
+
+/* Finds out where an output goes, and refuses early what can be known to fail: no such directory,
+ * not a regular file. Returns 0, or an exit code after a sentence. */
+int output_begin(output *output, const char *name);
+
+/* Whether both name the same file. */
+int output_same(const output *a, const output *b);
+
+/* Puts both temporary files in place. Returns 0, or an exit code after a sentence. */
+int output_commit(output *first, output *second);
+
+/* Removes what is left of the temporary file and releases memory. */
+void output_end(output *output);
+
+#endif

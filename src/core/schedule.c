@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Schedules as objects, and their running in an optimizer: the rates of all groups at e, all set or
+ * none. */
+#include "core/schedule_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/optimizer_internal.h"
+
+/* ---- the object ----------------------------------------------------------------------------- */
+
+const struct hone_schedule_type *hone_schedule_type_find(const char *name)
+{
+    for (int i = 0; i < hone_schedule_type_count; i++)
+        if (strcmp(hone_schedule_types[i].name, name) == 0)
+            return &hone_schedule_types[i];
+    return NULL;
+}
+
+static int find_argument(const struct hone_schedule_type *type, const char *name)
+{
+    for (int i = 0; i < type->argument_count; i++)
+        if (strcmp(type->arguments[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+double hone_schedule_argument(const hone_schedule *schedule, const char *name)
+{
+    const int index = find_argument(schedule->type, name);
+    return index < 0 ? (double)NAN : schedule->arguments[index];
+}
+
+bool hone_schedule_is_plateau(const hone_schedule *schedule)
+{
+    return find_argument(schedule->type, "patience") >= 0;
+}
+
+hone_status hone_schedule_create_callback(hone_schedule **schedule, const hone_context *context,
+                                          hone_schedule_fn *factor, void *user, hone_error *error)
+{
+    if (schedule == NULL || context == NULL || factor == NULL)
+        return hone_fail(
+            error, HONE_ERROR_ARGUMENT,
+            "hone_schedule_create_callback needs a schedule, a context and a function; "
+            "one is NULL");
+    hone_schedule *const made = hone_allocate_zeroed(context, sizeof *made);
+    if (made == NULL)
+        return hone_fail_memory(error, sizeof *made, "a schedule");
+    made->context = context;
+    made->type = &hone_schedule_callback_type;
+    made->callback = factor;
+    made->user = user;
+    *schedule = made;
+    return HONE_OK;
+}
+
+void hone_schedule_free(hone_schedule *schedule)
+{
+    if (schedule == NULL)
+        return;
+    const hone_context *const context = schedule->context;
+    for (size_t i = 0; schedule->children != NULL && i < schedule->child_count; i++)
+        hone_schedule_free(schedule->children[i]);
+    hone_release(context, schedule->children, sizeof *schedule->children * schedule->child_count);
+    hone_release(context, schedule->milestones,
+                 sizeof *schedule->milestones * schedule->milestone_count);
+    hone_release(context, schedule, sizeof *schedule);
+}
+
+hone_status hone_schedule_copy(hone_schedule **copy, const hone_context *context,
+                               const hone_schedule *schedule, hone_error *error)
+{
+    hone_schedule *const made = hone_allocate(context, sizeof *made);
+    if (made == NULL)
+        return hone_fail_memory(error, sizeof *made, "a schedule");
+    *made = *schedule;
+    made->context = context;
+    const size_t milestones = sizeof *made->milestones * schedule->milestone_count;
+    const size_t children = sizeof *made->children * schedule->child_count;
+    made->milestones = schedule->milestones == NULL ? NULL : hone_allocate(context, milestones);
+    made->children = schedule->children == NULL ? NULL : hone_allocate_zeroed(context, children);
+    hone_status status = HONE_OK;
+    if ((schedule->milestones != NULL && made->milestones == NULL) ||
+        (schedule->children != NULL && made->children == NULL))
+        status = hone_fail_memory(error, milestones + children, "a schedule");
+    if (status == HONE_OK && made->milestones != NULL)
+        memcpy(made->milestones, schedule->milestones, milestones);
+    for (size_t i = 0; i < schedule->child_count && status == HONE_OK; i++)
+        status = hone_schedule_copy(&made->children[i], context, schedule->children[i], error);
+    if (status == HONE_OK)
+        *copy = made;
+    else
+        hone_schedule_free(made);
+    return status;
+}
+
+/* lr_decay_gamma: the rate times gamma after each epoch. */
+hone_status hone_schedule_create_decay(hone_schedule **schedule, const hone_context *context,
+                                       double gamma, hone_error *error)
+{
+    hone_schedule *const made = hone_allocate_zeroed(context, sizeof *made);
+    if (made == NULL)
+        return hone_fail_memory(error, sizeof *made, "a schedule");
+    made->context = context;
+    made->type = hone_schedule_type_find("exponential");
+    made->arguments[0] = gamma;
+    made->per_epoch = true;
+    *schedule = made;
+    return HONE_OK;
+}
+
+bool hone_schedule_equal(const hone_schedule *a, const hone_schedule *b)
+{
+    if (a == NULL || b == NULL)
+        return a == b;
+    if (a->type != b->type || a->warmup_steps != b->warmup_steps ||
+        a->warmup_from_one != b->warmup_from_one || a->per_epoch != b->per_epoch ||
+        a->milestone_count != b->milestone_count || a->child_count != b->child_count ||
+        a->callback != b->callback || a->user != b->user)
+        return false;
+    for (int i = 0; i < a->type->argument_count; i++)
+        if (a->arguments[i] != b->arguments[i])
+            return false;
+    for (size_t i = 0; i < a->milestone_count; i++)
+        if (a->milestones[i] != b->milestones[i])
+            return false;
+    for (size_t i = 0; i < a->child_count; i++)
+        if (!hone_schedule_equal(a->children[i], b->children[i]))
+            return false;
+    return true;
+}
+
+const char *hone_schedule_type(const hone_schedule *schedule)
+{
+    return schedule->type->name;
+}
+
+/* ---- values --------------------------------------------------------------------------------- */
+
+double hone_schedule_rate(const hone_schedule *schedule, double base, double e)
+{
+    const double w = schedule->warmup_steps;
+    if (e < w)
+        return base * ((e + (schedule->warmup_from_one ? 1 : 0)) / w);
+    const struct hone_schedule_point point = {schedule, base, e - w, w};
+    return schedule->type->value(&point);
+}
+
+double hone_schedule_momentum(const hone_schedule *schedule, double e)
+{
+    if (schedule->type->momentum == NULL || hone_schedule_argument(schedule, "cycle_momentum") == 0)
+        return (double)NAN;
+    const double w = schedule->warmup_steps;
+    const struct hone_schedule_point point = {schedule, 0, e < w ? 0 : e - w, w};
+    return schedule->type->momentum(&point);
+}
+
+double hone_schedule_end(const hone_schedule *schedule)
+{
+    if (strcmp(schedule->type->name, "one_cycle") == 0)
+        return schedule->warmup_steps + hone_schedule_argument(schedule, "total_steps") - 1;
+    if (!schedule->type->children || !schedule->type->milestones || schedule->milestone_count == 0)
+        return HUGE_VAL;
+    /* Of a sequence only the last part can run past its end. */
+    const double begin = (double)schedule->milestones[schedule->milestone_count - 1];
+    return schedule->warmup_steps + begin +
+           hone_schedule_end(schedule->children[schedule->child_count - 1]);
+}
+
+static hone_status check_end(const hone_schedule *schedule, double e, hone_error *error)
+{
+    const double end = hone_schedule_end(schedule);
+    if (e <= end)
+        return HONE_OK;
+    return hone_fail(error, HONE_ERROR_RANGE,
+                     "the schedule %s ends at step %g; there is no value for step %g",
+                     schedule->type->name, end, e);
+}
+
+hone_status hone_schedule_value(const hone_schedule *schedule, double base, double e, double *value,
+                                hone_error *error)
+{
+    if (schedule == NULL || value == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "hone_schedule_value needs a schedule and a place for the value");
+    if (!(e >= 0) || !isfinite(e) || !(base >= 0) || !isfinite(base))
+        return hone_fail(error, HONE_ERROR_RANGE,
+                         "a schedule has values for finite e >= 0 and base >= 0; found e = %g and "
+                         "base = %g",
+                         e, base);
+    if (hone_schedule_is_plateau(schedule))
+        return hone_fail(
+            error, HONE_ERROR_ARGUMENT,
+            "reduce_lr_on_plateau depends on metrics; it has no value at a step alone");
+    const hone_status status = check_end(schedule, e, error);
+    if (status == HONE_OK)
+        *value = hone_schedule_rate(schedule, base, e);
+    return status;
+}
+
+/* ---- in an optimizer ------------------------------------------------------------------------ */
+
+static int find_momentum(const hone_rule *rule)
+{
+    const int momentum = hone_rule_hyper_find(rule, "momentum");
+    return momentum >= 0 ? momentum : hone_rule_hyper_find(rule, "beta1");
+}
+
+static void set_rates(struct hone_group *group)
+{
+    const hone_schedule *const schedule = group->schedule;
+    const struct hone_schedule_state *const state = &group->schedule_state;
+    const double e = (double)state->e;
+    const int lr = hone_rule_hyper_find(group->rule, "lr");
+    const double rate = hone_schedule_rate(schedule, state->base, e);
+    group->values[lr].number = rate;
+    if (!isnan(state->masked_base))
+        group->masked_lr = state->base > 0 ? rate * (state->masked_base / state->base)
+                                           : hone_schedule_rate(schedule, state->masked_base, e);
+    const double momentum = hone_schedule_momentum(schedule, e);
+    if (!isnan(momentum))
+        group->values[find_momentum(group->rule)].number = momentum;
+}
+
+hone_status hone_schedule_check_rule(const hone_schedule *schedule, const hone_rule *rule,
+                                     hone_error *error)
+{
+    if (schedule == NULL || isnan(hone_schedule_momentum(schedule, 0)) || find_momentum(rule) >= 0)
+        return HONE_OK;
+    return hone_fail(error, HONE_ERROR_NAME,
+                     "the schedule %s moves momentum, which rule %s does not have; set "
+                     "cycle_momentum to false",
+                     schedule->type->name, rule->name);
+}
+
+hone_status hone_group_attach(struct hone_group *group, hone_error *error)
+{
+    const hone_schedule *const schedule = group->schedule;
+    const hone_status status = hone_schedule_check_rule(schedule, group->rule, error);
+    if (status != HONE_OK)
+        return status;
+    const double lr = group->values[hone_rule_hyper_find(group->rule, "lr")].number;
+    group->schedule_state = (struct hone_schedule_state){
+        .base = lr,
+        .masked_base = group->masked_lr,
+        .best = hone_schedule_argument(schedule, "mode") == 1 ? -HUGE_VAL : HUGE_VAL};
+    set_rates(group);
+    return HONE_OK;
+}
+
+hone_status hone_group_resume(struct hone_group *group, const struct hone_group *before,
+                              hone_error *error)
+{
+    hone_status status = hone_group_attach(group, error);
+    if (status != HONE_OK || before->schedule == NULL)
+        return status;
+    const double base = group->schedule_state.base, masked = group->schedule_state.masked_base;
+    const bool plateau = hone_schedule_is_plateau(group->schedule);
+    if (plateau != hone_schedule_is_plateau(before->schedule))
+        return HONE_OK; /* metrics and steps count different things */
+    status = check_end(group->schedule, (double)before->schedule_state.e, error);
+    if (status != HONE_OK)
+        return status;
+    group->schedule_state = before->schedule_state;
+    if (!plateau) {
+        group->schedule_state.base = base;
+        group->schedule_state.masked_base = masked;
+    }
+    set_rates(group);
+    return HONE_OK;
+}
+
+hone_status hone_optimizer_set_schedule(hone_optimizer *optimizer, int group,
+                                        const hone_schedule *schedule, hone_error *error)
+{
+    if (optimizer == NULL || group < 0 || group >= optimizer->spec->group_count)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "group %d does not exist", group);
+    struct hone_group *const target = &optimizer->spec->groups[group];
+    hone_schedule *copy = NULL;
+    hone_status status = HONE_OK;
+    if (schedule != NULL)
+        status = hone_schedule_copy(&copy, optimizer->context, schedule, error);
+    if (status != HONE_OK)
+        return status;
+    struct hone_group changed = *target;
+    changed.schedule = copy;
+    if (copy != NULL)
+        status = hone_group_attach(&changed, error);
+    if (status != HONE_OK) {
+        hone_schedule_free(copy);
+        return status;
+    }
+    hone_schedule_free(target->schedule);
+    *target = changed;
+    optimizer->plan.valid = false; /* momentum may have appeared */
+    return HONE_OK;
+}
+
+const hone_schedule *hone_optimizer_schedule(const hone_optimizer *optimizer, int group)
+{
+    if (optimizer == NULL || group < 0 || group >= optimizer->spec->group_count)
+        return NULL;
+    return optimizer->spec->groups[group].schedule;
+}
+
+uint64_t hone_optimizer_schedule_count(const hone_optimizer *optimizer, int group)
+{
+    return hone_optimizer_schedule(optimizer, group) == NULL
+               ? 0
+               : optimizer->spec->groups[group].schedule_state.e;
+}
+
+static bool advances(const struct hone_group *group, bool epoch)
+{
+    return group->schedule != NULL && group->schedule->per_epoch == epoch &&
+           !hone_schedule_is_plateau(group->schedule);
+}
+
+static hone_status advance(hone_optimizer *optimizer, bool epoch, hone_error *error)
+{
+    if (optimizer == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "optimizer is NULL");
+    hone_spec *const spec = optimizer->spec;
+    for (int g = 0; g < spec->group_count; g++) {
+        const struct hone_group *const group = &spec->groups[g];
+        if (!advances(group, epoch))
+            continue;
+        const hone_status status =
+            check_end(group->schedule, (double)group->schedule_state.e + 1, error);
+        if (status != HONE_OK)
+            return status;
+    }
+    for (int g = 0; g < spec->group_count; g++) {
+        if (!advances(&spec->groups[g], epoch))
+            continue;
+        spec->groups[g].schedule_state.e++;
+        set_rates(&spec->groups[g]);
+    }
+    return HONE_OK;
+}
+
+hone_status hone_optimizer_schedule_step(hone_optimizer *optimizer, hone_error *error)
+{
+    return advance(optimizer, false, error);
+}
+
+hone_status hone_optimizer_schedule_epoch(hone_optimizer *optimizer, hone_error *error)
+{
+    return advance(optimizer, true, error);
+}
+
+void hone_group_rescale(struct hone_group *group, double old_lr, double old_masked_lr)
+{
+    struct hone_schedule_state *const state = &group->schedule_state;
+    const double lr = group->values[hone_rule_hyper_find(group->rule, "lr")].number;
+    if (group->schedule == NULL)
+        return;
+    if (lr != old_lr)
+        state->base = old_lr > 0 ? state->base * (lr / old_lr) : lr;
+    if (isnan(group->masked_lr) || isnan(old_masked_lr))
+        state->masked_base = group->masked_lr;
+    else if (group->masked_lr != old_masked_lr)
+        state->masked_base = old_masked_lr > 0
+                                 ? state->masked_base * (group->masked_lr / old_masked_lr)
+                                 : group->masked_lr;
+}
+
+/* ---- reduce on plateau ---------------------------------------------------------------------- */
+
+static bool is_better(const hone_schedule *schedule, double metric, double best)
+{
+    const bool largest = hone_schedule_argument(schedule, "mode") == 1;
+    const bool absolute = hone_schedule_argument(schedule, "threshold_mode") == 1;
+    const double threshold = hone_schedule_argument(schedule, "threshold");
+    if (largest)
+        return metric > (absolute ? best + threshold : best * (1 + threshold));
+    return metric < (absolute ? best - threshold : best * (1 - threshold));
+}
+
+static double reduced(const hone_schedule *schedule, double lr)
+{
+    const double lower = fmax(lr * hone_schedule_argument(schedule, "factor"),
+                              hone_schedule_argument(schedule, "min_lr"));
+    return lr - lower > hone_schedule_argument(schedule, "eps") ? lower : lr;
+}
+
+static void observe(struct hone_group *group, double metric)
+{
+    const hone_schedule *const schedule = group->schedule;
+    struct hone_schedule_state *const state = &group->schedule_state;
+    if (is_better(schedule, metric, state->best)) {
+        state->best = metric;
+        state->bad = 0;
+    } else {
+        state->bad++;
+    }
+    if (state->cooldown > 0) {
+        state->cooldown--;
+        state->bad = 0;
+    }
+    state->e++;
+    if ((double)state->bad <= hone_schedule_argument(schedule, "patience"))
+        return;
+    const double before = state->base;
+    state->base = reduced(schedule, before);
+    if (!isnan(state->masked_base) && before > 0)
+        state->masked_base *= state->base / before;
+    state->cooldown = (uint64_t)hone_schedule_argument(schedule, "cooldown");
+    state->bad = 0;
+    set_rates(group);
+}
+
+hone_status hone_optimizer_schedule_metric(hone_optimizer *optimizer, double metric,
+                                           hone_error *error)
+{
+    if (optimizer == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "optimizer is NULL");
+    for (int g = 0; g < optimizer->spec->group_count; g++) {
+        struct hone_group *const group = &optimizer->spec->groups[g];
+        if (group->schedule != NULL && hone_schedule_is_plateau(group->schedule))
+            observe(group, metric);
+    }
+    return HONE_OK;
+}

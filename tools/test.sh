@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# tools/test.sh [STAGE...]: everything that is checked before a change lands, one stage after the
+# other, all of them even when one fails. Each stage ends in one line with its counts and its time;
+# the last line sums them up. The whole output of a stage stays in build/test/STAGE.log.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+logs=build/test
+mkdir -p "$logs"
+jobs=$(nproc)
+total_passed=0 total_failed=0
+
+# ---- stages: each prints to its log and answers with its exit status ----------------------------
+
+build() { # PRESET
+    cmake --preset "$1" && cmake --build --preset "$1" --parallel "$jobs"
+}
+
+suite() { # PRESET [MORE OPTIONS OF CTEST...]
+    local preset=$1
+    shift
+    ctest --preset "$preset" --parallel "$jobs" "$@"
+}
+
+stage_style() { tools/check_style.sh; }
+stage_release() { build test && suite test; }
+stage_asan() { build asan && suite asan; }
+stage_valgrind() { build valgrind && suite valgrind; }
+stage_clang() { build clang && suite clang; }
+stage_fuzz() { build fuzz && suite fuzz; }
+
+# Address randomisation beyond what an older ThreadSanitizer can map makes it give up at start.
+stage_tsan() {
+    local fixed=()
+    setarch --addr-no-randomize true 2>/dev/null && fixed=(setarch --addr-no-randomize)
+    build tsan && "${fixed[@]}" ctest --preset tsan --parallel "$jobs"
+}
+
+# The release suite once more, at a CPU level below the best, which stage_release has run.
+stage_level() { # LEVEL
+    HONE_CPU=$1 suite level
+}
+
+# ---- running and counting -----------------------------------------------------------------------
+
+# Adds up "N tests failed out of M" of ctest and "N passed, N failed" of the style check.
+count() { # LOG
+    awk '/^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+/ {
+             failed += $4; passed += $NF - $4 }
+         /^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3 }
+         END { print passed + 0, failed + 0 }' "$1"
+}
+
+show() { # LOG STATUS: what a reader wants to see of it
+    if [ "$2" != 0 ]; then
+        tail -n 200 "$1"
+    elif [ -n "${CI:-}${VERBOSE:-}" ]; then
+        grep -E '^ *[0-9]+/[0-9]+ Test|tests passed|^Total Test time|^  [a-z_]+ : ' "$1"
+    fi
+}
+
+run() { # NAME FUNCTION [ARGUMENTS...]
+    local name=$1 begin=$SECONDS status=0 passed failed word=ok
+    shift
+    printf '%-16s ...\n' "$name"
+    "$@" >"$logs/$name.log" 2>&1 </dev/null || status=$?
+    show "$logs/$name.log" "$status"
+    read -r passed failed < <(count "$logs/$name.log")
+    # A stage that broke before or beside its tests is one failure more than they show.
+    [ "$status" != 0 ] && [ "$failed" = 0 ] && failed=1
+    [ "$failed" != 0 ] && word=FAILED
+    total_passed=$((total_passed + passed))
+    total_failed=$((total_failed + failed))
+    printf '%-16s %-6s %4d passed, %d failed %5d s\n' "$name" "$word" "$passed" "$failed" \
+        $((SECONDS - begin))
+}
+
+run_levels() {
+    local level levels
+    levels=$(build/release/tests/levels/hone_levels | head -n -1)
+    for level in $levels; do
+        run "level-$level" stage_level "$level"
+    done
+}
+
+begin=$SECONDS
+[ $# = 0 ] && set -- style release levels clang asan tsan valgrind fuzz
+for stage in "$@"; do
+    case $stage in
+    levels) run_levels ;;
+    style | release | clang | asan | tsan | valgrind | fuzz) run "$stage" "stage_$stage" ;;
+    *)
+        echo "tools/test.sh: no stage '$stage'; there are" \
+            "style release levels clang asan tsan valgrind fuzz"
+        exit 2
+        ;;
+    esac
+done
+printf 'all stages took %d s; logs are in %s\n' $((SECONDS - begin)) "$logs"
+printf '%d passed, %d failed\n' "$total_passed" "$total_failed"
+[ "$total_failed" = 0 ] && [ "$total_passed" != 0 ]
