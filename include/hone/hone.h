@@ -12,6 +12,7 @@
 #include <hone/safetensors.h>
 #include <hone/scaler.h>
 #include <hone/schedule.h>
+#include <hone/snapshot.h>
 #include <hone/spec.h>
 #include <hone/status.h>
 #include <hone/table.h>

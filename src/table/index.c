@@ -36,30 +36,25 @@ static hone_status add_slab(struct hone_index *index, hone_error *error)
     index->slabs[index->slab_count++] = (struct hone_slab){memory, size};
     index->spare = aligned(memory);
     index->spare_count = segments;
+    index->spare_taken = 0;
     return HONE_OK;
 }
 
-/* Threads may split at the same time; each owns other segments, only the spare ones are shared. */
+/* Threads may split at the same time; each owns other segments, only the spare ones and the counts
+ * are shared. */
 static struct hone_bucket *take_spare(struct hone_index *index)
 {
-    struct hone_bucket *taken = NULL;
-#pragma omp critical(hone_index_spare)
-    if (index->spare_count > 0) {
-        taken = index->spare;
-        index->spare += HONE_SEGMENT_BUCKETS;
-        index->spare_count--;
-        index->segments++;
-    }
-    return taken;
+    const size_t taken = __atomic_fetch_add(&index->spare_taken, 1, __ATOMIC_RELAXED);
+    if (taken >= index->spare_count)
+        return NULL;
+    __atomic_fetch_add(&index->segments, 1, __ATOMIC_RELAXED);
+    return index->spare + taken * HONE_SEGMENT_BUCKETS;
 }
 
 static void count_split(struct hone_index *index, int depth)
 {
-#pragma omp critical(hone_index_spare)
-    {
-        index->of_depth[depth]--;
-        index->of_depth[depth + 1] += 2;
-    }
+    __atomic_fetch_sub(&index->of_depth[depth], 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&index->of_depth[depth + 1], 2, __ATOMIC_RELAXED);
 }
 
 hone_status hone_index_create(struct hone_index *index, const hone_context *context, uint64_t seed,
@@ -101,6 +96,15 @@ void hone_index_free(struct hone_index *index)
     *index = (struct hone_index){0};
 }
 
+void hone_index_clear(struct hone_index *index)
+{
+    const size_t entries = (size_t)1 << index->depth;
+    for (size_t i = 0; i < entries; i++)
+        if (i == 0 || index->directory[i] != index->directory[i - 1])
+            memset(index->directory[i], 0, HONE_SEGMENT_SIZE);
+    index->count = 0;
+}
+
 size_t hone_index_bytes(const struct hone_index *index)
 {
     const size_t entries = (size_t)1 << index->depth;
@@ -133,7 +137,7 @@ static hone_status double_directory(struct hone_index *index, hone_error *error)
 hone_status hone_index_make_room(struct hone_index *index, uint64_t place, hone_error *error)
 {
     hone_status status = HONE_OK;
-    if (index->spare_count == 0)
+    if (index->spare_taken >= index->spare_count)
         status = add_slab(index, error);
     const struct hone_index_view view = hone_index_view_of(index);
     if (status == HONE_OK && index->local_depth[hone_index_entry(&view, place)] == index->depth)
@@ -173,7 +177,8 @@ enum hone_split hone_index_split(struct hone_index *index, uint64_t place, bool 
     const size_t entry = hone_index_entry(&view, place);
     const int depth = index->local_depth[entry];
     /* A directory far larger than the segments it names: these keys agree in their first bits. */
-    if (depth >= MOST_DEPTH || (!force && (size_t)1 << depth > 32 * index->segments))
+    const size_t segments = __atomic_load_n(&index->segments, __ATOMIC_RELAXED);
+    if (depth >= MOST_DEPTH || (!force && (size_t)1 << depth > 32 * segments))
         return HONE_SPLIT_CROWDED;
     if (depth == index->depth)
         return HONE_SPLIT_NEEDS_ROOM;

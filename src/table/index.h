@@ -23,8 +23,8 @@ struct hone_index {
     size_t segments, count; /* count: keys */
     struct hone_slab *slabs;
     size_t slab_count, slab_capacity;
-    struct hone_bucket *spare; /* segments of the last slab that are not in use yet */
-    size_t spare_count;
+    struct hone_bucket *spare;       /* the last slab's segments, */
+    size_t spare_count, spare_taken; /* and those in use; threads take them side by side */
     void *scratch; /* a segment for each thread: the keys of one that is being split */
     int scratch_count;
 };
@@ -33,6 +33,7 @@ struct hone_index {
 hone_status hone_index_create(struct hone_index *index, const hone_context *context, uint64_t seed,
                               hone_error *error);
 void hone_index_free(struct hone_index *index);
+void hone_index_clear(struct hone_index *index); /* no keys; memory stays */
 size_t hone_index_bytes(const struct hone_index *index);
 
 /* At most this many keys per call. */

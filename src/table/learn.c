@@ -275,7 +275,7 @@ static void report_on(const struct learning *l, bool applied, hone_table_report 
 /* ---- gradients that wait ----------------------------------------------------------------------
  */
 
-static hone_status reserve_pending(struct hone_table *table, size_t needed, hone_error *error)
+hone_status hone_table_reserve_pending(struct hone_table *table, size_t needed, hone_error *error)
 {
     if (needed <= table->pending_capacity)
         return HONE_OK;
@@ -324,7 +324,8 @@ static hone_status add(struct learning *l, hone_error *error)
         return hone_fail(error, HONE_ERROR_RANGE,
                          "table \"%s\": gradients of %zu rows wait; there may be 2^32 - 2",
                          table->name, table->pending_count + count);
-    const hone_status status = reserve_pending(table, table->pending_count + count, error);
+    const hone_status status =
+        hone_table_reserve_pending(table, table->pending_count + count, error);
     if (status != HONE_OK)
         return status;
     for (size_t at = 0; at < count; at++)

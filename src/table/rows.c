@@ -31,8 +31,7 @@ hone_status hone_table_grow(const hone_context *context, void **array, size_t *c
     return HONE_OK;
 }
 
-/* Blocks for all rows below `end`. */
-static hone_status reserve_blocks(struct hone_table *table, uint64_t end, hone_error *error)
+hone_status hone_table_reserve_blocks(struct hone_table *table, uint64_t end, hone_error *error)
 {
     const size_t needed =
         (size_t)((end + ((uint64_t)1 << table->block_bits) - 1) >> table->block_bits);
@@ -175,7 +174,7 @@ static hone_status insert_keys(struct hone_table *table, const int64_t *keys, si
                            "table \"%s\" would have %llu rows; it can have 2^35", table->name,
                            (unsigned long long)end);
     else
-        status = reserve_blocks(table, end, error);
+        status = hone_table_reserve_blocks(table, end, error);
     if (status != HONE_OK) {
         for (size_t i = 0; i < to->count; i++) {
             int64_t row;

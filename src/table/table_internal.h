@@ -133,7 +133,8 @@ struct hone_table {
     size_t dirty_count, dirty_capacity;
     int64_t *gone; /* and keys removed */
     size_t gone_count, gone_capacity;
-    uint64_t chain, sequence; /* the last snapshot's */
+    uint64_t chain, sequence, last_checksum; /* of the last snapshot that was written */
+    bool copied, was_tracking;               /* a snapshot is at work */
 };
 
 struct hone_lookup {
@@ -185,6 +186,9 @@ int hone_table_threads(const struct hone_table *table, size_t n);
 hone_status hone_table_grow(const hone_context *context, void **array, size_t *capacity,
                             size_t needed, size_t size, const char *what, hone_error *error);
 
+/* Blocks for all rows below `end`. */
+hone_status hone_table_reserve_blocks(struct hone_table *table, uint64_t end, hone_error *error);
+
 /* Finds or inserts, and fills new rows. Asks neither admission nor the budget. */
 hone_status hone_table_make_rows(struct hone_table *table, const int64_t *keys, size_t n,
                                  int64_t *rows, size_t *inserted, hone_error *error);
@@ -220,6 +224,11 @@ double hone_table_missed_decay(const struct hone_table *table, uint32_t steps);
 /* The rate of row-wise Adam over its first moment, from its second one. */
 double hone_row_adam_rate(const struct hone_table *table, double second, double lr, double eps,
                           uint64_t step);
+
+/* ---- learn.c ---------------------------------------------------------------------------------- */
+
+/* Room for gradients of `needed` rows that wait. */
+hone_status hone_table_reserve_pending(struct hone_table *table, size_t needed, hone_error *error);
 
 /* ---- lookup.c ---------------------------------------------------------------------------------
  */
