@@ -256,8 +256,10 @@ static void compute(const struct hone_table *table, uint64_t step, uint32_t gap,
     const int own_decay = hone_rule_hyper_find(group.rule, "weight_decay");
     if (table->decay != HONE_DECAY_DEFAULT && own_decay >= 0)
         group.values[own_decay].number = 0;
+    /* sgd's buffer starts as the first gradient, a first moment as its weighted share */
+    const bool starts = fresh && table->kind != HONE_ROW_KIND_ADAM;
     const struct hone_step_input in = {
-        .values = group.values, .step = step, .lr = lr, .fresh = fresh ? ~0u : 0};
+        .values = group.values, .step = step, .lr = lr, .fresh = starts ? ~0u : 0};
     memset(scalars, 0, sizeof *scalars);
     struct hone_step_output out = {.coef = scalars->coef};
     group.rule->prepare(&in, &out);

@@ -377,7 +377,8 @@ static void test_killed_while_saving(void **state)
                 train(&s, step);
             }
         }
-        usleep((useconds_t)(3000 + next_random(&random) % 40000));
+        const uint64_t patience = furthest == 0 ? (uint64_t)round + 1 : 1;
+        usleep((useconds_t)(3000 + next_random(&random) % 40000 * patience));
         kill(child, SIGKILL);
         int how = 0;
         waitpid(child, &how, 0);
