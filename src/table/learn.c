@@ -7,7 +7,7 @@
 
 #include "table/table_internal.h"
 
-#define AHEAD 8           /* records requested before they are stepped */
+#define AHEAD 6           /* records requested before they are stepped */
 #define MOST_LINES 64     /* of a record, to request */
 #define ROWS_AT_A_TIME 64 /* a thread's share, so that rows with many duplicates even out */
 
@@ -20,6 +20,7 @@ struct learning {
     size_t width;
     bool wide; /* sums are in double */
     struct hone_frame frame;
+    double lr, eps, beta2; /* of row-wise rules */
     int64_t stepped, stale, quarantined, spoilt;
 };
 
@@ -29,6 +30,9 @@ static struct learning begin(struct hone_table *table, const struct hone_lookup 
     struct learning l = {.table = table, .lookup = lookup, .format = format};
     l.grads = grads == NULL ? NULL : grads->data;
     l.width = (size_t)table->options.width;
+    l.lr = hone_table_hyper(table, "lr");
+    l.eps = hone_table_hyper(table, "eps");
+    l.beta2 = hone_table_hyper(table, "beta2");
     l.wide = table->options.dtype == HONE_F64;
     double scale = (double)(float)(1 / table->loss_scale);
     if (table->accumulate_mean)
@@ -112,14 +116,12 @@ static double row_rate(const struct learning *l, struct hone_row *row, const voi
     const bool wide = column->format == HONE_FORMAT_F64;
     const double before = wide ? *(double *)state : (double)*(float *)state;
     const double square = mean_square(l, grad);
-    const double lr = hone_table_hyper(table, "lr"), eps = hone_table_hyper(table, "eps");
     double after = before + square, rate;
     if (table->kind == HONE_ROW_KIND_ADAM) {
-        const double beta2 = hone_table_hyper(table, "beta2");
-        after = beta2 * before + (1 - beta2) * square;
-        rate = hone_row_adam_rate(table, after, lr, eps, step);
+        after = l->beta2 * before + (1 - l->beta2) * square;
+        rate = hone_row_adam_rate(table, after, l->lr, l->eps, step);
     } else {
-        rate = lr / (sqrt(after) + eps);
+        rate = l->lr / (sqrt(after) + l->eps);
     }
     if (wide)
         *(double *)state = after;

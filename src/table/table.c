@@ -5,7 +5,7 @@
 
 #include "table/table_internal.h"
 
-#define BLOCK_SIZE ((size_t)4 << 20) /* of records: enough for huge pages */
+#define BLOCK_SIZE ((size_t)4 << 20) /* of records, at least: enough for huge pages */
 #define DEFAULT_COUNTERS ((uint64_t)1 << 20)
 
 void hone_table_options_init(hone_table_options *options)
@@ -114,7 +114,7 @@ static void choose_blocks(struct hone_table *table)
     const uint64_t bytes = table->options.max_bytes;
     if (bytes != 0 && bytes / 64 < size)
         size = (size_t)(bytes / 64);
-    while (((size_t)2 << table->block_bits) * table->stride <= size)
+    while (((size_t)1 << table->block_bits) * table->stride < size)
         table->block_bits++;
 }
 
