@@ -64,8 +64,9 @@ HONE_API hone_status hone_optimizer_set_curve(hone_optimizer *optimizer, int gro
                                               const char *hyper, double scale, double power,
                                               hone_error *error);
 
-/* A curve computed by the caller: called once per step and distinct step count with s, the number
- * of completed calls. A callback cannot be saved: a checkpoint of such an optimizer is refused
+/* A curve computed by the caller: every step asks it for each s (completed calls, from 1 on) that a
+ * parameter of the group has, at times more than once, and it must answer alike each time. NaN or a
+ * negative answer makes the step RANGE. A callback cannot be saved: a checkpoint of such an optimizer is refused
  * until the curve is data again. `curve` NULL restores the data. */
 typedef double hone_curve_fn(uint64_t completed_calls, void *user);
 HONE_API hone_status hone_optimizer_set_curve_callback(hone_optimizer *optimizer, int group,

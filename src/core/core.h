@@ -106,6 +106,7 @@ struct hone_spec {
     hone_nonfinite nonfinite;
     int accumulate; /* calls of step that make one update; default 1 */
     bool accumulate_mean;
+    char *masks; /* the file that a program should take masks from; NULL: none */
 };
 
 /* Schedules (schedule.c): start the group's at e = 0; follow rates that were set by hand; the decay of

@@ -188,6 +188,10 @@ void hone_state_free(const hone_context *context, struct hone_state *state);
 
 hone_status hone_scaler_check(const hone_scaler *scaler, hone_error *error);
 
+/* The index of the direct loop for these formats and the slots that are not NULL in `base`; -1 if
+ * they have none and go through a tile. */
+int hone_find_direct(const struct hone_stage *stage, const struct hone_chunk *base);
+
 /* Brings the plan up to date, creating missing states; on failure nothing has changed. */
 hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error);
 void hone_plan_free(const hone_context *context, struct hone_plan *plan);
