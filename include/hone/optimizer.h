@@ -128,7 +128,8 @@ HONE_API hone_status hone_optimizer_lr_multiplier(const hone_optimizer *optimize
 
 typedef enum hone_nonfinite {
     HONE_NONFINITE_PROPAGATE, /* IEEE arithmetic goes on, as torch does (default) */
-    HONE_NONFINITE_ERROR,     /* HONE_ERROR_NONFINITE, nothing changed */
+    HONE_NONFINITE_ERROR,     /* HONE_ERROR_NONFINITE; parameters, states and counters are as they
+                                 were, only a round of accumulated gradients is dropped */
     HONE_NONFINITE_SKIP       /* nothing changed, counted in hone_step_report.skipped */
 } hone_nonfinite;
 

@@ -165,6 +165,10 @@ int hone_state_find(const hone_rule *rule, const char *name);
 bool hone_param_needs_state(const struct hone_optimizer *optimizer, const struct hone_param *param,
                             int state);
 
+/* Frees the master or compensation that the group's precision does not use: not stepped any more, it
+ * would be wrong if it ever came back. */
+void hone_param_drop_precision(const struct hone_optimizer *optimizer, struct hone_param *param);
+
 /* Sets a fresh master to the parameter's value. */
 void hone_param_copy_master(const struct hone_optimizer *optimizer, struct hone_param *param);
 
