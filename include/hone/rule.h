@@ -20,6 +20,7 @@ typedef struct hone_rule hone_rule;
 typedef enum hone_hyper_kind {
     HONE_NUMBER, /* a double in the range below */
     HONE_FLAG,   /* 0 or 1 */
+    HONE_CHOICE, /* the index of one of `words` */
     HONE_CURVE   /* a bound that grows with the step: scale * s^power, a constant (power 0), none
                     (scale infinite), or a callback; s counts the parameter's completed calls */
 } hone_hyper_kind;
@@ -32,6 +33,7 @@ typedef struct hone_hyper {
     double low, high; /* low <= value <= high, or < high if high_open; infinities mean no bound */
     bool high_open;
     const char *doc;
+    const char *const *words; /* of a choice, up to a NULL; else NULL */
 } hone_hyper;
 
 typedef struct hone_slot {
