@@ -51,6 +51,7 @@ HONE_API const hone_rule *hone_rule_find(const char *name); /* NULL if there is 
 
 HONE_API const char *hone_rule_name(const hone_rule *rule);
 HONE_API const char *hone_rule_doc(const hone_rule *rule); /* one line */
+HONE_API bool hone_rule_is_matrix(const hone_rule *rule);  /* steps matrices, not single elements */
 HONE_API int hone_rule_hyper_count(const hone_rule *rule);
 HONE_API const hone_hyper *hone_rule_hyper(const hone_rule *rule, int index);
 HONE_API int hone_rule_hyper_find(const hone_rule *rule, const char *name); /* -1 if none */

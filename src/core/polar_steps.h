@@ -113,7 +113,8 @@ void REAL_NAME(hone_polar)(const struct hone_polar *polar, size_t rows, size_t c
                                 .m = (int)(tall ? rows : columns),
                                 .stride = (int)columns,
                                 .x = matrix};
-    const double norm = fmax(REAL_NAME(norm)(matrix, count), polar->eps);
+    const double found = REAL_NAME(norm)(matrix, count);
+    const double norm = found <= polar->eps ? polar->eps : found; /* NaN goes on */
     if (norm == 0)
         return;
     for (size_t i = 0; i < count; i++)

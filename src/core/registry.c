@@ -44,6 +44,11 @@ const char *hone_rule_doc(const hone_rule *rule)
     return rule->doc;
 }
 
+bool hone_rule_is_matrix(const hone_rule *rule)
+{
+    return rule->matrix;
+}
+
 int hone_rule_hyper_count(const hone_rule *rule)
 {
     return rule->hyper_count;
@@ -107,6 +112,8 @@ static bool in_range(const hone_hyper *hyper, double number)
 {
     if (hyper->kind == HONE_FLAG)
         return number == 0 || number == 1;
+    if (hyper->kind == HONE_CHOICE)
+        return number >= 0 && number <= hyper->high && number == floor(number);
     if (hyper->kind == HONE_CURVE)
         return number >= hyper->low; /* infinite: no bound; NaN fails */
     if (!isfinite(number) || number < hyper->low)

@@ -14,8 +14,8 @@ enum hone_spec_key_kind {
     HONE_KEY_STATE_DTYPE, /* storage of the state slots */
     HONE_KEY_MASKED_LR,
     HONE_KEY_PRECISION,
-    HONE_KEY_SCHEDULE,    /* the learning rate over time */
-    HONE_KEY_DECAY,       /* a schedule in short: the factor of an epoch */
+    HONE_KEY_SCHEDULE, /* the learning rate over time */
+    HONE_KEY_DECAY,    /* a schedule in short: the factor of an epoch */
     HONE_KEY_CLIP_NORM,
     HONE_KEY_CLIP_NORM_TYPE,
     HONE_KEY_CLIP_VALUE,
