@@ -148,6 +148,19 @@ static void print_recipe(const hone_context *context, const json_t *description)
     free(text);
 }
 
+static void print_schedules(const json_t *description)
+{
+    size_t group;
+    const json_t *schedule;
+    json_array_foreach(json_object_get(description, "schedules"), group, schedule)
+    {
+        const json_t *const place = json_object_get(schedule, "e");
+        if (json_is_integer(place))
+            printf("schedule of group %zu: moved on %" JSON_INTEGER_FORMAT " times\n", group,
+                   json_integer_value(place));
+    }
+}
+
 static void print_file(const hone_context *context, const char *path, const hone_file *file,
                        json_t *description)
 {
@@ -159,6 +172,7 @@ static void print_file(const hone_context *context, const char *path, const hone
     print_metadata(file, description);
     if (description != NULL) {
         print_recipe(context, description);
+        print_schedules(description);
         print_counters(description);
     }
     if (count > 0)

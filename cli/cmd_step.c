@@ -109,6 +109,9 @@ static void print_summary(const stepping *stepping, const struct request *reques
         report_warning("%" PRId64 " of %" PRId64
                        " steps were skipped: the gradients' norm is not finite",
                        stepping->skipped, request->steps);
+    if (stepping->schedule_ended)
+        report_warning("the learning rate's schedule has ended; another run would repeat its last "
+                       "value");
     if (isatty(STDERR_FILENO) == 1)
         fprintf(stderr, "stepped %" PRId64 " of %" PRId64 " tensors, %" PRId64 " time%s\n",
                 hone_file_count(stepping->grads), hone_file_count(stepping->params),
@@ -177,7 +180,8 @@ const command command_step = {
         "  --state-out FILE   the optimizer's state: a checkpoint of hone\n"
         "  --steps K          steps with the same gradients; 1 if not given\n\n"
         "Tensors, gradients and states may be f32, f64, bf16 and f16 in any mix. Any output may\n"
-        "be one of the inputs. Outputs are written beside their targets and renamed when both are\n"
+        "be one of the inputs. A schedule in the recipe moves on after each step. Outputs are "
+        "written beside their targets and renamed when both are\n"
         "whole: after an error every file is as it was.\n",
     .run = run_step,
 };

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "terminal/bar.h"
 #include "terminal/text.h"
 
 enum { MESSAGE_SIZE = 2048, SHOWN_BEFORE = 60, SHOWN_AFTER = 40 };
@@ -17,6 +18,7 @@ static void print_sentence(const char *kind, const char *format, va_list argumen
     char message[MESSAGE_SIZE];
     vsnprintf(message, sizeof message, format, arguments);
     fflush(stdout); /* so that both streams stay in order on one terminal */
+    bar_make_room();
     fprintf(stderr, "hone: %s: ", kind);
     text_print_name(stderr, message);
     fputc('\n', stderr);

@@ -4,6 +4,7 @@
  * that rests in this run is carried on. */
 #include "stepping.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,9 +105,9 @@ static int copy_stepped(stepping *stepping)
     return EXIT_DONE;
 }
 
-static int add_parameter(const stepping *stepping, hone_optimizer *optimizer,
-                         const hone_file_entry *entry)
+static int add_parameter(const stepping *stepping, const hone_file_entry *entry)
 {
+    hone_optimizer *const optimizer = stepping->optimizer;
     hone_error error;
     int64_t index;
     if (hone_optimizer_add(optimizer, entry->name, &entry->tensor, HONE_GROUP_BY_NAME, &index,
@@ -120,80 +121,30 @@ static int add_parameter(const stepping *stepping, hone_optimizer *optimizer,
     return EXIT_DONE;
 }
 
-static int build_optimizer(const stepping *stepping, hone_optimizer **optimizer)
+static int build_optimizer(stepping *stepping)
 {
     hone_error error;
-    if (hone_optimizer_create(optimizer, stepping->context, stepping->spec, &error) != HONE_OK)
+    if (hone_optimizer_create(&stepping->optimizer, stepping->context, stepping->spec, &error) !=
+        HONE_OK)
         return report_error(&error);
     int code = EXIT_DONE;
     for (int64_t i = 0; i < hone_file_count(stepping->params) && code == EXIT_DONE; i++)
         if (is_parameter(stepping, &stepping->tensors[i]))
-            code = add_parameter(stepping, *optimizer, &stepping->tensors[i]);
+            code = add_parameter(stepping, &stepping->tensors[i]);
     return code;
 }
 
 /* ---- continuing ----------------------------------------------------------------------------- */
 
-/* Whether the optimizer's recipe, as the state file brought it, is the one we were given. */
-static int compare_recipes(const stepping *stepping, bool *same)
-{
-    hone_error error;
-    char *given = NULL, *loaded = NULL;
-    hone_status status = hone_spec_write(stepping->spec, &given, &error);
-    if (status == HONE_OK)
-        status = hone_spec_write(hone_optimizer_spec(stepping->optimizer), &loaded, &error);
-    if (status == HONE_OK)
-        *same = strcmp(given, loaded) == 0;
-    hone_string_free(stepping->context, given);
-    hone_string_free(stepping->context, loaded);
-    return status == HONE_OK ? EXIT_DONE : report_error(&error);
-}
-
-static hone_status carry_parameter(hone_optimizer *to, const hone_optimizer *from, int64_t index,
-                                   hone_error *error)
-{
-    const hone_rule *const rule =
-        hone_optimizer_group_rule(from, hone_optimizer_group_of(from, index));
-    uint64_t count;
-    hone_status status = hone_optimizer_step_count(from, index, &count, error);
-    if (status == HONE_OK)
-        status = hone_optimizer_set_step_count(to, index, count, error);
-    for (int k = 0; k < hone_rule_slot_count(rule) && status == HONE_OK; k++) {
-        const char *const slot = hone_rule_slot(rule, k)->name;
-        hone_tensor values;
-        status = hone_optimizer_state(from, index, slot, &values, error);
-        if (status == HONE_OK && values.data != NULL)
-            status = hone_optimizer_set_state(to, index, slot, &values, error);
-    }
-    return status;
-}
-
-/* Loading brings the recipe that the state was made with. Ours wins: where they differ, states and
- * counters move to an optimizer that has ours. */
-static int keep_own_recipe(stepping *stepping)
-{
-    bool same = false;
-    int code = compare_recipes(stepping, &same);
-    if (code != EXIT_DONE || same)
-        return code;
-    hone_optimizer *own = NULL;
-    code = build_optimizer(stepping, &own);
-    for (int64_t i = 0; i < hone_optimizer_count(stepping->optimizer) && code == EXIT_DONE; i++) {
-        hone_error error;
-        if (carry_parameter(own, stepping->optimizer, i, &error) != HONE_OK)
-            code = report_error(&error);
-    }
-    hone_optimizer_free(stepping->optimizer);
-    stepping->optimizer = own;
-    return code;
-}
-
+/* Loading brings the recipe that the state was made with; the one that is given wins. */
 static int load_state(stepping *stepping)
 {
     hone_error error;
-    if (hone_optimizer_load_file(stepping->optimizer, stepping->state, &error) != HONE_OK)
-        return report_failure("%s: %s", stepping->state_path, error.message);
-    return keep_own_recipe(stepping);
+    hone_status status = hone_optimizer_load_file(stepping->optimizer, stepping->state, &error);
+    if (status == HONE_OK)
+        status = hone_optimizer_set_spec(stepping->optimizer, stepping->spec, &error);
+    return status == HONE_OK ? EXIT_DONE
+                             : report_failure("%s: %s", stepping->state_path, error.message);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
@@ -219,7 +170,7 @@ int stepping_prepare(stepping *stepping)
     if (code == EXIT_DONE)
         code = copy_stepped(stepping);
     if (code == EXIT_DONE)
-        code = build_optimizer(stepping, &stepping->optimizer);
+        code = build_optimizer(stepping);
     if (code == EXIT_DONE && stepping->state != NULL)
         code = load_state(stepping);
     if (code == EXIT_DONE)
@@ -227,14 +178,31 @@ int stepping_prepare(stepping *stepping)
     return code;
 }
 
+/* Learning rates move on after each update; what a step adds up or leaves out is none. */
+static int move_schedules(stepping *stepping)
+{
+    hone_error error;
+    const hone_status status = hone_optimizer_schedule_step(stepping->optimizer, &error);
+    if (status == HONE_ERROR_RANGE) {
+        stepping->schedule_ended = true;
+        return EXIT_DONE;
+    }
+    return status == HONE_OK ? EXIT_DONE : report_error(&error);
+}
+
 int stepping_step(stepping *stepping)
 {
     hone_error error;
     hone_step_report report;
+    if (stepping->schedule_ended)
+        return report_failure("the learning rate's schedule has no value for another step; it "
+                              "ended after %" PRId64 " of this run",
+                              stepping->steps);
     if (hone_optimizer_step(stepping->optimizer, &report, &error) != HONE_OK)
         return report_error(&error);
+    stepping->steps++;
     stepping->skipped += report.skipped;
-    return EXIT_DONE;
+    return report.stepped > 0 ? move_schedules(stepping) : EXIT_DONE;
 }
 
 void stepping_end(stepping *stepping)

@@ -19,7 +19,9 @@ typedef struct stepping {
     hone_file_entry *tensors; /* of params, in its order; those with a gradient point to a copy */
     void **copies;            /* the copies; NULL for the others */
     hone_optimizer *optimizer;
-    int64_t skipped; /* steps that the recipe's policy on non-finite gradients left out */
+    int64_t steps;       /* done */
+    bool schedule_ended; /* there is no learning rate for another step */
+    int64_t skipped;     /* steps that the recipe's policy on non-finite gradients left out */
 } stepping;
 
 /* All return 0, or an exit code after a sentence on standard error. */

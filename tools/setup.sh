@@ -38,6 +38,7 @@ probe_build() {
     need ninja-build "runs the build" have ninja
     need pkg-config "finds libraries" have pkg-config
     need libjansson-dev "reads and writes JSON" compiles cc "#include <jansson.h>\n$main" -ljansson
+    need libzip-dev "reads PyTorch's files" compiles cc "#include <zip.h>\n$main" -lzip
 }
 
 probe_demo() {

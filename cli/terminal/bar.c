@@ -21,11 +21,22 @@ double bar_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-void bar_begin(bar *bar)
+/* Whether standard error is a terminal that can be drawn on. */
+static bool can_draw(void)
 {
     const char *const terminal = getenv("TERM");
-    const bool dumb = terminal != NULL && strcmp(terminal, "dumb") == 0;
-    *bar = (struct bar){.visible = isatty(STDERR_FILENO) == 1 && !dumb, .start = bar_now()};
+    return isatty(STDERR_FILENO) == 1 && (terminal == NULL || strcmp(terminal, "dumb") != 0);
+}
+
+void bar_begin(bar *bar)
+{
+    *bar = (struct bar){.visible = can_draw(), .start = bar_now()};
+}
+
+void bar_make_room(void)
+{
+    if (can_draw())
+        fputs("\r\033[K", stderr);
 }
 
 static int terminal_columns(void)
@@ -56,13 +67,15 @@ void bar_show(bar *bar, const char *label, int64_t done, int64_t total)
     if (!bar->visible)
         return;
     const double now = bar_now();
-    if (now - bar->start < APPEARS_AFTER || now - bar->last_drawn < BETWEEN)
+    const bool is_new = bar->label == NULL || strcmp(bar->label, label) != 0;
+    if (now - bar->start < APPEARS_AFTER || (!is_new && now - bar->last_drawn < BETWEEN))
         return;
     char line[LINE_SIZE];
     format_line(line, label, done, total);
     fprintf(stderr, "\r%.*s\033[K", terminal_columns() - 1, line);
     fflush(stderr);
     bar->drawn = true;
+    bar->label = label;
     bar->last_drawn = now;
 }
 

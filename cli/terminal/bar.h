@@ -11,6 +11,7 @@ typedef struct bar {
     bool visible; /* standard error is a terminal */
     bool drawn;
     double start, last_drawn; /* seconds of the monotonic clock */
+    const char *label;        /* drawn last; borrowed */
 } bar;
 
 double bar_now(void); /* seconds of the monotonic clock */
@@ -21,5 +22,8 @@ void bar_begin(bar *bar);
 void bar_show(bar *bar, const char *label, int64_t done, int64_t total);
 
 void bar_end(bar *bar);
+
+/* Before anything else is written to standard error: wipes the line if it is a terminal's. */
+void bar_make_room(void);
 
 #endif

@@ -35,6 +35,17 @@ HONE_API const hone_context *hone_optimizer_context(const hone_optimizer *optimi
  * the optimizer changes or is freed. */
 HONE_API const hone_spec *hone_optimizer_spec(const hone_optimizer *optimizer);
 
+/* Replaces the recipe (copied) and keeps what the parameters have come to, as after loading a
+ * checkpoint that another recipe wrote. The patterns choose every parameter's group anew, and its
+ * multiplier is the group's; states and counters stay, in the types they have; masters and
+ * compensations that the new precision does not keep are dropped. A schedule goes on where that of
+ * the group with the same number stood, from the new learning rate, except that reduce_lr_on_plateau
+ * also keeps the rate it has come to. Errors: MISMATCH when a parameter that has been stepped would
+ * change its rule, NAME and RANGE of a schedule that does not fit or has ended by then, ARGUMENT when
+ * grad_accum_steps changes while gradients wait for their update, MEMORY. */
+HONE_API hone_status hone_optimizer_set_spec(hone_optimizer *optimizer, const hone_spec *spec,
+                                             hone_error *error);
+
 /* ---- groups: readable and writable between steps -------------------------------------------- */
 
 HONE_API int hone_optimizer_group_count(const hone_optimizer *optimizer);

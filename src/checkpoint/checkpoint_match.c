@@ -116,9 +116,14 @@ static void match_state(struct matcher *matcher, struct hone_saved_param *saved,
     enum hone_format format;
     int reals;
     hone_file_tensor(matcher->file, index, &tensor, NULL);
+    const hone_dtype own = hone_format_dtype(hone_state_format(matcher->optimizer, param, slot));
     if (!hone_dtype_format(tensor.dtype, &format, &reals) || reals != 1)
         add(&matcher->list, "tensor '%s' is %s, but F32, F64, BF16 or F16 is needed", shown.text,
             hone_dtype_name(tensor.dtype));
+    else if (slot >= HONE_MAX_SLOTS &&
+             tensor.dtype != own) /* kernels read the frame's as they are */
+        add(&matcher->list, "tensor '%s' is %s, but %s is needed", shown.text,
+            hone_dtype_name(tensor.dtype), hone_dtype_name(own));
     if (!same_shape(tensor.ndim, tensor.shape, ndim, param->shape))
         add(&matcher->list, "tensor '%s' has the shape %s, but %s is needed", shown.text,
             show_shape(tensor.ndim, tensor.shape).text, show_shape(ndim, param->shape).text);

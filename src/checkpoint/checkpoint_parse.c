@@ -106,8 +106,10 @@ static hone_status parse_shape(struct hone_saved_param *param, const json_t *ent
 }
 
 static hone_status parse_slots(struct hone_saved_param *param, const json_t *entry,
-                               const hone_rule *rule, const char *shown, hone_error *error)
+                               const struct hone_checkpoint *checkpoint, const char *shown,
+                               hone_error *error)
 {
+    const hone_rule *const rule = checkpoint->spec->groups[param->group].rule;
     const json_t *const slots = json_object_get(entry, "slots");
     if (!json_is_array(slots))
         return MUST_BE(error, shown, "slots", slots, "an array of strings");
@@ -119,13 +121,18 @@ static hone_status parse_slots(struct hone_saved_param *param, const json_t *ent
                              "parameter '%s' in the checkpoint: its slots hold %s, which rule %s "
                              "does not have",
                              shown, describe(value).text, rule->name);
+        if (slot == HONE_STATE_ACCUMULATED && checkpoint->micro_step == 0)
+            return hone_fail(error, HONE_ERROR_FORMAT,
+                             "parameter '%s' in the checkpoint: its slots hold %s, but micro_step "
+                             "is 0: no gradient waits for its update",
+                             shown, describe(value).text);
         param->slots |= 1u << slot;
     }
     return HONE_OK;
 }
 
 static hone_status parse_param(struct hone_saved_param *param, json_t *entry, int64_t *lengths,
-                               const hone_spec *spec, hone_error *error)
+                               const struct hone_checkpoint *checkpoint, hone_error *error)
 {
     static const char *const keys[] = {"group", "step", "lr_multiplier", "dtype", "shape",
                                        "slots", NULL};
@@ -138,7 +145,7 @@ static hone_status parse_param(struct hone_saved_param *param, json_t *entry, in
     snprintf(what, sizeof what, "parameter '%s' in the checkpoint", shown.text);
     hone_status status = check_keys(entry, keys, what, error);
     if (status == HONE_OK)
-        status = parse_numbers(param, entry, spec->group_count, shown.text, error);
+        status = parse_numbers(param, entry, checkpoint->spec->group_count, shown.text, error);
     if (status != HONE_OK)
         return status;
     const json_t *const dtype = json_object_get(entry, "dtype");
@@ -147,7 +154,7 @@ static hone_status parse_param(struct hone_saved_param *param, json_t *entry, in
     status = parse_shape(param, entry, lengths, shown.text, error);
     if (status != HONE_OK)
         return status;
-    return parse_slots(param, entry, spec->groups[param->group].rule, shown.text, error);
+    return parse_slots(param, entry, checkpoint, shown.text, error);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
@@ -171,7 +178,7 @@ static hone_status parse_params(struct hone_checkpoint *checkpoint, json_t *para
     json_object_foreach(params, name, entry)
     {
         param->name = name;
-        const hone_status status = parse_param(param, entry, lengths, checkpoint->spec, error);
+        const hone_status status = parse_param(param, entry, lengths, checkpoint, error);
         if (status != HONE_OK)
             return status;
         lengths += param->ndim;
@@ -349,7 +356,7 @@ hone_status hone_checkpoint_parse(struct hone_checkpoint *checkpoint, const hone
                                   const char *json, hone_error *error)
 {
     *checkpoint = (struct hone_checkpoint){.context = context};
-    json_error_t problem;
+    json_error_t problem = {0}; /* jansson does not always set its code */
     checkpoint->root = json_loads(json, JSON_REJECT_DUPLICATES, &problem);
     if (checkpoint->root == NULL && hone_json_out_of_memory(&problem, json, strlen(json)))
         return hone_fail_memory(error, strlen(json), "a checkpoint's metadata");

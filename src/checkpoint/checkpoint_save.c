@@ -121,6 +121,14 @@ static void write_number(struct hone_text *json, const char *key, double value)
     hone_text_string(json, isinf(value) ? "null" : hone_format_number(number, value));
 }
 
+/* Numbers of steps that no run reaches, such as an interval of UINT64_MAX for "never", are saved as
+ * the largest that a reader takes. */
+static void write_count(struct hone_text *json, const char *key, uint64_t count)
+{
+    hone_text_string(json, key);
+    hone_text_integer(json, count > INT64_MAX ? INT64_MAX : count);
+}
+
 /* Where each group's schedule stands; null for a group without one. */
 static void write_schedules(struct hone_text *json, const hone_spec *spec)
 {
@@ -153,14 +161,10 @@ static void write_schedules(struct hone_text *json, const hone_spec *spec)
 /* What the optimizer as a whole has come to; left out where there is nothing to say. */
 static void write_progress(struct hone_text *json, const hone_optimizer *optimizer)
 {
-    if (optimizer->micro_step != 0) {
-        hone_text_string(json, ",\"micro_step\":");
-        hone_text_integer(json, (uint64_t)optimizer->micro_step);
-    }
-    if (optimizer->skipped != 0) {
-        hone_text_string(json, ",\"skipped\":");
-        hone_text_integer(json, optimizer->skipped);
-    }
+    if (optimizer->micro_step != 0)
+        write_count(json, ",\"micro_step\":", (uint64_t)optimizer->micro_step);
+    if (optimizer->skipped != 0)
+        write_count(json, ",\"skipped\":", optimizer->skipped);
     write_schedules(json, optimizer->spec);
     hone_scaler scaler;
     if (!hone_optimizer_scaler(optimizer, &scaler))
@@ -170,10 +174,8 @@ static void write_progress(struct hone_text *json, const hone_optimizer *optimiz
     write_number(json, ",\"backoff_factor\":", scaler.backoff_factor);
     write_number(json, ",\"min_scale\":", scaler.min_scale);
     write_number(json, ",\"max_scale\":", scaler.max_scale);
-    hone_text_string(json, ",\"growth_interval\":");
-    hone_text_integer(json, scaler.growth_interval);
-    hone_text_string(json, ",\"growth_tracker\":");
-    hone_text_integer(json, scaler.growth_tracker);
+    write_count(json, ",\"growth_interval\":", scaler.growth_interval);
+    write_count(json, ",\"growth_tracker\":", scaler.growth_tracker);
     hone_text_string(json, "}");
 }
 

@@ -315,7 +315,7 @@ hone_status hone_file_parse_header(hone_file *file, hone_error *error)
     if (length == 0 || text[0] != '{')
         return hone_fail_at(error, HONE_ERROR_FORMAT, HONE_FILE_PREFIX,
                             "the header does not begin with '{'");
-    json_error_t problem;
+    json_error_t problem = {0}; /* jansson does not always set its code */
     json_t *header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
     if (header == NULL && hone_json_out_of_memory(&problem, text, length))
         return hone_fail_memory(error, length, "a file's header");

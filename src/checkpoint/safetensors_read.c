@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening safetensors files, by mapping them or over bytes in memory, and looking into them. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "checkpoint/atomic_file.h"
+#include "checkpoint/mapped_file.h"
 #include "checkpoint/safetensors_file.h"
 #include "checkpoint/safetensors_format.h"
 #include "checkpoint/text.h"
@@ -92,7 +87,7 @@ void hone_file_close(hone_file *file)
     if (file->index != NULL)
         hone_release(context, file->index, file->index_size);
     if (file->mapped)
-        munmap((void *)(uintptr_t)file->bytes, file->size);
+        hone_unmap_file(file->bytes, file->size);
     hone_release(context, file, sizeof(*file));
 }
 
@@ -127,25 +122,6 @@ hone_status hone_file_read(hone_file **file, const hone_context *context, const 
     return read_bytes(file, context, bytes, size, false, error);
 }
 
-static hone_status map_descriptor(void **bytes, size_t *size, int descriptor, const char *path,
-                                  hone_error *error)
-{
-    struct stat about;
-    if (fstat(descriptor, &about) != 0)
-        return hone_fail_system(error, errno, "examine", path);
-    if (!S_ISREG(about.st_mode))
-        return hone_fail(error, HONE_ERROR_IO, "cannot read '%.500s': it is %s", path,
-                         S_ISDIR(about.st_mode) ? "a directory" : "not a regular file");
-    if (about.st_size == 0)
-        return hone_fail_at(error, HONE_ERROR_FORMAT, 0, "'%.500s': the file is empty", path);
-    if ((uintmax_t)about.st_size > SIZE_MAX)
-        return hone_fail(error, HONE_ERROR_IO, "cannot read '%.500s': it is too large to map",
-                         path);
-    *size = (size_t)about.st_size;
-    *bytes = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    return *bytes == MAP_FAILED ? hone_fail_system(error, errno, "map", path) : HONE_OK;
-}
-
 hone_status hone_file_open(hone_file **file, const hone_context *context, const char *path,
                            hone_error *error)
 {
@@ -154,21 +130,16 @@ hone_status hone_file_open(hone_file **file, const hone_context *context, const 
                          file == NULL      ? "file"
                          : context == NULL ? "context"
                                            : "path");
-    /* O_NONBLOCK: a pipe or a device must not make us wait before it can be refused. */
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (descriptor < 0)
-        return hone_fail_system(error, errno, "open", path);
-    void *bytes = NULL;
+    const void *bytes = NULL;
     size_t size = 0;
-    hone_status status = map_descriptor(&bytes, &size, descriptor, path, error);
-    close(descriptor);
+    hone_status status = hone_map_file(&bytes, &size, path, error);
     if (status != HONE_OK)
         return status;
     hone_error inner = {.offset = -1};
     status = read_bytes(file, context, bytes, size, true, &inner);
     if (status == HONE_OK)
         return HONE_OK;
-    munmap(bytes, size);
+    hone_unmap_file(bytes, size);
     return hone_fail_at(error, status, inner.offset, "'%.500s': %s", path, inner.message);
 }
 

@@ -116,6 +116,9 @@ struct hone_spec {
 hone_status hone_schedule_check_rule(const hone_schedule *schedule, const hone_rule *rule,
                                      hone_error *error);
 hone_status hone_group_attach(struct hone_group *group, hone_error *error);
+/* The same at the place where the schedule of `before` stands, if it has one. */
+hone_status hone_group_resume(struct hone_group *group, const struct hone_group *before,
+                              hone_error *error);
 void hone_group_rescale(struct hone_group *group, double old_lr, double old_masked_lr);
 hone_status hone_schedule_create_decay(hone_schedule **schedule, const hone_context *context,
                                        double gamma, hone_error *error);

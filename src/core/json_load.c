@@ -109,7 +109,7 @@ hone_status hone_json_load(json_t **value, const char *text, size_t length, hone
     if (length > INT_MAX) /* jansson counts its position in an int */
         return hone_fail_at(error, HONE_ERROR_SPEC, 0,
                             "top level: found a text of %zu bytes; allowed: %d", length, INT_MAX);
-    json_error_t problem;
+    json_error_t problem = {0}; /* jansson does not always set its code */
     json_t *loaded = json_loadb(
         text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &problem);
     if (loaded == NULL)

@@ -250,6 +250,28 @@ hone_status hone_group_attach(struct hone_group *group, hone_error *error)
     return HONE_OK;
 }
 
+hone_status hone_group_resume(struct hone_group *group, const struct hone_group *before,
+                              hone_error *error)
+{
+    hone_status status = hone_group_attach(group, error);
+    if (status != HONE_OK || before->schedule == NULL)
+        return status;
+    const double base = group->schedule_state.base, masked = group->schedule_state.masked_base;
+    const bool plateau = hone_schedule_is_plateau(group->schedule);
+    if (plateau != hone_schedule_is_plateau(before->schedule))
+        return HONE_OK; /* metrics and steps count different things */
+    status = check_end(group->schedule, (double)before->schedule_state.e, error);
+    if (status != HONE_OK)
+        return status;
+    group->schedule_state = before->schedule_state;
+    if (!plateau) {
+        group->schedule_state.base = base;
+        group->schedule_state.masked_base = masked;
+    }
+    set_rates(group);
+    return HONE_OK;
+}
+
 hone_status hone_optimizer_set_schedule(hone_optimizer *optimizer, int group,
                                         const hone_schedule *schedule, hone_error *error)
 {

@@ -311,7 +311,7 @@ static void count_step(struct hone_optimizer *optimizer)
     for (size_t i = 0; i < optimizer->plan.tensor_count; i++) {
         struct hone_param *const param = &optimizer->params[optimizer->plan.tensors[i].param];
         param->step++;
-        for (int k = 0; k < HONE_STATE_COUNT; k++)
+        for (int k = 0; param->fresh != 0 && k < HONE_STATE_COUNT; k++)
             if (hone_param_needs_state(optimizer, param, k))
                 param->fresh &= ~(1u << k);
     }

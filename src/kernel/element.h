@@ -31,10 +31,9 @@ struct rule_shape {
 RULE_INLINE struct rule_reals rule_reals_round(const struct hone_scalars *scalars)
 {
     struct rule_reals c;
-    int i = 0;
+    RULE_OFFERED int i = 0;
 #define RULE_ROUND_COEF(name) c.name = (real)scalars->coef[i++];
     RULE_COEFS(RULE_ROUND_COEF)
-    (void)i;
     (void)scalars;
     c.unused = 0;
     return c;

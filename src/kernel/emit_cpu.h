@@ -22,6 +22,15 @@ RULE_INLINE void rule_loop_dense(const struct hone_chunk *chunk, const struct ru
         rule_element(&local, i, false, c, f, shape);
 }
 
+/* Bit i, as a table: SSE2 has no shift by a different count in each lane, but it can test a word
+ * against a vector of bits. */
+static const uint32_t rule_mask_bit[RULE_MASK_BITS] = {
+    1u << 0,  1u << 1,  1u << 2,  1u << 3,  1u << 4,  1u << 5,  1u << 6,  1u << 7,
+    1u << 8,  1u << 9,  1u << 10, 1u << 11, 1u << 12, 1u << 13, 1u << 14, 1u << 15,
+    1u << 16, 1u << 17, 1u << 18, 1u << 19, 1u << 20, 1u << 21, 1u << 22, 1u << 23,
+    1u << 24, 1u << 25, 1u << 26, 1u << 27, 1u << 28, 1u << 29, 1u << 30, 1u << 31,
+};
+
 /* 32 elements share a word of the mask; its bits become lanes of a select. */
 RULE_INLINE void rule_loop_masked(const struct hone_chunk *chunk, const struct rule_reals *c,
                                   const struct rule_frame *f, const struct rule_shape shape)
@@ -32,7 +41,7 @@ RULE_INLINE void rule_loop_masked(const struct hone_chunk *chunk, const struct r
         const uint32_t word = local.mask[first / RULE_MASK_BITS];
 #pragma omp simd
         for (uint32_t bit = 0; bit < RULE_MASK_BITS; bit++)
-            rule_element(&local, first + bit, (word >> bit & 1u) != 0, c, f, shape);
+            rule_element(&local, first + bit, (word & rule_mask_bit[bit]) != 0, c, f, shape);
     }
     for (size_t i = whole; i < local.n; i++)
         rule_element(&local, i, (local.mask[whole / RULE_MASK_BITS] >> (i - whole) & 1u) != 0, c, f,

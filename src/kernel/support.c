@@ -36,7 +36,7 @@ SUPPORT_INLINE double magnitude_at(const enum hone_format format, const void *gr
     if (format == HONE_FORMAT_F64) {
         const double g = ((const double *)grad)[i] * scale;
         const double clamped = g > limit ? limit : g < -limit ? -limit : g;
-        return clamped < 0 ? -clamped : clamped;
+        return clamped < 0 ? -clamped : clamped + 0; /* -0 too becomes 0 */
     }
     const float g = r_clamp(load(format, grad, i) * (float)scale, (float)limit);
     return (double)r_abs(g);
@@ -162,7 +162,7 @@ typedef float compute_F16;
 #define get_BF16(values, i) widen_bf16(((const uint16_t *)(values))[i])
 #define get_F16(values, i) widen_f16(((const uint16_t *)(values))[i])
 #define put_F32(values, i, x) (((float *)(values))[i] = (x))
-#define put_F64(values, i, x) (((double *)(values))[i] = (x))
+#define put_F64(values, i, x) (((double *)(values))[i] = (double)(x))
 #define put_BF16(values, i, x) (((uint16_t *)(values))[i] = narrow_bf16(x))
 #define put_F16(values, i, x) (((uint16_t *)(values))[i] = narrow_f16(x))
 

@@ -26,7 +26,8 @@ static const int32_t subject_ndims[SUBJECT_COUNT] = {2, 1, 2, 2};
 struct subject {
     hone_optimizer *optimizer;
     hone_dtype dtype;
-    int late; /* the number of the first step in which "late" has a gradient */
+    int late;   /* the number of the first step in which "late" has a gradient */
+    int poison; /* the number of a step with a NaN among its gradients */
     struct {
         _Alignas(16) unsigned char value[SUBJECT_BYTES], gradient[SUBJECT_BYTES];
         int64_t index;
@@ -68,6 +69,7 @@ static inline void subject_create(struct subject *subject, const hone_context *c
     hone_error error;
     subject->dtype = dtype;
     subject->late = 5;
+    subject->poison = -1;
     if (hone_optimizer_create(&subject->optimizer, context, spec, &error) != HONE_OK)
         fail_msg("%s", error.message);
     for (int k = 0; k < SUBJECT_COUNT; k++) {
@@ -108,6 +110,8 @@ static inline void subject_step(struct subject *subject, int step)
     hone_error error;
     for (int i = 0; i < SUBJECT_COUNT; i++) {
         fill_values(subject->params[i].gradient, subject->dtype, (uint64_t)(100 * step + i));
+        if (i == 1 && step == subject->poison)
+            memset(subject->params[i].gradient, 0xff, 16);
         const hone_tensor grad = subject_tensor(subject, i, subject->params[i].gradient);
         const bool missing = i == 3 && step < subject->late;
         if (hone_optimizer_set_grad(subject->optimizer, subject->params[i].index,
@@ -155,6 +159,10 @@ static inline uint64_t subject_hash(const struct subject *subject)
     if (hone_spec_write(hone_optimizer_spec(optimizer), &json, NULL) == HONE_OK)
         hash_bytes(&hash, json, strlen(json));
     hone_string_free(hone_optimizer_context(optimizer), json);
+    const uint64_t skipped = hone_optimizer_skipped(optimizer);
+    const double scale = hone_optimizer_loss_scale(optimizer);
+    hash_bytes(&hash, &skipped, sizeof(skipped));
+    hash_bytes(&hash, &scale, sizeof(scale));
     for (int i = 0; i < SUBJECT_COUNT; i++) {
         const int64_t index = subject->params[i].index;
         const int group = hone_optimizer_group_of(optimizer, index);
@@ -170,6 +178,8 @@ static inline uint64_t subject_hash(const struct subject *subject)
         const hone_rule *rule = hone_optimizer_group_rule(optimizer, group);
         for (int k = 0; k < hone_rule_slot_count(rule); k++)
             hash_state(&hash, optimizer, index, hone_rule_slot(rule, k)->name);
+        hash_state(&hash, optimizer, index, "master");
+        hash_state(&hash, optimizer, index, "compensation");
     }
     return hash;
 }

@@ -140,6 +140,107 @@ static void every_state_type_goes_on_with_the_same_bits(void **state)
     }
 }
 
+static const char *const precisions[] = {"plain", "master", "stochastic", "kahan"};
+
+/* In the middle of a round of micro-batches too. */
+static void precision_and_accumulation_go_on_with_the_same_bits(void **state)
+{
+    (void)state;
+    static const hone_dtype dtypes[] = {HONE_BF16, HONE_F16, HONE_F32, HONE_C64};
+    for (int p = 0; p < LENGTH(precisions); p++) {
+        for (int round = 1; round <= 3; round += 2) {
+            char json[240];
+            snprintf(json, sizeof(json),
+                     "{\"optimizer_type\":\"sgd\",\"learning_rate\":0.05,\"momentum\":0.9,"
+                     "\"precision\":\"%s\",\"grad_accum_steps\":%d,\"grad_accum_mode\":\"mean\"}",
+                     precisions[p], round);
+            hone_spec *spec = parse_spec(context, json);
+            for (int d = 0; d < LENGTH(dtypes); d++)
+                for (int pause = 0; pause <= 5; pause++)
+                    expect_same_bits(spec, "sgd", dtypes[d], pause, precisions[p]);
+            hone_spec_free(spec);
+        }
+    }
+}
+
+/* A parameter whose gradient came in the first half of a round, and none in the second. */
+static void a_waiting_gradient_is_not_forgotten(void **state)
+{
+    (void)state;
+    static struct subject saved, loaded;
+    hone_error error;
+    const char *json = "{\"optimizer_type\":\"sgd\",\"grad_accum_steps\":2}";
+    subject_create_json(&saved, context, json, NULL);
+    subject_create_json(&loaded, context, json, NULL);
+    subject_step(&saved, 1);
+    must(hone_optimizer_save(saved.optimizer, path, &error), &error);
+    subject_copy_values(&loaded, &saved);
+    must(hone_optimizer_load(loaded.optimizer, path, &error), &error);
+    must(hone_optimizer_zero_grad(saved.optimizer, true, &error), &error);
+    must(hone_optimizer_step(saved.optimizer, NULL, &error), &error);
+    must(hone_optimizer_step(loaded.optimizer, NULL, &error), &error);
+    uint64_t count = 0;
+    must(hone_optimizer_step_count(loaded.optimizer, 0, &count, &error), &error);
+    assert_int_equal(count, 1);
+    assert_true(subject_hash(&loaded) == subject_hash(&saved));
+    subject_free(&saved);
+    subject_free(&loaded);
+}
+
+/* A scale that has grown and been cut, with a step left out. */
+static void the_scaler_goes_on(void **state)
+{
+    (void)state;
+    static struct subject saved, loaded;
+    hone_error error;
+    hone_scaler scaler, restored;
+    hone_scaler_init(&scaler);
+    scaler.scale = 8;
+    scaler.growth_interval = 2;
+    scaler.min_scale = 0.1 / 3;
+    const char *json = "{\"optimizer_type\":\"adam\",\"learning_rate\":0.1}";
+    for (int pause = 0; pause <= 6; pause++) {
+        subject_create_json(&saved, context, json, NULL);
+        must(hone_optimizer_set_scaler(saved.optimizer, &scaler, &error), &error);
+        saved.poison = 4;
+        for (int step = 1; step <= pause; step++)
+            subject_step(&saved, step);
+        assert_int_equal(hone_optimizer_skipped(saved.optimizer), pause >= 4);
+        must(hone_optimizer_save(saved.optimizer, path, &error), &error);
+        subject_create_json(&loaded, context, json, NULL);
+        loaded.poison = saved.poison;
+        subject_copy_values(&loaded, &saved);
+        must(hone_optimizer_load(loaded.optimizer, path, &error), &error);
+        assert_true(hone_optimizer_scaler(loaded.optimizer, &restored));
+        assert_true(restored.min_scale == scaler.min_scale);
+        assert_true(restored.max_scale == scaler.max_scale);
+        for (int step = pause + 1; step <= 8; step++) {
+            subject_step(&saved, step);
+            subject_step(&loaded, step);
+        }
+        assert_true(subject_hash(&loaded) == subject_hash(&saved));
+        subject_free(&saved);
+        subject_free(&loaded);
+    }
+}
+
+static void a_scaler_that_never_grows_is_loaded(void **state)
+{
+    (void)state;
+    static struct subject saved;
+    hone_error error;
+    hone_scaler scaler;
+    hone_scaler_init(&scaler);
+    scaler.growth_interval = UINT64_MAX;
+    subject_create_json(&saved, context, "{\"optimizer_type\":\"sgd\"}", NULL);
+    must(hone_optimizer_set_scaler(saved.optimizer, &scaler, &error), &error);
+    must(hone_optimizer_save(saved.optimizer, path, &error), &error);
+    must(hone_optimizer_load(saved.optimizer, path, &error), &error);
+    assert_true(hone_optimizer_scaler(saved.optimizer, &scaler));
+    assert_true(scaler.growth_interval == INT64_MAX);
+    subject_free(&saved);
+}
+
 /* ---- what is restored ----------------------------------------------------------------------- */
 
 static const char grouped[] =
@@ -387,6 +488,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule_goes_on_with_the_same_bits),
         cmocka_unit_test(every_state_type_goes_on_with_the_same_bits),
+        cmocka_unit_test(precision_and_accumulation_go_on_with_the_same_bits),
+        cmocka_unit_test(a_waiting_gradient_is_not_forgotten),
+        cmocka_unit_test(the_scaler_goes_on),
+        cmocka_unit_test(a_scaler_that_never_grows_is_loaded),
         cmocka_unit_test(groups_and_values_come_from_the_file),
         cmocka_unit_test(counters_keep_all_their_digits),
         cmocka_unit_test(unused_states_stay_unused),

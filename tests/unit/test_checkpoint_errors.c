@@ -164,6 +164,19 @@ static const struct {
      "its slots hold 'exp_average', which rule adamw does not have"},
     {{"\"slots\":[\"exp_avg\"", "\"slots\":[7"}, HONE_ERROR_FORMAT, "its slots hold 7"},
     {{"\"slots\":[]", "\"slots\":{}"}, HONE_ERROR_FORMAT, "its slots is an object"},
+    {{"\"params\"", "\"micro_step\":1,\"params\""}, HONE_ERROR_FORMAT, "micro_step is 1; allowed"},
+    {{"\"params\"", "\"skipped\":-1,\"params\""}, HONE_ERROR_FORMAT, "skipped is -1"},
+    {{"\"params\"", "\"scaler\":7,\"params\""}, HONE_ERROR_FORMAT, "scaler is an integer"},
+    {{"\"params\"", "\"scaler\":{\"scale\":0},\"params\""}, HONE_ERROR_RANGE, "loss scale is 0"},
+    {{"\"params\"", "\"scaler\":{\"scale\":\"8\"},\"params\""},
+     HONE_ERROR_FORMAT,
+     "scaler: its scale is '8', not a number"},
+    {{"\"params\"", "\"scaler\":{\"x\":0},\"params\""},
+     HONE_ERROR_FORMAT,
+     "scaler: the key 'x' is unknown"},
+    {{"\"slots\":[]", "\"slots\":[\"accumulated_grad\"]"},
+     HONE_ERROR_FORMAT,
+     "'late' in the checkpoint: its slots hold 'accumulated_grad', but micro_step is 0"},
     /* well formed, but another optimizer's */
     {{"\"shape\":[37,1]", "\"shape\":[1,37]"},
      HONE_ERROR_MISMATCH,
@@ -239,6 +252,41 @@ static void refuses_bad_tensors(void **state)
     assert_int_equal(unlink(path), 0);
     subject_step(&subject, 4);
     subject_free(&subject);
+}
+
+/* What the frame keeps beside a parameter has one type: kernels read it as it is. */
+static void refuses_frame_states_of_another_type(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *precision, *name;
+        hone_dtype own, other;
+    } cases[] = {
+        {"master", "layer.weight@master", HONE_F32, HONE_BF16},
+        {"kahan", "layer.weight@compensation", HONE_BF16, HONE_F32},
+        {"plain", "layer.weight@accumulated_grad", HONE_F32, HONE_BF16},
+    };
+    static double room[37];
+    const int64_t shape[] = {37, 1};
+    for (int i = 0; i < LENGTH(cases); i++) {
+        static struct subject subject;
+        char json[120], words[120];
+        snprintf(json, sizeof(json),
+                 "{\"optimizer_type\":\"adamw\",\"precision\":\"%s\",\"grad_accum_steps\":2}",
+                 cases[i].precision);
+        hone_spec *spec = parse_spec(context, json);
+        subject_create(&subject, context, spec, HONE_BF16, NULL);
+        hone_spec_free(spec);
+        for (int step = 1; step <= 3; step++)
+            subject_step(&subject, step);
+        snprintf(words, sizeof(words), "in 1 place: tensor '%s' is %s, but %s is needed",
+                 cases[i].name, hone_dtype_name(cases[i].other), hone_dtype_name(cases[i].own));
+        const hone_file_entry entry = {cases[i].name,
+                                       hone_tensor_view(room, cases[i].other, 2, shape)};
+        expect_refusal_of_edit(&subject, (struct edit){NULL, NULL}, cases[i].name, &entry,
+                               HONE_ERROR_MISMATCH, words);
+        subject_free(&subject);
+    }
 }
 
 /* ---- everything in one message -------------------------------------------------------------- */
@@ -502,6 +550,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_bad_metadata),
         cmocka_unit_test(refuses_bad_tensors),
+        cmocka_unit_test(refuses_frame_states_of_another_type),
         cmocka_unit_test(lists_all_that_does_not_fit),
         cmocka_unit_test(counts_what_it_cannot_list),
         cmocka_unit_test(refuses_other_files),

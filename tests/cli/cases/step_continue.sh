@@ -31,6 +31,10 @@ check_rule '{"optimizer_type": "adam", "weight_decay": 0.1, "amsgrad": true}'
 check_rule '{"optimizer_type": "rmsprop", "momentum": 0.5, "centered": true}'
 check_rule '{"optimizer_type": "adopt", "weight_decay": 0.1, "decouple": true}'
 check_rule '{"optimizer_type": "adamw_tf"}'
+check_rule '{"optimizer_type": "adamw", "precision": "kahan", "schedule": {"type": "cosine_annealing",
+ "T_max": 9, "warmup_steps": 2}}'
+check_rule '{"optimizer_type": "adam", "precision": "master", "schedule": {"type": "one_cycle",
+ "max_lr": 0.1, "total_steps": 5}, "grad_accum_steps": 3}'
 check_rule '{"optimizer_type": "adamw", "state_dtype": "bf16", "clip_grad_norm": 0.1,
  "groups": [{"match": ["b", "h"], "lr_multiplier": 10, "optimizer_type": "adopt"}]}'
 
@@ -87,3 +91,25 @@ expect_values o.st b@momentum_buffer 4.75
 expect_values p.st b -127.5
 succeeds inspect o.st --json
 expect_out '"lr_multiplier":2'
+
+# A schedule goes on from where it stood, also under a changed learning rate, and ends.
+tensors write p.st a F64 1 0
+tensors write g.st a F64 1 1
+echo '{"optimizer_type": "sgd", "learning_rate": 1,
+ "schedule": {"type": "linear", "start_factor": 1, "end_factor": 0.2, "total_iters": 4}}' >s.json
+succeeds step --spec s.json --params p.st --grads g.st --params-out p.st --state-out o.st --steps 2
+expect_near p.st a 1e-15 -1.8
+succeeds inspect o.st
+expect_out "schedule of group 0: moved on 2 times"
+sed -i 's/"learning_rate": 1/"learning_rate": 10/' s.json
+succeeds step --spec s.json --params p.st --grads g.st --state o.st --params-out p.st --state-out o.st
+expect_near p.st a 1e-15 -7.8
+echo '{"optimizer_type": "sgd", "schedule": {"type": "one_cycle", "max_lr": 1, "total_steps": 4,
+ "cycle_momentum": false}}' >s.json
+hone step --spec s.json --params p.st --grads g.st --params-out q.st --state-out o.st --steps 4
+expect_exit 0
+expect_err "hone: warning: the learning rate's schedule has ended"
+rm q.st
+fails "ended after 4 of this run" step --spec s.json --params p.st --grads g.st --params-out q.st \
+    --state-out o.st --steps 5
+expect_no_file q.st

@@ -86,10 +86,12 @@ if [ "$(id -u)" -ne 0 ]; then
     rmdir locked
 fi
 
-# A disk that is full at some point of either file, played by a limit on file sizes (blocks of 512).
-tensors write big.st w F32 3000 all:1
-tensors write big-g.st w F32 3000 all:1
-for blocks in 8 20 30; do
+# A disk that is full at some point of either file, played by a limit on file sizes in blocks of
+# 512. ThreadSanitizer's own files do not survive such a limit.
+tensors write big.st w F32 30000 all:1
+tensors write big-g.st w F32 30000 all:1
+case ${HONE_SANITIZE:-} in *thread*) exit 0 ;; esac
+for blocks in 100 200 300; do
     # The limit must not reach the test's own files, so standard error leaves through a pipe.
     (
         ulimit -f "$blocks"

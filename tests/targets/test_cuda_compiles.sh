@@ -1,0 +1,30 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# test_cuda_compiles.sh SOURCE RULES BUILD: every rule file compiles with nvcc, in float and double,
+# without a warning, and leaves its table of kernels in the object. For the oldest architecture only;
+# a build with HONE_CUDA has them all. Exits 77 with the reason where there is no nvcc.
+set -eu
+source=$1
+rules=$2
+build=$3
+
+nvcc=${CUDACXX:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
+if ! command -v "$nvcc" > /dev/null; then
+    echo "SKIPPED: no nvcc (CUDA 13's compiler) on the path, in CUDACXX or in /usr/local/cuda"
+    exit 77
+fi
+
+mkdir -p "$build"
+for rule in "$rules"/*.c "$source/src/kernel/move.c"; do
+    name=$(basename "$rule" .c)
+    for bits in 32 64; do
+        object=$build/$name.f$bits.o
+        "$nvcc" -x cu -std=c++20 -O3 -fmad=false -Werror all-warnings -arch=sm_80 \
+            -I "$source/src" -I "$source/include" -DHONE_REAL_BITS=$bits -c "$rule" -o "$object"
+        nm "$object" | grep -q " [DRdr] hone_kernels_${name}_f${bits}_cuda$" || {
+            echo "FAILED $name f$bits: the object has no table of kernels"
+            exit 1
+        }
+    done
+    echo "$name compiles"
+done
