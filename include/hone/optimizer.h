@@ -64,6 +64,11 @@ HONE_API hone_status hone_optimizer_set_curve(hone_optimizer *optimizer, int gro
                                               const char *hyper, double scale, double power,
                                               hone_error *error);
 
+/* As hone_spec_set_coefficients. */
+HONE_API hone_status hone_optimizer_set_coefficients(hone_optimizer *optimizer, int group,
+                                                     const double (*triples)[3], int count,
+                                                     hone_error *error);
+
 /* A curve computed by the caller: called once per step and distinct step count with s, the number
  * of completed calls. A callback cannot be saved: a checkpoint of such an optimizer is refused
  * until the curve is data again. `curve` NULL restores the data. */

@@ -129,6 +129,9 @@ bool hone_schedule_equal(const hone_schedule *a, const hone_schedule *b);
 hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const hone_spec *spec,
                            hone_error *error);
 
+/* Whether hyperparameter `index` is a choice whose last word stands for the group's triples. */
+bool hone_group_is_custom(const struct hone_group *group, int index);
+
 /* Adds a glob (not empty, UTF-8) to a group's. */
 hone_status hone_spec_append_pattern(hone_spec *spec, int group, const char *pattern,
                                      hone_error *error);

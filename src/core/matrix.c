@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "core/gemm.h"
 #include "core/optimizer_internal.h"
 #include "core/polar.h"
 
@@ -123,7 +124,9 @@ static void orthogonalise(const struct hone_optimizer *optimizer,
 {
     const struct hone_group *const group =
         &optimizer->spec->groups[optimizer->params[tensor->param].group];
+    const bool narrow = choice(group, "products") == 1 && hone_gemm_has_bf16();
     struct hone_polar polar = {.eps = number(group, "eps"),
+                               .threads = optimizer->context->threads,
                                .steps = (int)number(group, "ns_steps")};
     polar.coefficients =
         hone_polar_coefficients(choice(group, "ns_coefficients"), &polar.coefficient_count);
@@ -141,8 +144,8 @@ static void orthogonalise(const struct hone_optimizer *optimizer,
                            all + count);
         } else {
             float *const all = optimizer->plan.workspace;
-            hone_polar_f32(&polar, tensor->rows, tensor->columns, all + b * area, (float)scale,
-                           all + count);
+            (narrow ? hone_polar_bf16 : hone_polar_f32)(&polar, tensor->rows, tensor->columns,
+                                                        all + b * area, (float)scale, all + count);
         }
     }
 }

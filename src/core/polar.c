@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Newton-Schulz steps over CBLAS, in float and double from one text (polar_steps.h). */
+/* Coefficients, and Newton-Schulz steps in float and double from one text (polar_steps.h). */
 #include "core/polar.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
+
+#include "core/gemm.h"
 
 /* Keller Jordan's quintic, the same in every step. */
 static const double standard[][3] = {{3.4445, -4.7750, 2.0315}};
@@ -48,21 +49,43 @@ const double (*hone_polar_coefficients(int choice, int *count))[3]
 size_t hone_polar_workspace(size_t rows, size_t columns)
 {
     const size_t n = rows < columns ? rows : columns;
-    return 5 * n * n + rows * columns;
+    return 5 * n * n + 2 * rows * columns;
+}
+
+const double *hone_polar_step(const struct hone_polar *polar, int step)
+{
+    const int last = polar->coefficient_count - 1;
+    return polar->coefficients[step < last ? step : last];
+}
+
+double hone_polar_divisor(const struct hone_polar *polar, const double shares[HONE_POLAR_SHARES])
+{
+    double sum = 0;
+    for (int i = 0; i < HONE_POLAR_SHARES; i++)
+        sum += shares[i];
+    const double norm = sqrt(sum);
+    return norm <= polar->eps ? polar->eps : norm; /* NaN goes on */
+}
+
+int hone_polar_threads(const struct hone_polar *polar, size_t n, size_t m)
+{
+    return (double)n * (double)n * (double)m < 4e6 ? 1 : polar->threads;
 }
 
 #define REAL float
 #define REAL_NAME(name) name##_f32
-#define GEMM cblas_sgemm
-#define SYRK cblas_ssyrk
+#define TILED HONE_GEMM_TILED_f32
 #include "core/polar_steps.h"
 #undef REAL
 #undef REAL_NAME
-#undef GEMM
-#undef SYRK
+#undef TILED
 
 #define REAL double
 #define REAL_NAME(name) name##_f64
-#define GEMM cblas_dgemm
-#define SYRK cblas_dsyrk
+#define TILED HONE_GEMM_TILED_f64
 #include "core/polar_steps.h"
+
+void hone_polar_measure(const float *x, size_t count, double shares[HONE_POLAR_SHARES])
+{
+    measure_f32(x, count, shares);
+}

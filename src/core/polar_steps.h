@@ -1,131 +1,190 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The steps themselves, for one REAL. No guard: polar.c includes it once per type. Matrices are n x m
- * with n <= m; a tall row-major matrix is its wide transpose in column-major order, so nothing is
- * ever transposed. Symmetric products are computed once and mirrored. */
+/* The steps themselves, for one REAL. No guard: polar.c includes it once per type. n is the shorter
+ * side, m the longer; a tall matrix is multiplied from the other side, so nothing is ever transposed.
+ * Symmetric products are made in strips of the upper triangle and mirrored. Every function is called
+ * by all threads of a team and ends with a barrier. */
+
+#define GEMM REAL_NAME(hone_gemm)
+
+enum { REAL_NAME(STRIP) = 192, REAL_NAME(TILE) = 384, REAL_NAME(MIRROR) = 32 };
 
 struct REAL_NAME(wide) {
-    enum CBLAS_ORDER order;
-    int n, m, stride;
-    REAL *x;
+    bool tall;
+    size_t n, m;
+    REAL *x, *room; /* the matrix, and as much room; they change places */
 };
 
-static void REAL_NAME(mirror)(REAL *a, int n)
+static size_t REAL_NAME(least)(size_t a, size_t b)
 {
-    enum { TILE = 32 };
-    for (int row = 0; row < n; row += TILE)
-        for (int column = row; column < n; column += TILE)
-            for (int i = row; i < n && i < row + TILE; i++)
-                for (int j = column > i ? column : i + 1; j < n && j < column + TILE; j++)
-                    a[(size_t)j * (size_t)n + (size_t)i] = a[(size_t)i * (size_t)n + (size_t)j];
+    return a < b ? a : b;
 }
 
-/* r := x x^T */
+/* Copies the upper triangle below the diagonal. */
+static void REAL_NAME(mirror)(REAL *a, size_t n)
+{
+    const size_t side = REAL_NAME(MIRROR);
+#pragma omp for schedule(dynamic)
+    for (size_t row = 0; row < n; row += side)
+        for (size_t column = row; column < n; column += side)
+            for (size_t j = column; j < REAL_NAME(least)(n, column + side); j++)
+                for (size_t i = row; i < REAL_NAME(least)(j, row + side); i++)
+                    a[j * n + i] = a[i * n + j];
+}
+
+/* r := x x^T (wide) or x^T x (tall) */
 static void REAL_NAME(gram)(const struct REAL_NAME(wide) * w, REAL *r)
 {
-    const bool rows = w->order == CblasRowMajor;
-    SYRK(CblasRowMajor, CblasUpper, rows ? CblasNoTrans : CblasTrans, w->n, w->m, 1, w->x,
-         w->stride, 0, r, w->n);
-    REAL_NAME(mirror)(r, w->n);
+    const size_t n = w->n, block = TILED ? REAL_NAME(STRIP) : n;
+    const int m = (int)w->m, side = (int)n;
+#pragma omp for schedule(dynamic)
+    for (size_t first = 0; first < n; first += block)
+        for (size_t i = first; i < REAL_NAME(least)(n, first + block); i += REAL_NAME(STRIP)) {
+            const int height = (int)REAL_NAME(least)(n - i, REAL_NAME(STRIP)), rest = (int)(n - i);
+            if (w->tall)
+                GEMM('T', 'N', height, rest, m, w->x + i, side, w->x + i, side, r + i * n + i,
+                     side);
+            else
+                GEMM('N', 'T', height, rest, m, w->x + i * w->m, m, w->x + i * w->m, m,
+                     r + i * n + i, side);
+        }
+    REAL_NAME(mirror)(r, n);
 }
 
-/* s := r r for a symmetric r */
-static void REAL_NAME(square)(const REAL *r, int n, REAL *s)
+/* product := a b, for symmetric matrices that commute */
+static void REAL_NAME(multiply)(const REAL *a, const REAL *b, size_t n, REAL *product)
 {
-    SYRK(CblasRowMajor, CblasUpper, CblasNoTrans, n, n, 1, r, n, 0, s, n);
-    REAL_NAME(mirror)(s, n);
-}
-
-static void REAL_NAME(multiply)(const REAL *a, const REAL *b, int n, REAL *product)
-{
-    GEMM(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1, a, n, b, n, 0, product, n);
+    const size_t block = TILED ? REAL_NAME(STRIP) : n;
+    const int side = (int)n;
+#pragma omp for schedule(dynamic)
+    for (size_t first = 0; first < n; first += block)
+        for (size_t i = first; i < REAL_NAME(least)(n, first + block); i += REAL_NAME(STRIP))
+            GEMM('N', 'N', (int)REAL_NAME(least)(n - i, REAL_NAME(STRIP)), (int)(n - i), side,
+                 a + i * n, side, b + i, side, product + i * n + i, side);
+    REAL_NAME(mirror)(product, n);
 }
 
 /* z := a I + b r + c r^2 */
-static void REAL_NAME(polynomial)(const double k[3], const REAL *r, int n, REAL *z)
+static void REAL_NAME(polynomial)(const double k[3], const REAL *r, size_t n, REAL *z)
 {
     const REAL a = (REAL)k[0], b = (REAL)k[1], c = (REAL)k[2];
-    REAL_NAME(square)(r, n, z);
-    for (size_t i = 0; i < (size_t)n * (size_t)n; i++)
-        z[i] = c * z[i] + b * r[i];
-    for (size_t i = 0; i < (size_t)n; i++)
-        z[i * (size_t)n + i] += a;
+    REAL_NAME(multiply)(r, r, n, z);
+#pragma omp for schedule(static)
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < n; j++)
+            z[i * n + j] = c * z[i * n + j] + b * r[i * n + j];
+        z[i * n + i] += a;
+    }
 }
 
-/* x := q x for a symmetric q */
-static void REAL_NAME(apply)(struct REAL_NAME(wide) * w, const REAL *q, REAL *room)
+/* x := q x (wide) or x q (tall), for a symmetric q */
+static void REAL_NAME(apply)(struct REAL_NAME(wide) * w, const REAL *q)
 {
-    GEMM(w->order, CblasNoTrans, CblasNoTrans, w->n, w->m, w->n, 1, q, w->n, w->x, w->stride, 0,
-         room, w->stride);
-    memcpy(w->x, room, sizeof *room * (size_t)w->n * (size_t)w->m);
+    const size_t block = TILED ? REAL_NAME(TILE) : w->m;
+    const int n = (int)w->n, m = (int)w->m;
+#pragma omp for schedule(dynamic)
+    for (size_t j = 0; j < w->m; j += block) {
+        const int width = (int)REAL_NAME(least)(w->m - j, block);
+        if (w->tall)
+            GEMM('N', 'N', width, n, n, w->x + j * w->n, n, q, n, w->room + j * w->n, n);
+        else
+            GEMM('N', 'N', n, width, n, q, n, w->x + j, m, w->room + j, m);
+    }
+    REAL *const old = w->x;
+    w->x = w->room;
+    w->room = old;
 }
 
 /* `count` steps on the small square matrix alone: with X_k = Q_k X_0 and R_k = X_k X_k^T all being
- * polynomials of R_0, they commute, so Q := Z Q and R := Z^2 R; only at the end is X touched. */
+ * polynomials of R_0, they commute, so Q := Z Q and R := Z (Z R); only at the end is X touched. */
 static void REAL_NAME(segment)(struct REAL_NAME(wide) * w, const struct hone_polar *polar,
                                int first, int count, REAL *workspace)
 {
-    const int n = w->n;
-    const size_t area = (size_t)n * (size_t)n;
+    const size_t n = w->n, area = n * n;
     REAL *r = workspace, *z = r + area, *q = z + area, *t = q + area, *next = t + area;
-    REAL *const room = workspace + 5 * area;
     REAL_NAME(gram)(w, r);
-    for (int k = 0; k < count; k++) {
-        const int last = polar->coefficient_count - 1;
-        const double *const c = polar->coefficients[first + k < last ? first + k : last];
-        REAL_NAME(polynomial)(c, r, n, z);
-        if (k == 0) {
-            memcpy(q, z, sizeof *q * area);
-        } else {
-            REAL_NAME(multiply)(z, q, n, t);
-            REAL *const old = q;
-            q = t;
-            t = old;
-        }
-        if (k + 1 < count) {
-            REAL_NAME(square)(z, n, t);
-            REAL_NAME(multiply)(t, r, n, next);
-            REAL *const old = r;
-            r = next;
-            next = old;
-        }
+    REAL_NAME(polynomial)(hone_polar_step(polar, first), r, n, q);
+    for (int k = 1; k < count; k++) {
+        const REAL *const before = k == 1 ? q : z;
+        REAL_NAME(multiply)(before, r, n, t);
+        REAL_NAME(multiply)(before, t, n, next);
+        REAL *const old = r;
+        r = next;
+        next = old;
+        REAL_NAME(polynomial)(hone_polar_step(polar, first + k), r, n, z);
+        REAL_NAME(multiply)(z, q, n, t);
+        REAL *const product = t;
+        t = q;
+        q = product;
     }
-    REAL_NAME(apply)(w, q, room);
+    REAL_NAME(apply)(w, q);
 }
 
-/* Frobenius norm in double, in the order of memory. */
-static double REAL_NAME(norm)(const REAL *x, size_t count)
+/* Shares of the sum of squares, in double; the order of additions is fixed. */
+static void REAL_NAME(measure)(const REAL *x, size_t count, double shares[HONE_POLAR_SHARES])
 {
-    double sum = 0;
+    const size_t part = (count + HONE_POLAR_SHARES - 1) / HONE_POLAR_SHARES;
+#pragma omp for schedule(static)
+    for (size_t share = 0; share < HONE_POLAR_SHARES; share++) {
+        double lanes[8] = {0};
+        const size_t begin = REAL_NAME(least)(count, share * part);
+        const size_t end = REAL_NAME(least)(count, begin + part);
+        size_t i = begin;
+        for (; i + 8 <= end; i += 8)
+            for (size_t l = 0; l < 8; l++)
+                lanes[l] += (double)x[i + l] * (double)x[i + l];
+        for (size_t l = 0; i + l < end; l++)
+            lanes[l] += (double)x[i + l] * (double)x[i + l];
+        shares[share] = 0;
+        for (size_t l = 0; l < 8; l++)
+            shares[share] += lanes[l];
+    }
+}
+
+/* to := from * scale; the two may be one */
+static void REAL_NAME(scale)(const REAL *from, size_t count, double scale, REAL *to)
+{
+#pragma omp for schedule(static)
     for (size_t i = 0; i < count; i++)
-        sum += (double)x[i] * (double)x[i];
-    return sqrt(sum);
+        to[i] = (REAL)((double)from[i] * scale);
+}
+
+static void REAL_NAME(run)(const struct hone_polar *polar, struct REAL_NAME(wide) w, REAL *matrix,
+                           double scale, double shares[HONE_POLAR_SHARES], REAL *workspace)
+{
+    const size_t count = w.n * w.m;
+    REAL_NAME(measure)(matrix, count, shares);
+    const double divisor = hone_polar_divisor(polar, shares);
+    if (divisor == 0)
+        return;
+    REAL_NAME(scale)(matrix, count, 1 / divisor, matrix);
+    /* A segment of k steps costs 3 n^2 m + (4 k - 3) n^3 operations, k plain steps k (3 n^2 m + n^3).
+     * Longer segments lose accuracy in the small singular values, which only X holds exactly. */
+    const int longest = 3 * w.m > 4 * w.n ? 2 : 1;
+    for (int first = 0; first < polar->steps; first += longest) {
+        const int left = polar->steps - first;
+        REAL_NAME(segment)(&w, polar, first, left < longest ? left : longest, workspace);
+    }
+    REAL_NAME(scale)(w.x, count, scale, matrix);
 }
 
 void REAL_NAME(hone_polar)(const struct hone_polar *polar, size_t rows, size_t columns,
                            REAL *matrix, REAL scale, REAL *workspace)
 {
-    const size_t count = rows * columns;
-    if (count == 0)
+    if (rows == 0 || columns == 0)
         return;
     const bool tall = rows > columns;
-    struct REAL_NAME(wide) w = {.order = tall ? CblasColMajor : CblasRowMajor,
-                                .n = (int)(tall ? columns : rows),
-                                .m = (int)(tall ? rows : columns),
-                                .stride = (int)columns,
-                                .x = matrix};
-    const double found = REAL_NAME(norm)(matrix, count);
-    const double norm = found <= polar->eps ? polar->eps : found; /* NaN goes on */
-    if (norm == 0)
-        return;
-    for (size_t i = 0; i < count; i++)
-        matrix[i] = (REAL)((double)matrix[i] / norm);
-    /* A segment of k steps costs 3 n^2 m + (6 k - 5) n^3 operations, k plain steps k (3 n^2 m + n^3).
-     * Longer segments lose accuracy in the small singular values, which only X holds exactly. */
-    const int longest = 3 * (size_t)w.m > 5 * (size_t)w.n ? 2 : 1;
-    for (int first = 0; first < polar->steps; first += longest) {
-        const int left = polar->steps - first;
-        REAL_NAME(segment)(&w, polar, first, left < longest ? left : longest, workspace);
+    const struct REAL_NAME(wide) w = {.tall = tall,
+                                      .n = tall ? columns : rows,
+                                      .m = tall ? rows : columns,
+                                      .x = matrix,
+                                      .room = workspace};
+    double shares[HONE_POLAR_SHARES];
+#pragma omp parallel num_threads(TILED ? hone_polar_threads(polar, w.n, w.m) : 1)
+    {
+        if (TILED)
+            hone_gemm_enter();
+        REAL_NAME(run)(polar, w, matrix, (double)scale, shares, workspace + w.n * w.m);
     }
-    for (size_t i = 0; scale != 1 && i < count; i++)
-        matrix[i] *= scale;
 }
+
+#undef GEMM

@@ -99,6 +99,9 @@ void hone_describe_range(char *text, size_t size, const hone_hyper *hyper)
     hone_format_number(high, hyper->high);
     if (hyper->kind == HONE_FLAG)
         snprintf(text, size, "0 or 1");
+    else if (hyper->kind == HONE_CHOICE)
+        snprintf(text, size, "a whole number from 0 (%s) to %s (%s)", hyper->words[0], high,
+                 hyper->words[(int)hyper->high]);
     else if (isinf(hyper->low) && isinf(hyper->high))
         snprintf(text, size, "any finite number");
     else if (isinf(hyper->high))

@@ -107,10 +107,10 @@ static hone_status store(const struct recipe *recipe, const place *at, int hyper
 }
 
 /* A list of coefficient triples, or one of them. */
-static hone_status read_triples(struct recipe *recipe, const place *at, json_t *json, int hyper)
+static hone_status read_triples(struct recipe *recipe, const place *at, json_t *json)
 {
-    static const char *const allowed = "a name, [a, b, c], or a list of up to 16 such triples";
-    struct hone_group *const group = group_of(recipe);
+    static const char *const allowed = "a name, [a, b, c], or a list of 1 to 16 such triples";
+    double triples[HONE_MAX_TRIPLES][3];
     const bool nested = json_is_array(json_array_get(json, 0));
     const size_t count = nested ? json_array_size(json) : 1;
     if (count > HONE_MAX_TRIPLES)
@@ -122,12 +122,12 @@ static hone_status read_triples(struct recipe *recipe, const place *at, json_t *
         for (size_t k = 0; k < 3; k++) {
             if (!json_is_number(json_array_get(triple, k)))
                 return hone_refuse_value(recipe->reader, at, json, allowed);
-            group->triples[i][k] = json_number_value(json_array_get(triple, k));
+            triples[i][k] = json_number_value(json_array_get(triple, k));
         }
     }
-    group->triple_count = (int)count;
-    const struct hone_value custom = {.number = group->rule->hypers[hyper].high};
-    return store(recipe, at, hyper, custom);
+    return hone_spec_set_coefficients(recipe->reader->spec, recipe->group,
+                                      (const double(*)[3])triples, (int)count,
+                                      recipe->reader->error);
 }
 
 /* The word of a choice; Newton-Schulz coefficients may also be spelt out. null is the default. */
@@ -135,7 +135,7 @@ static hone_status read_word(struct recipe *recipe, const place *at, json_t *jso
 {
     const hone_hyper *const info = &group_of(recipe)->rule->hypers[hyper];
     if (json_is_array(json) && strcmp(info->name, "ns_coefficients") == 0)
-        return read_triples(recipe, at, json, hyper);
+        return read_triples(recipe, at, json);
     int choice = (int)info->default_value;
     hone_status status = HONE_OK;
     if (!json_is_null(json))

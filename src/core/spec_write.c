@@ -83,8 +83,8 @@ static bool hyper_differs(const struct subject *subject, int index)
 {
     const struct hone_value *value = &subject->group->values[index];
     const struct hone_value *start = &subject->values[index];
-    if (subject->group->rule->hypers[index].kind == HONE_CHOICE && subject->group->triple_count > 0)
-        return true; /* coefficients of its own */
+    if (hone_group_is_custom(subject->group, index))
+        return true; /* its list may differ from another group's */
     return value->number != start->number || value->power != start->power;
 }
 
@@ -202,7 +202,7 @@ static void put_word(struct writer *writer, const struct hone_group *group, int 
 {
     const hone_hyper *const info = &group->rule->hypers[index];
     const char *const word = info->words[(int)group->values[index].number];
-    if (strcmp(word, "custom") == 0 && group->triple_count > 0)
+    if (hone_group_is_custom(group, index))
         put_triples(writer, group);
     else
         put_string(writer, word);

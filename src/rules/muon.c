@@ -20,6 +20,9 @@
            "spectral_unclamped")                                                                \
     CHOICE(ns_coefficients, 0, "polynomials of the Newton-Schulz steps", "standard", "dion",    \
            "polar_express", "turbo", "custom")                                                  \
+    CHOICE(products, 0,                                                                         \
+           "factors of the steps' products; bfloat16 where the processor is faster with them",  \
+           "float32", "bfloat16")                                                               \
     CHOICE(matrices, 0,                                                                         \
            "tensors of more than two dimensions are one matrix (first, rest), a "               \
            "batch of matrices, or an error",                                                    \
