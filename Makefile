@@ -14,7 +14,7 @@ all: build/setup/build ## the libraries and the hone command, in build/release (
 
 demo: build/setup/demo ## train a small GPT by every rule (TEXT=any.txt; else on these sources)
 	$(call preset,demo)
-	build/release/examples/gpt/gpt_demo --out build/demo $(if $(TEXT),--text "$(TEXT)") $(DEMO)
+	build/release/examples/gpt/gpt_demo --out build/demo $(if $(TEXT),--text $(TEXT)) $(DEMO)
 
 test: build/setup/test ## every check: style, all suites, sanitizers, valgrind, both compilers
 	tools/test.sh
@@ -34,6 +34,7 @@ fuzz: build/setup/test ## fuzz each parser for SECONDS_EACH (60) seconds
 
 bench: build/setup/build ## measure, and write the numbers to bench/results/
 	$(call preset,bench)
+	mkdir -p bench/results
 	build/release/bench/hone-bench --out bench/results $(BENCH)
 
 install: build/setup/build ## into PREFIX (/usr/local), below DESTDIR if given

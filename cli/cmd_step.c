@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <hone/hone.h>
+#include <hone/mask.h>
 
 #include "command.h"
 #include "options.h"
@@ -20,6 +21,7 @@
 
 struct request {
     const char *spec, *params, *grads, *state, *params_out, *state_out, *steps_text;
+    const char *masks, *masked_lr, *unmasked_lr;
     int64_t steps;
 };
 
@@ -33,6 +35,9 @@ static int read_request(struct request *request, int argc, char **argv)
         {.name = "params-out", .value = &request->params_out, .required = true},
         {.name = "state-out", .value = &request->state_out, .required = true},
         {.name = "steps", .value = &request->steps_text},
+        {.name = "masks", .value = &request->masks},
+        {.name = "masked-lr", .value = &request->masked_lr},
+        {.name = "unmasked-lr", .value = &request->unmasked_lr},
         {0}};
     option_list list = {.command = "step", .options = options};
     const int code = options_read(&list, argc, argv);
@@ -51,12 +56,51 @@ static int open_file(hone_file **file, const hone_context *context, const char *
                                                                   : report_error(&error);
 }
 
+/* A rate given on the command line holds for every group of the recipe. */
+static int set_rate(hone_spec *spec, const char *option, const char *hyper, const char *text)
+{
+    char *end = NULL;
+    const double rate = text == NULL ? 0 : strtod(text, &end);
+    if (text == NULL)
+        return EXIT_DONE;
+    if (end == text || *end != '\0')
+        return report_usage("step", "--%s \"%s\" is no number", option, text);
+    for (int group = 0; group < hone_spec_group_count(spec); group++) {
+        hone_error error;
+        if (hone_spec_set(spec, group, hyper, rate, &error) != HONE_OK)
+            return report_error(&error);
+    }
+    return EXIT_DONE;
+}
+
+static int set_rates(hone_spec *spec, const struct request *request)
+{
+    const int code = set_rate(spec, "masked-lr", "masked_lr", request->masked_lr);
+    return code == EXIT_DONE ? set_rate(spec, "unmasked-lr", "lr", request->unmasked_lr) : code;
+}
+
+/* The file of the command line, or else the one that the recipe names. */
+static int load_masks(stepping *stepping, const char *given)
+{
+    const char *const path = given != NULL ? given : hone_spec_masks(stepping->spec);
+    hone_error error;
+    if (path == NULL)
+        return EXIT_DONE;
+    return hone_mask_set_load(&stepping->masks, stepping->context, path, NULL, &error) == HONE_OK
+               ? EXIT_DONE
+               : report_error(&error);
+}
+
 static int load_inputs(stepping *stepping, const struct request *request)
 {
     hone_error error;
     if (hone_context_create(&stepping->context, NULL, &error) != HONE_OK)
         return report_error(&error);
     int code = read_spec(&stepping->spec, stepping->context, request->spec);
+    if (code == EXIT_DONE)
+        code = set_rates(stepping->spec, request);
+    if (code == EXIT_DONE)
+        code = load_masks(stepping, request->masks);
     if (code == EXIT_DONE)
         code = open_file(&stepping->params, stepping->context, request->params);
     if (code == EXIT_DONE)
@@ -169,7 +213,8 @@ const command command_step = {
     .summary = "Steps the tensors of a file with the gradients of another",
     .usage = "step --spec S.json --params P.safetensors --grads G.safetensors\n"
              "                 [--state IN.safetensors] --params-out P2.safetensors\n"
-             "                 --state-out OUT.safetensors [--steps K]",
+             "                 --state-out OUT.safetensors [--steps K] [--masks FILE]\n"
+             "                 [--masked-lr X] [--unmasked-lr Y]",
     .help =
         "  --spec FILE        the recipe in JSON; \"-\" is standard input\n"
         "  --params FILE      the tensors to step\n"
@@ -178,7 +223,12 @@ const command command_step = {
         "                     anew. Values in the recipe win over those the state was made with\n"
         "  --params-out FILE  the tensors after the steps, with the metadata they came with\n"
         "  --state-out FILE   the optimizer's state: a checkpoint of hone\n"
-        "  --steps K          steps with the same gradients; 1 if not given\n\n"
+        "  --steps K          steps with the same gradients; 1 if not given\n"
+        "  --masks FILE       masks by name, as hone mask info shows them; instead of the file "
+        "that\n"
+        "                     the recipe names\n"
+        "  --masked-lr X      the learning rate under a mask, for all groups\n"
+        "  --unmasked-lr Y    the learning rate of everything else\n\n"
         "Tensors, gradients and states may be f32, f64, bf16 and f16 in any mix. Any output may\n"
         "be one of the inputs. A schedule in the recipe moves on after each step. Outputs are "
         "written beside their targets and renamed when both are\n"

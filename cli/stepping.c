@@ -134,6 +134,29 @@ static int build_optimizer(stepping *stepping)
     return code;
 }
 
+/* ---- masks ---------------------------------------------------------------------------------- */
+
+static void tell_match(hone_mask_match match, const char *name, int64_t index, void *user)
+{
+    (void)index, (void)user;
+    if (match == HONE_MASK_WRONG_SHAPE)
+        report_warning("the mask \"%s\" has another shape than its tensor, which stays without one",
+                       name);
+    if (match == HONE_MASK_NO_PARAMETER)
+        report_warning("the mask \"%s\" has no tensor of its name", name);
+}
+
+static int set_masks(stepping *stepping)
+{
+    hone_error error;
+    if (stepping->masks == NULL)
+        return EXIT_DONE;
+    return hone_optimizer_set_masks(stepping->optimizer, stepping->masks, false, tell_match, NULL,
+                                    &error) == HONE_OK
+               ? EXIT_DONE
+               : report_error(&error);
+}
+
 /* ---- continuing ----------------------------------------------------------------------------- */
 
 /* Loading brings the recipe that the state was made with; the one that is given wins. */
@@ -171,6 +194,8 @@ int stepping_prepare(stepping *stepping)
         code = copy_stepped(stepping);
     if (code == EXIT_DONE)
         code = build_optimizer(stepping);
+    if (code == EXIT_DONE)
+        code = set_masks(stepping);
     if (code == EXIT_DONE && stepping->state != NULL)
         code = load_state(stepping);
     if (code == EXIT_DONE)
@@ -212,6 +237,7 @@ void stepping_end(stepping *stepping)
         free(stepping->copies[i]);
     free(stepping->copies);
     free(stepping->tensors);
+    hone_mask_set_free(stepping->masks);
     hone_file_close(stepping->state);
     hone_file_close(stepping->grads);
     hone_file_close(stepping->params);

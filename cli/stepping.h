@@ -5,6 +5,7 @@
 #define HONE_CLI_STEPPING_H
 
 #include <hone/hone.h>
+#include <hone/mask.h>
 
 #include "terminal/bar.h"
 
@@ -12,6 +13,7 @@ typedef struct stepping {
     hone_context *context;
     hone_spec *spec;
     hone_file *params, *grads, *state; /* state NULL: start anew */
+    hone_mask_set *masks;              /* NULL: none */
     const char *state_path;
     bar *bar;
 

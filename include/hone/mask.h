@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <hone/context.h>
+#include <hone/optimizer.h>
 #include <hone/tensor.h>
 
 #ifdef __cplusplus
@@ -224,6 +224,46 @@ HONE_API hone_status hone_mask_set_read(hone_mask_set **set, const hone_context 
  * or as positions, whichever is smaller. */
 HONE_API hone_status hone_mask_set_save(const hone_mask_set *set, const char *path,
                                         hone_error *error);
+
+/* ---- two learning rates inside one tensor ---------------------------------------------------- */
+
+/* From the next step on, elements of the parameter under the mask move at the group's "masked_lr" and
+ * the others at "lr" (both times the parameter's multiplier), for every rule that steps elements; a
+ * rate of exactly 0 freezes its elements bit for bit while their states run on. The mask is shared,
+ * not copied, and has the parameter's shape; NULL takes it away. Errors: ARGUMENT, SHAPE, MEMORY. */
+HONE_API hone_status hone_optimizer_set_mask(hone_optimizer *optimizer, int64_t index,
+                                             const hone_mask *mask, hone_error *error);
+
+/* What became of one name when masks met parameters. */
+typedef enum hone_mask_match {
+    HONE_MASK_MATCHED,
+    HONE_MASK_WRONG_SHAPE,  /* the parameter stays without a mask */
+    HONE_MASK_NO_PARAMETER, /* a mask of the set without a parameter of its name */
+    HONE_MASK_NO_MASK       /* a parameter without a mask in the set */
+} hone_mask_match;
+
+/* Called once for each mask of the set, then once for each parameter without one. `name` is the mask's
+ * or the parameter's; `index` the parameter's number or -1. */
+typedef void hone_mask_match_fn(hone_mask_match match, const char *name, int64_t index, void *user);
+
+/* Gives every parameter the mask of its name; where that is missing, also by name with a leading
+ * "module." more or less, as torch's DDP adds it. `tell` (may be NULL) hears of every match and
+ * mismatch. With `strict` anything but a match is an error that lists all of them (MISMATCH), and
+ * nothing has changed. */
+HONE_API hone_status hone_optimizer_set_masks(hone_optimizer *optimizer, const hone_mask_set *set,
+                                              bool strict, hone_mask_match_fn *tell, void *user,
+                                              hone_error *error);
+
+/* Rates and counts of a group; parameters without a mask count as unmasked. */
+typedef struct hone_lr_info {
+    double masked_lr, unmasked_lr; /* as they stand now */
+    int64_t masked_parameters;     /* elements under a mask, exactly */
+    int64_t unmasked_parameters;   /* all others */
+    int64_t masks;                 /* parameters that have one */
+} hone_lr_info;
+
+HONE_API hone_status hone_optimizer_lr_info(const hone_optimizer *optimizer, int group,
+                                            hone_lr_info *info, hone_error *error);
 
 #ifdef __cplusplus
 }

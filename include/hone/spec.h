@@ -107,6 +107,12 @@ HONE_API hone_status hone_spec_set_precision(hone_spec *spec, int group, hone_pr
 HONE_API hone_status hone_spec_get_precision(const hone_spec *spec, int group,
                                              hone_precision *precision, hone_error *error);
 
+/* The file of masks that the recipe names ("masks" in JSON), or NULL: for programs that load it, as
+ * the hone command does; the library opens nothing by itself. The string is the spec's. NULL or ""
+ * takes the name away. Errors: ARGUMENT for text that is not UTF-8, MEMORY. */
+HONE_API const char *hone_spec_masks(const hone_spec *spec);
+HONE_API hone_status hone_spec_set_masks(hone_spec *spec, const char *path, hone_error *error);
+
 /* The group's "lr_multiplier", by which its parameters' learning rate is multiplied; default 1. */
 HONE_API hone_status hone_spec_group_multiplier(const hone_spec *spec, int group, double *value,
                                                 hone_error *error);

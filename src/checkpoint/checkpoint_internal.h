@@ -16,6 +16,8 @@ struct hone_saved_param {
     const char *name;
     int group; /* of the saved spec */
     uint64_t step;
+    uint64_t mask_hash;
+    bool masked;
     double multiplier;
     hone_dtype dtype;
     int32_t ndim;
@@ -23,7 +25,7 @@ struct hone_saved_param {
     uint32_t slots; /* bit k: state k (hone_state_name) was saved */
 
     /* Filled by hone_checkpoint_match: */
-    int64_t param;                  /* index in the optimizer */
+    int64_t param;                    /* index in the optimizer */
     int64_t tensor[HONE_STATE_COUNT]; /* index in the file, for each saved state */
 };
 

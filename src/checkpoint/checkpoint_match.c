@@ -147,6 +147,14 @@ static void match_param(struct matcher *matcher, struct hone_saved_param *saved)
                 hone_dtype_name(saved->dtype), show_shape(saved->ndim, saved->shape).text,
                 hone_dtype_name(param->tensor.dtype),
                 show_shape(param->tensor.ndim, param->shape).text);
+        if (saved->masked && param->mask == NULL)
+            add(&matcher->list, "parameter '%s' was stepped under a mask, and has none now",
+                shown.text);
+        else if (!saved->masked && param->mask != NULL)
+            add(&matcher->list, "parameter '%s' has a mask, and was stepped without one",
+                shown.text);
+        else if (saved->masked && saved->mask_hash != param->mask_hash)
+            add(&matcher->list, "parameter '%s' was stepped under another mask", shown.text);
         if (rule != own_rule)
             add(&matcher->list, "parameter '%s' was stepped by %s, but its group has %s",
                 shown.text, rule->name, own_rule->name);

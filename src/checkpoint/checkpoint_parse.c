@@ -4,6 +4,7 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "checkpoint/checkpoint_internal.h"
@@ -131,11 +132,26 @@ static hone_status parse_slots(struct hone_saved_param *param, const json_t *ent
     return HONE_OK;
 }
 
+/* The hash of the mask, 16 hexadecimal digits; without one there was no mask. */
+static hone_status parse_mask(struct hone_saved_param *param, const json_t *entry,
+                              const char *shown, hone_error *error)
+{
+    const json_t *const mask = json_object_get(entry, "mask");
+    if (mask == NULL)
+        return HONE_OK;
+    const char *const text = json_is_string(mask) ? json_string_value(mask) : "";
+    if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
+        return MUST_BE(error, shown, "mask", mask, "16 hexadecimal digits");
+    param->masked = true;
+    param->mask_hash = strtoull(text, NULL, 16);
+    return HONE_OK;
+}
+
 static hone_status parse_param(struct hone_saved_param *param, json_t *entry, int64_t *lengths,
                                const struct hone_checkpoint *checkpoint, hone_error *error)
 {
-    static const char *const keys[] = {"group", "step", "lr_multiplier", "dtype", "shape",
-                                       "slots", NULL};
+    static const char *const keys[] = {"group", "step", "lr_multiplier", "dtype",
+                                       "shape", "mask", "slots",         NULL};
     const struct hone_shown shown = hone_show(param->name);
     if (!json_is_object(entry))
         return hone_fail(error, HONE_ERROR_FORMAT,
@@ -151,7 +167,9 @@ static hone_status parse_param(struct hone_saved_param *param, json_t *entry, in
     const json_t *const dtype = json_object_get(entry, "dtype");
     if (!json_is_string(dtype) || !hone_find_dtype(&param->dtype, json_string_value(dtype)))
         return MUST_BE(error, shown.text, "dtype", dtype, "the name of a dtype");
-    status = parse_shape(param, entry, lengths, shown.text, error);
+    status = parse_mask(param, entry, shown.text, error);
+    if (status == HONE_OK)
+        status = parse_shape(param, entry, lengths, shown.text, error);
     if (status != HONE_OK)
         return status;
     return parse_slots(param, entry, checkpoint, shown.text, error);
@@ -218,15 +236,16 @@ static hone_status parse_count(const json_t *object, const char *key, int64_t hi
     return HONE_OK;
 }
 
-static hone_status parse_state_number(const json_t *object, const char *key, double *number,
-                                      hone_error *error)
+static hone_status parse_state_number(const json_t *object, const char *what, const char *key,
+                                      double *number, hone_error *error)
 {
     const json_t *const value = json_object_get(object, key);
     if (value == NULL || json_is_null(value))
         return HONE_OK;
     if (!json_is_number(value))
-        return hone_fail(error, HONE_ERROR_FORMAT, "the checkpoint: its %s is %s, not a number",
-                         key, describe(value).text);
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's %s: its %s is %s, not a number", what, key,
+                         describe(value).text);
     *number = json_number_value(value);
     return HONE_OK;
 }
@@ -246,7 +265,7 @@ static hone_status parse_scaler(struct hone_checkpoint *checkpoint, json_t *scal
                          hone_json_kind(scaler));
     hone_status status = check_keys(scaler, keys, "the checkpoint's scaler", error);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && status == HONE_OK; i++)
-        status = parse_state_number(scaler, keys[i], numbers[i], error);
+        status = parse_state_number(scaler, "scaler", keys[i], numbers[i], error);
     if (status == HONE_OK)
         status = parse_count(scaler, "growth_interval", INT64_MAX, &own->growth_interval, error);
     if (status == HONE_OK)
@@ -278,14 +297,14 @@ static hone_status parse_schedule(struct hone_group *group, json_t *entry, hone_
     if (status == HONE_OK)
         status = parse_count(entry, "cooldown", INT64_MAX, &state->cooldown, error);
     if (status == HONE_OK)
-        status = parse_state_number(entry, "base", &state->base, error);
+        status = parse_state_number(entry, "schedules", "base", &state->base, error);
     if (status == HONE_OK)
-        status = parse_state_number(entry, "masked_base", &state->masked_base, error);
+        status = parse_state_number(entry, "schedules", "masked_base", &state->masked_base, error);
     if (status == HONE_OK)
-        status = parse_state_number(entry, "best", &state->best, error);
-    if (status == HONE_OK && !(state->base >= 0))
+        status = parse_state_number(entry, "schedules", "best", &state->best, error);
+    if (status == HONE_OK && (!(state->base >= 0) || state->masked_base < 0))
         status = hone_fail(error, HONE_ERROR_FORMAT,
-                           "the checkpoint's schedules: base is missing or below 0");
+                           "the checkpoint's schedules: base is missing, or a base is below 0");
     return status;
 }
 
@@ -311,6 +330,26 @@ static hone_status parse_schedules(struct hone_checkpoint *checkpoint, const jso
     return status;
 }
 
+/* Random rounding goes on from where it was only under the same seed. */
+static hone_status parse_seed(const struct hone_checkpoint *checkpoint, const json_t *root,
+                              hone_error *error)
+{
+    const json_t *const seed = json_object_get(root, "seed");
+    if (seed == NULL)
+        return HONE_OK;
+    const char *const text = json_is_string(seed) ? json_string_value(seed) : "";
+    if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's seed is %s; it is 16 hexadecimal digits",
+                         describe(seed).text);
+    if (strtoull(text, NULL, 16) == checkpoint->context->seed)
+        return HONE_OK;
+    return hone_fail(error, HONE_ERROR_MISMATCH,
+                     "the checkpoint was written under the seed 0x%s and rounds at random; this "
+                     "context's seed is 0x%016llx",
+                     text, (unsigned long long)checkpoint->context->seed);
+}
+
 static hone_status parse_progress(struct hone_checkpoint *checkpoint, const json_t *root,
                                   hone_error *error)
 {
@@ -320,6 +359,8 @@ static hone_status parse_progress(struct hone_checkpoint *checkpoint, const json
     checkpoint->micro_step = (int)micro_step;
     if (status == HONE_OK)
         status = parse_count(root, "skipped", INT64_MAX, &checkpoint->skipped, error);
+    if (status == HONE_OK)
+        status = parse_seed(checkpoint, root, error);
     if (status == HONE_OK)
         status = parse_schedules(checkpoint, json_object_get(root, "schedules"), error);
     json_t *const scaler = json_object_get(root, "scaler");
@@ -331,7 +372,7 @@ static hone_status parse_progress(struct hone_checkpoint *checkpoint, const json
 static hone_status parse_root(struct hone_checkpoint *checkpoint, hone_error *error)
 {
     static const char *const keys[] = {"format", "version", "spec",      "micro_step", "skipped",
-                                       "scaler", "params",  "schedules", NULL};
+                                       "scaler", "params",  "schedules", "seed",       NULL};
     json_t *const root = checkpoint->root;
     const json_t *const format = json_object_get(root, "format");
     if (!integer_between(format, HONE_CHECKPOINT_FORMAT, HONE_CHECKPOINT_FORMAT))

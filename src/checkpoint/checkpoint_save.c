@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Saving an optimizer: one tensor per state, and JSON for everything else. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "checkpoint/checkpoint_internal.h"
@@ -109,16 +110,23 @@ static void write_param(struct hone_text *json, const struct hone_param *param,
     hone_text_string(json, hone_dtype_name(param->tensor.dtype));
     hone_text_string(json, "\",\"shape\":");
     hone_text_shape(json, param->tensor.ndim, param->shape);
+    if (param->mask != NULL) {
+        char hash[24];
+        snprintf(hash, sizeof hash, "\"%016llx\"", (unsigned long long)param->mask_hash);
+        hone_text_string(json, ",\"mask\":");
+        hone_text_string(json, hash);
+    }
     hone_text_string(json, ",\"slots\":");
     write_slots(json, param, rule);
     hone_text_string(json, "}");
 }
 
+/* null stands for a bound or a rate that is not there: JSON has no infinity and no NaN. */
 static void write_number(struct hone_text *json, const char *key, double value)
 {
     char number[32];
     hone_text_string(json, key);
-    hone_text_string(json, isinf(value) ? "null" : hone_format_number(number, value));
+    hone_text_string(json, isfinite(value) ? hone_format_number(number, value) : "null");
 }
 
 /* Numbers of steps that no run reaches, such as an interval of UINT64_MAX for "never", are saved as
@@ -142,15 +150,11 @@ static void write_schedules(struct hone_text *json, const hone_spec *spec)
             hone_text_string(json, "null");
             continue;
         }
-        hone_text_string(json, "{\"e\":");
-        hone_text_integer(json, state->e);
-        hone_text_string(json, ",\"bad\":");
-        hone_text_integer(json, state->bad);
-        hone_text_string(json, ",\"cooldown\":");
-        hone_text_integer(json, state->cooldown);
+        write_count(json, "{\"e\":", state->e);
+        write_count(json, ",\"bad\":", state->bad);
+        write_count(json, ",\"cooldown\":", state->cooldown);
         write_number(json, ",\"base\":", state->base);
-        write_number(
-            json, ",\"masked_base\":", isnan(state->masked_base) ? HUGE_VAL : state->masked_base);
+        write_number(json, ",\"masked_base\":", state->masked_base);
         write_number(json, ",\"best\":", state->best);
         hone_text_string(json, "}");
     }
@@ -165,6 +169,12 @@ static void write_progress(struct hone_text *json, const hone_optimizer *optimiz
         write_count(json, ",\"micro_step\":", (uint64_t)optimizer->micro_step);
     if (optimizer->skipped != 0)
         write_count(json, ",\"skipped\":", optimizer->skipped);
+    if (hone_spec_is_random(optimizer->spec)) {
+        char seed[24];
+        snprintf(seed, sizeof seed, "\"%016llx\"", (unsigned long long)optimizer->context->seed);
+        hone_text_string(json, ",\"seed\":");
+        hone_text_string(json, seed);
+    }
     write_schedules(json, optimizer->spec);
     hone_scaler scaler;
     if (!hone_optimizer_scaler(optimizer, &scaler))

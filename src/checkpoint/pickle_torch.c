@@ -180,16 +180,14 @@ hone_status hone_pickle_storage(struct hone_pickle *pickle, const struct hone_no
 
 /* ---- tensors -------------------------------------------------------------------------------- */
 
-/* Whether every element lies within the storage: offset + sum of (length - 1) * step < numel. A
- * step that is never taken becomes 0. */
+/* Whether every element lies within the storage: offset + sum of (length - 1) * step < numel.
+ * A step that is never taken may be any number. */
 static bool fits(const struct hone_node_storage *storage, int64_t offset, int32_t ndim,
-                 const int64_t *shape, int64_t *steps)
+                 const int64_t *shape, const int64_t *steps)
 {
     int64_t last = offset;
     for (int32_t d = 0; d < ndim; d++) {
         int64_t reach;
-        if (shape[d] == 1)
-            steps[d] = 0;
         if (__builtin_mul_overflow(shape[d] - 1, steps[d], &reach) ||
             __builtin_add_overflow(last, reach, &last))
             return false;

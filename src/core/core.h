@@ -109,6 +109,7 @@ struct hone_spec {
     hone_nonfinite nonfinite;
     int accumulate; /* calls of step that make one update; default 1 */
     bool accumulate_mean;
+    char *masks; /* the file that a program should take masks from; NULL: none */
 };
 
 /* Schedules (schedule.c): start the group's at e = 0; follow rates that were set by hand; the decay of
@@ -141,6 +142,9 @@ hone_status hone_spec_append_pattern(hone_spec *spec, int group, const char *pat
  * `path`. */
 hone_status hone_group_store(struct hone_group *group, int index, struct hone_value value,
                              const char *path, hone_error *error);
+
+/* Whether any group rounds at random, so that the context's seed is part of its arithmetic. */
+bool hone_spec_is_random(const hone_spec *spec);
 
 /* Replaces every value, clip setting and group of `spec` by those of `from`; cannot fail half-way.
  */

@@ -33,8 +33,7 @@ static void free_param(const hone_context *context, struct hone_param *param)
 {
     for (int k = 0; k < HONE_STATE_COUNT; k++)
         hone_state_free(context, &param->state[k]);
-    hone_release(context, param->mask_size == 0 ? NULL : (void *)(uintptr_t)param->mask,
-                 param->mask_size);
+    hone_param_set_mask(param, NULL, NULL, NULL, 0, 0);
     hone_string_free(context, param->name);
     hone_release(context, param->shape, sizeof *param->shape * ((size_t)param->tensor.ndim + 1));
 }
@@ -52,6 +51,9 @@ void hone_optimizer_free(hone_optimizer *optimizer)
                  sizeof *optimizer->table * (size_t)optimizer->table_size);
     hone_release(context, optimizer->ranges,
                  sizeof *optimizer->ranges * (size_t)optimizer->range_capacity);
+    for (size_t i = 0; i < optimizer->block_count; i++)
+        hone_release(context, optimizer->blocks[i].memory, optimizer->blocks[i].size);
+    hone_release(context, optimizer->blocks, sizeof *optimizer->blocks * optimizer->block_capacity);
     hone_plan_free(context, &optimizer->plan);
     hone_spec_free(optimizer->spec);
     hone_release(context, optimizer, sizeof *optimizer);
@@ -172,6 +174,20 @@ hone_status hone_optimizer_set_curve_callback(hone_optimizer *optimizer, int gro
     return HONE_OK;
 }
 
+/* States that no step has filled are made again, in the type that holds by then. */
+static void drop_fresh_states(hone_optimizer *optimizer, int group)
+{
+    for (int64_t i = 0; i < optimizer->count; i++) {
+        struct hone_param *const param = &optimizer->params[i];
+        for (int k = 0; param->group == group && k < HONE_STATE_COUNT; k++)
+            if ((param->fresh >> k & 1u) != 0) {
+                hone_state_free(optimizer->context, &param->state[k]);
+                param->fresh &= ~(1u << k);
+            }
+    }
+    optimizer->plan.valid = false;
+}
+
 hone_status hone_optimizer_set_state_dtype(hone_optimizer *optimizer, int group, const char *slot,
                                            hone_dtype dtype, hone_error *error)
 {
@@ -192,6 +208,7 @@ hone_status hone_optimizer_set_state_dtype(hone_optimizer *optimizer, int group,
     for (int k = 0; k < g->rule->slot_count; k++)
         if (only < 0 || k == only)
             g->state_dtype[k] = (int)dtype;
+    drop_fresh_states(optimizer, group);
     return HONE_OK;
 }
 
@@ -236,17 +253,16 @@ hone_status hone_optimizer_set_grad_accum_steps(hone_optimizer *optimizer, int s
     return HONE_OK;
 }
 
-void hone_param_set_mask(struct hone_optimizer *optimizer, int64_t index, const uint32_t *words,
-                         size_t owned_size, uint64_t hash, uint64_t masked_count)
+void hone_param_set_mask(struct hone_param *param, const uint32_t *words, void *owner,
+                         void (*release)(void *owner), uint64_t hash, uint64_t masked_count)
 {
-    struct hone_param *const param = &optimizer->params[index];
-    hone_release(optimizer->context, param->mask_size == 0 ? NULL : (void *)(uintptr_t)param->mask,
-                 param->mask_size);
+    if (param->mask_release != NULL)
+        param->mask_release(param->mask_owner);
     param->mask = words;
-    param->mask_size = owned_size;
+    param->mask_owner = owner;
+    param->mask_release = release;
     param->mask_hash = hash;
     param->masked_count = masked_count;
-    optimizer->plan.valid = false;
 }
 
 /* ---- clipping ------------------------------------------------------------------------------- */

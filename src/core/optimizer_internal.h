@@ -22,6 +22,13 @@ struct hone_state {
     void *data; /* NULL until it is needed; an empty parameter's slot is a valid pointer too */
     enum hone_format format;
     size_t size; /* bytes */
+    bool pooled; /* part of one of the optimizer's blocks, which is freed with the optimizer */
+};
+
+/* Memory that many small states share. */
+struct hone_block {
+    void *memory;
+    size_t size;
 };
 
 struct hone_param {
@@ -45,7 +52,8 @@ struct hone_param {
     bool pending;   /* the accumulated gradient holds something */
 
     const uint32_t *mask; /* a bit for each real, or NULL: no mask */
-    size_t mask_size;     /* bytes to release with the parameter; 0: borrowed */
+    void *mask_owner;     /* what keeps the words, given back through mask_release */
+    void (*mask_release)(void *owner);
     uint64_t mask_hash;
     uint64_t masked_count; /* true elements */
 };
@@ -117,6 +125,8 @@ struct hone_optimizer {
     struct hone_range *ranges;
     int64_t range_count, range_capacity;
     bool ranges_changed; /* since gradients were last checked against them */
+    struct hone_block *blocks;
+    size_t block_count, block_capacity;
     struct hone_plan plan;
     int micro_step;    /* gradients accumulated since the last update */
     double loss_scale; /* what the loss, and so the gradients, were multiplied by */
@@ -163,14 +173,18 @@ bool hone_param_needs_state(const struct hone_optimizer *optimizer, const struct
 /* Sets a fresh master to the parameter's value. */
 void hone_param_copy_master(const struct hone_optimizer *optimizer, struct hone_param *param);
 
-/* Gives a parameter its mask: `words` holds param->count bits, borrowed if `owned_size` is 0, else
- * the parameter's from now on. NULL removes it. */
-void hone_param_set_mask(struct hone_optimizer *optimizer, int64_t index, const uint32_t *words,
-                         size_t owned_size, uint64_t hash, uint64_t masked_count);
+/* Gives a parameter its mask: `words` holds param->count bits and lives until release(owner). NULL
+ * words take the mask away. */
+void hone_param_set_mask(struct hone_param *param, const uint32_t *words, void *owner,
+                         void (*release)(void *owner), uint64_t hash, uint64_t masked_count);
 
 /* The format a new state of `param` gets. */
 enum hone_format hone_state_format(const struct hone_optimizer *optimizer,
                                    const struct hone_param *param, int slot);
+
+/* Makes `state` an array of `count` values of `format`, all `initial`, in memory that is there. */
+void hone_state_place(const hone_context *context, struct hone_state *state, void *memory,
+                      size_t count, enum hone_format format, double initial);
 
 /* Makes `state` an array of `count` values of `format`, all `initial`. */
 hone_status hone_state_create(const hone_context *context, struct hone_state *state, size_t count,

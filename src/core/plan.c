@@ -145,16 +145,96 @@ static void undo_states(struct hone_optimizer *optimizer)
     }
 }
 
+/* States below this many bytes share a block: thousands of small tensors then stream like a large one,
+ * on huge pages where the system has them. */
+#define SMALL_STATE ((size_t)1 << 20)
+#define STATE_ALIGNMENT ((size_t)64)
+
+static size_t state_bytes(const struct hone_optimizer *optimizer, const struct hone_param *param,
+                          int k)
+{
+    return param->count * hone_format_size(hone_state_format(optimizer, param, k));
+}
+
+static size_t padded(size_t size)
+{
+    return (size + STATE_ALIGNMENT) / STATE_ALIGNMENT * STATE_ALIGNMENT; /* never 0 */
+}
+
+/* Whether state k of a parameter goes into the block of this round. */
+static bool is_small(const struct hone_optimizer *optimizer, const struct hone_param *param, int k)
+{
+    return missing_state(optimizer, param, k) && state_bytes(optimizer, param, k) < SMALL_STATE;
+}
+
+/* A block for all small states that are missing; NULL in `*next` when there are none. */
+static hone_status reserve_block(struct hone_optimizer *optimizer, char **next, hone_error *error)
+{
+    const hone_context *const context = optimizer->context;
+    size_t size = 0;
+    for (int64_t i = 0; i < optimizer->count; i++)
+        for (int k = 0; k < HONE_STATE_COUNT; k++)
+            if (is_small(optimizer, &optimizer->params[i], k))
+                size += padded(state_bytes(optimizer, &optimizer->params[i], k));
+    *next = NULL;
+    if (size == 0)
+        return HONE_OK;
+    if (optimizer->block_count == optimizer->block_capacity) {
+        const size_t capacity = optimizer->block_capacity * 2 + 4;
+        const size_t entry = sizeof *optimizer->blocks;
+        void *const grown = hone_reallocate(context, optimizer->blocks,
+                                            entry * optimizer->block_capacity, entry * capacity);
+        if (grown == NULL)
+            return hone_fail_memory(error, entry * capacity, "the list of state blocks");
+        optimizer->blocks = grown;
+        optimizer->block_capacity = capacity;
+    }
+    *next = hone_allocate(context, size);
+    if (*next == NULL)
+        return hone_fail_memory(error, size, "the states");
+    optimizer->blocks[optimizer->block_count++] = (struct hone_block){*next, size};
+    return HONE_OK;
+}
+
 static hone_status create_state(struct hone_optimizer *optimizer, struct hone_param *param, int k,
-                                hone_error *error)
+                                char **next, hone_error *error)
 {
     const hone_rule *const rule = optimizer->spec->groups[param->group].rule;
     const double initial = k < rule->slot_count ? rule->slots[k].initial : 0;
-    const hone_status status =
-        hone_state_create(optimizer->context, &param->state[k], param->count,
-                          hone_state_format(optimizer, param, k), initial, error);
+    const enum hone_format format = hone_state_format(optimizer, param, k);
+    hone_status status = HONE_OK;
+    if (is_small(optimizer, param, k)) {
+        char *const memory = *next;
+        *next += padded(state_bytes(optimizer, param, k));
+        hone_state_place(optimizer->context, &param->state[k], memory, param->count, format,
+                         initial);
+    } else {
+        status = hone_state_create(optimizer->context, &param->state[k], param->count, format,
+                                   initial, error);
+    }
     if (status == HONE_OK)
         param->fresh |= 1u << (HONE_STATE_COUNT + k);
+    return status;
+}
+
+/* Slot by slot and then parameter by parameter, so that in a block each slot's states of neighbouring
+ * parameters are neighbours: the order in which a step reads them. */
+static hone_status create_missing(struct hone_optimizer *optimizer, hone_error *error)
+{
+    char *next;
+    const size_t blocks = optimizer->block_count;
+    hone_status status = reserve_block(optimizer, &next, error);
+    for (int k = 0; k < HONE_STATE_COUNT; k++)
+        for (int64_t i = 0; i < optimizer->count && status == HONE_OK; i++)
+            if (missing_state(optimizer, &optimizer->params[i], k))
+                status = create_state(optimizer, &optimizer->params[i], k, &next, error);
+    if (status == HONE_OK)
+        return HONE_OK;
+    undo_states(optimizer);
+    if (optimizer->block_count > blocks) {
+        const struct hone_block *const block = &optimizer->blocks[--optimizer->block_count];
+        hone_release(optimizer->context, block->memory, block->size);
+    }
     return status;
 }
 
@@ -162,22 +242,12 @@ static hone_status create_state(struct hone_optimizer *optimizer, struct hone_pa
  * mark the states made by this call. */
 static hone_status create_states(struct hone_optimizer *optimizer, hone_error *error)
 {
-    for (int64_t i = 0; i < optimizer->count; i++)
-        for (int k = 0; k < HONE_STATE_COUNT; k++) {
-            struct hone_param *const param = &optimizer->params[i];
-            if (!missing_state(optimizer, param, k))
-                continue;
-            const hone_status status = create_state(optimizer, param, k, error);
-            if (status != HONE_OK) {
-                undo_states(optimizer);
-                return status;
-            }
-        }
-    for (int64_t i = 0; i < optimizer->count; i++) {
+    const hone_status status = create_missing(optimizer, error);
+    for (int64_t i = 0; i < optimizer->count && status == HONE_OK; i++) {
         const uint32_t fresh = optimizer->params[i].fresh;
         optimizer->params[i].fresh = (fresh | fresh >> HONE_STATE_COUNT) & ALL_STATES;
     }
-    return HONE_OK;
+    return status;
 }
 
 /* ---- choosing kernels ----------------------------------------------------------------------- */

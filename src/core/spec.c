@@ -159,6 +159,7 @@ void hone_spec_free(hone_spec *spec)
     const hone_context *context = spec->context;
     for (int i = 0; i < spec->group_count; i++)
         release_group(context, &spec->groups[i]);
+    hone_string_free(context, spec->masks);
     if (spec->groups != NULL)
         hone_release(context, spec->groups, room_for(spec->group_count, sizeof *spec->groups));
     hone_release(context, spec, sizeof *spec);
@@ -177,6 +178,7 @@ hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const 
     made->nonfinite = spec->nonfinite;
     made->accumulate = spec->accumulate;
     made->accumulate_mean = spec->accumulate_mean;
+    status = hone_spec_set_masks(made, spec->masks, error);
     for (int i = 0; i < spec->group_count && status == HONE_OK; i++)
         status = append_group_copy(made, &spec->groups[i], error);
     if (status == HONE_OK)
@@ -256,6 +258,14 @@ hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *p
     else if (group != NULL)
         *group = spec->group_count - 1;
     return status;
+}
+
+bool hone_spec_is_random(const hone_spec *spec)
+{
+    for (int i = 0; i < spec->group_count; i++)
+        if (spec->groups[i].precision == HONE_PRECISION_STOCHASTIC)
+            return true;
+    return false;
 }
 
 /* ---- asking --------------------------------------------------------------------------------- */
@@ -543,6 +553,28 @@ hone_status hone_spec_set_coefficients(hone_spec *spec, int group, const double 
     memmove(target->triples, triples, sizeof *triples * (size_t)count);
     target->triple_count = count;
     target->values[index] = (struct hone_value){.number = target->rule->hypers[index].high};
+    return HONE_OK;
+}
+
+const char *hone_spec_masks(const hone_spec *spec)
+{
+    return spec == NULL ? NULL : spec->masks;
+}
+
+hone_status hone_spec_set_masks(hone_spec *spec, const char *path, hone_error *error)
+{
+    if (spec == NULL || (path != NULL && !is_utf8(path)))
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s",
+                         spec == NULL ? "hone_spec_set_masks needs a spec; it is NULL"
+                                      : "the name of the file of masks is not UTF-8");
+    char *copy = NULL;
+    if (path != NULL && *path != '\0') {
+        copy = hone_copy_string(spec->context, path);
+        if (copy == NULL)
+            return hone_fail_memory(error, strlen(path) + 1, "a file name in a spec");
+    }
+    hone_string_free(spec->context, spec->masks);
+    spec->masks = copy;
     return HONE_OK;
 }
 

@@ -97,6 +97,7 @@ void hone_spec_keys(const hone_rule *rule, enum hone_spec_level level, struct ho
         add_key(keys, "grad_accum_mode", HONE_KEY_ACCUMULATE_MODE, 0, 0);
         add_key(keys, "grad_accum_steps", HONE_KEY_ACCUMULATE, 0, 0);
         add_key(keys, "groups", HONE_KEY_GROUPS, 0, 0);
+        add_key(keys, "masks", HONE_KEY_MASKS, 0, 0);
         add_key(keys, "nonfinite", HONE_KEY_NONFINITE, 0, 0);
     }
     qsort(keys->keys, (size_t)keys->count, sizeof keys->keys[0], compare_keys);

@@ -384,6 +384,15 @@ static hone_status read_accumulate_mode(const struct hone_spec_reader *reader, c
     return status;
 }
 
+static hone_status read_masks(const struct hone_spec_reader *reader, const place *at,
+                              const json_t *value)
+{
+    if (!json_is_null(value) && (!json_is_string(value) || json_string_length(value) == 0))
+        return hone_refuse_value(reader, at, value, "the name of a file, or null");
+    return hone_spec_set_masks(reader->spec, json_is_null(value) ? NULL : json_string_value(value),
+                               reader->error);
+}
+
 static hone_status read_multiplier(struct recipe *recipe, const place *at, const json_t *value)
 {
     if (!json_is_number(value) || !(json_number_value(value) >= 0))
@@ -441,6 +450,8 @@ static hone_status read_member(struct recipe *recipe, const place *at, json_t *v
         return read_nonfinite(reader, at, value, &reader->spec->nonfinite);
     case HONE_KEY_MASKED_LR:
         return read_masked_lr(recipe, at, value);
+    case HONE_KEY_MASKS:
+        return read_masks(reader, at, value);
     case HONE_KEY_PRECISION:
         return read_precision(recipe, at, value);
     case HONE_KEY_ACCUMULATE:

@@ -143,6 +143,8 @@ static bool is_written(const struct subject *subject, const struct hone_spec_key
         return subject->group->precision != subject->precision;
     case HONE_KEY_ACCUMULATE:
         return spec->accumulate != 1;
+    case HONE_KEY_MASKS:
+        return spec->masks != NULL;
     case HONE_KEY_ACCUMULATE_MODE:
         return spec->accumulate_mean;
     case HONE_KEY_CLIP_NORM:
@@ -425,6 +427,9 @@ static void put_value(struct writer *writer, const struct subject *subject,
         break;
     case HONE_KEY_ACCUMULATE:
         put_number(writer, spec->accumulate);
+        break;
+    case HONE_KEY_MASKS:
+        put_string(writer, spec->masks);
         break;
     case HONE_KEY_ACCUMULATE_MODE:
         put_string(writer, hone_spec_accumulate_names[spec->accumulate_mean ? 1 : 0]);

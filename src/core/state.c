@@ -86,6 +86,17 @@ static void fill(const hone_context *context, struct hone_state *state, size_t c
         support->narrow_f64[state->format]((char *)state->data + i * size, &initial, 1);
 }
 
+void hone_state_place(const hone_context *context, struct hone_state *state, void *memory,
+                      size_t count, enum hone_format format, double initial)
+{
+    const size_t size = count * hone_format_size(format);
+    *state = (struct hone_state){.data = memory, .format = format, .size = size, .pooled = true};
+    if (initial == 0)
+        memset(memory, 0, size);
+    else
+        fill(context, state, count, initial);
+}
+
 hone_status hone_state_create(const hone_context *context, struct hone_state *state, size_t count,
                               enum hone_format format, double initial, hone_error *error)
 {
@@ -103,7 +114,8 @@ hone_status hone_state_create(const hone_context *context, struct hone_state *st
 
 void hone_state_free(const hone_context *context, struct hone_state *state)
 {
-    hone_release(context, state->data, state->size);
+    if (!state->pooled)
+        hone_release(context, state->data, state->size);
     *state = (struct hone_state){0};
 }
 

@@ -126,17 +126,28 @@ hone_status hone_mask_start(hone_mask **mask, const hone_context *context, int32
     return HONE_OK;
 }
 
+/* Bits of a word, in steps that the compiler makes vectors of. */
+static inline uint32_t count_word(uint32_t x)
+{
+    x -= x >> 1 & 0x55555555u;
+    x = (x & 0x33333333u) + (x >> 2 & 0x33333333u);
+    x = (x + (x >> 4)) & 0x0f0f0f0fu;
+    x += x >> 8;
+    return (x + (x >> 16)) & 0x3fu;
+}
+
 void hone_mask_finish(hone_mask *mask)
 {
     const int64_t words = hone_mask_word_count(mask);
-    int64_t count = 0;
-#pragma omp parallel for num_threads(hone_mask_threads(mask, words)) reduction(+ : count)
-    for (int64_t i = 0; i < words; i += 2) { /* the allocation is padded with zeros */
-        uint64_t pair;
-        memcpy(&pair, mask->words + i, sizeof pair);
-        count += __builtin_popcountll(pair);
+    mask->count = 0;
+    for (int64_t first = 0; first < words; first += HONE_MASK_CHUNK_WORDS) {
+        const int64_t left = words - first;
+        const int64_t n = left < HONE_MASK_CHUNK_WORDS ? left : HONE_MASK_CHUNK_WORDS;
+        uint32_t count = 0;
+        for (int64_t i = 0; i < n; i++)
+            count += count_word(mask->words[first + i]);
+        mask->count += count;
     }
-    mask->count = count;
 }
 
 hone_status hone_mask_filled(hone_mask **mask, const hone_context *context, int32_t ndim,

@@ -20,7 +20,7 @@ static void combine(hone_mask *to, const hone_mask *a, const hone_mask *b,
                     hone_mask_operation operation)
 {
     const int64_t words = hone_mask_word_count(to);
-#pragma omp parallel for num_threads(hone_mask_threads(to, words)) schedule(static)
+#pragma omp parallel for num_threads(hone_mask_threads(to)) schedule(static)
     for (int64_t first = 0; first < words; first += HONE_MASK_CHUNK_WORDS) {
         const int64_t end =
             first + HONE_MASK_CHUNK_WORDS < words ? first + HONE_MASK_CHUNK_WORDS : words;
@@ -90,7 +90,7 @@ hone_status hone_mask_double(hone_mask **doubled, const hone_mask *mask, hone_er
     if (status != HONE_OK)
         return status;
     const int64_t words = hone_mask_word_count(made);
-#pragma omp parallel for num_threads(hone_mask_threads(made, words)) schedule(static)
+#pragma omp parallel for num_threads(hone_mask_threads(made)) schedule(static)
     for (int64_t i = 0; i < words; i++)
         made->words[i] = spread(mask->words[i / 2] >> i % 2 * 16 & 0xffffu);
     made->count = 2 * mask->count;

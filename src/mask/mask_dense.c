@@ -85,7 +85,7 @@ static void fill_from_bytes(hone_mask *mask, const hone_tensor *values)
     hone_mask_strides(values, strides);
     const bool contiguous = is_contiguous(values, strides);
     const int64_t chunks = chunk_count(mask);
-    const int threads = hone_mask_threads(mask, hone_mask_word_count(mask));
+    const int threads = hone_mask_threads(mask);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t c = 0; c < chunks; c++) {
         unsigned char tile[HONE_CHUNK];
@@ -127,7 +127,7 @@ hone_status hone_mask_to_dense(const hone_mask *mask, void *values, hone_error *
         return hone_fail(error, HONE_ERROR_ARGUMENT, "hone_mask_to_dense: %s is NULL",
                          mask == NULL ? "mask" : "values");
     unsigned char *const bytes = values;
-    const int threads = hone_mask_threads(mask, hone_mask_word_count(mask));
+    const int threads = hone_mask_threads(mask);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < mask->numel; i++)
         bytes[i] =
@@ -143,7 +143,7 @@ static void fill_from_threshold(hone_mask *mask, const hone_tensor *values, enum
     const struct hone_support_kernels *const support = mask->context->cpu->support;
     const size_t size = hone_format_size(format);
     const int64_t chunks = chunk_count(mask);
-    const int threads = hone_mask_threads(mask, hone_mask_word_count(mask));
+    const int threads = hone_mask_threads(mask);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t c = 0; c < chunks; c++) {
         double wide[HONE_CHUNK / 8];

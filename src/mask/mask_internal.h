@@ -55,10 +55,10 @@ struct hone_mask_shape_text hone_mask_show_shape(int32_t ndim, const int64_t *sh
 /* The step of a dimension in elements: the tensor's own, or the row-major one. */
 void hone_mask_strides(const hone_tensor *tensor, int64_t *strides);
 
-/* Threads for a loop over so many words. */
-static inline int hone_mask_threads(const hone_mask *mask, int64_t words)
+/* Threads for a loop over a mask: below a million elements, a second one costs more than it saves. */
+static inline int hone_mask_threads(const hone_mask *mask)
 {
-    return words < 4 * HONE_MASK_CHUNK_WORDS ? 1 : mask->context->threads;
+    return mask->numel < (int64_t)1 << 20 ? 1 : mask->context->threads;
 }
 
 #endif

@@ -187,7 +187,7 @@ static hone_status fill_from_top(hone_mask *mask, const hone_tensor *values,
     struct selection s = {.values = values->data,
                           .numel = mask->numel,
                           .bits = (int)hone_format_size(format) * 8,
-                          .threads = hone_mask_threads(mask, hone_mask_word_count(mask)),
+                          .threads = hone_mask_threads(mask),
                           .remaining = k};
     const hone_status status = check_order(&s, format, error);
     if (status != HONE_OK || k == 0)

@@ -158,6 +158,8 @@ static double number_at(const hone_tensor *tensor, int64_t i)
         return ((const double *)tensor->data)[i];
     case HONE_I64:
         return (double)((const int64_t *)tensor->data)[i];
+    case HONE_U32:
+        return ((const uint32_t *)tensor->data)[i];
     default:
         return (double)NAN;
     }

@@ -50,7 +50,7 @@ static const int64_t weight_shape[] = {2, 3}, bias_shape[] = {2}, half_shape[] =
 static const char recipe[] =
     "{\"optimizer_type\":\"adamw\",\"learning_rate\":0.01,\"amsgrad\":true,\"precision\":"
     "\"master\","
-    "\"grad_accum_steps\":2,"
+    "\"grad_accum_steps\":2,\"schedule\":{\"type\":\"reduce_lr_on_plateau\"},"
     "\"groups\":[{\"match\":\"b*\",\"optimizer_type\":\"sgd\",\"momentum\":0.9}]}";
 
 static void prepare(struct subject *subject, const hone_context *context)
@@ -130,6 +130,8 @@ static void step_on(const struct subject *subject)
     for (int i = 0; i < 2; i++)
         if (hone_optimizer_step(subject->optimizer, NULL, &error) != HONE_OK)
             REQUIRE(error.status == HONE_ERROR_NONFINITE);
+    hone_optimizer_schedule_step(subject->optimizer, NULL);
+    hone_optimizer_schedule_metric(subject->optimizer, 1, NULL);
 }
 
 static void load(const hone_context *context, const hone_file *file)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_kernel [SUITE...]: runs the named suites, or all. --bench [FILTER] times the kernels whose
- * names contain FILTER; --digests prints the lines of digests.inc. HONE_TEST_QUICK=1 shrinks the
- * suites for emulators, valgrind and sanitizers. */
+ * names contain FILTER; --list names all kernels; --digests prints the lines of digests.inc.
+ * HONE_TEST_QUICK=1 shrinks the suites for emulators, valgrind and sanitizers. */
 #include <stdio.h>
 #include <string.h>
 
@@ -41,6 +41,16 @@ static bool run_named(const char *name)
     return false;
 }
 
+static void list_kernels(void)
+{
+    for (int i = 0; i < combination_count(); i++) {
+        const struct combination combination = combination_at(i);
+        char label[LABEL_SIZE];
+        combination_label(label, &combination);
+        puts(label);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
@@ -49,6 +59,10 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "--digests") == 0) {
         print_digests();
+        return 0;
+    }
+    if (argc > 1 && strcmp(argv[1], "--list") == 0) {
+        list_kernels();
         return 0;
     }
     for (int i = 1; i < argc; i++)

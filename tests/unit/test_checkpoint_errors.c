@@ -170,13 +170,16 @@ static const struct {
     {{"\"params\"", "\"scaler\":{\"scale\":0},\"params\""}, HONE_ERROR_RANGE, "loss scale is 0"},
     {{"\"params\"", "\"scaler\":{\"scale\":\"8\"},\"params\""},
      HONE_ERROR_FORMAT,
-     "scaler: its scale is '8', not a number"},
+     "its scale is '8', not a number"},
     {{"\"params\"", "\"scaler\":{\"x\":0},\"params\""},
      HONE_ERROR_FORMAT,
      "scaler: the key 'x' is unknown"},
     {{"\"slots\":[]", "\"slots\":[\"accumulated_grad\"]"},
      HONE_ERROR_FORMAT,
      "'late' in the checkpoint: its slots hold 'accumulated_grad', but micro_step is 0"},
+    {{"\"params\"", "\"schedules\":[null],\"params\""},
+     HONE_ERROR_FORMAT,
+     "schedules hold 1 entries; its spec needs 0"},
     /* well formed, but another optimizer's */
     {{"\"shape\":[37,1]", "\"shape\":[1,37]"},
      HONE_ERROR_MISMATCH,
@@ -251,6 +254,35 @@ static void refuses_bad_tensors(void **state)
     assert_int_equal(view.dtype, HONE_F64);
     assert_int_equal(unlink(path), 0);
     subject_step(&subject, 4);
+    subject_free(&subject);
+}
+
+static void refuses_bad_schedules(void **state)
+{
+    (void)state;
+    static struct subject subject;
+    static const struct {
+        struct edit edit;
+        const char *words;
+    } cases[] = {
+        {{"\"schedules\":[{", "\"schedules\":[null,{"},
+         "schedules hold 2 entries; its spec needs 1"},
+        {{"\"schedules\":[{", "\"schedules\":[7],\"x\":[{"}, "the key 'x' is unknown"},
+        {{"{\"e\":1", "{\"e\":-1"}, "e is -1; allowed is an integer from 0"},
+        {{"{\"e\":1", "{\"f\":1"}, "the checkpoint's schedules: the key 'f' is unknown"},
+        {{"\"base\":0.5", "\"base\":-0.5"}, "base is missing, or a base is below 0"},
+        {{"\"base\":0.5", "\"base\":null"}, "base is missing, or a base is below 0"},
+        {{"\"masked_base\":null", "\"masked_base\":-1"}, "base is missing, or a base is below 0"},
+        {{"\"best\":null", "\"best\":true"}, "its best is a boolean, not a number"},
+    };
+    subject_create_json(&subject, context,
+                        "{\"optimizer_type\":\"sgd\",\"learning_rate\":0.5,\"schedule\":"
+                        "{\"type\":\"cosine_annealing\",\"T_max\":10}}",
+                        NULL);
+    assert_int_equal(hone_optimizer_schedule_step(subject.optimizer, NULL), HONE_OK);
+    for (int i = 0; i < LENGTH(cases); i++)
+        expect_refusal_of_edit(&subject, cases[i].edit, NULL, NULL, HONE_ERROR_FORMAT,
+                               cases[i].words);
     subject_free(&subject);
 }
 
@@ -550,6 +582,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_bad_metadata),
         cmocka_unit_test(refuses_bad_tensors),
+        cmocka_unit_test(refuses_bad_schedules),
         cmocka_unit_test(refuses_frame_states_of_another_type),
         cmocka_unit_test(lists_all_that_does_not_fit),
         cmocka_unit_test(counts_what_it_cannot_list),

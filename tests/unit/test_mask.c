@@ -372,6 +372,11 @@ static void refuses_coordinates(void **state)
     assert_refused(hone_mask_from_coo(&mask, context, 2, shape, &indices, NULL, &error),
                    HONE_ERROR_RANGE,
                    "indices: entry 1 is 5 in dimension 1, which goes from 0 to below 5");
+    numbers[2] = -1;
+    numbers[3] = 4;
+    assert_refused(hone_mask_from_coo(&mask, context, 2, shape, &indices, NULL, &error),
+                   HONE_ERROR_RANGE,
+                   "indices: entry 0 is -1 in dimension 1, which goes from 0 to below 5");
     assert_refused(hone_mask_from_coo(&mask, context, 1, shape, &indices, NULL, &error),
                    HONE_ERROR_SHAPE,
                    "indices: the shape is [2,2]; a mask of 1 dimension needs as many rows");

@@ -118,6 +118,35 @@ static void every_file_of_torch(void **state)
         load_golden(json_array_get(files, i));
 }
 
+/* The same masks as the first torch with zip archives wrote them, one in between, and a late one. */
+static void files_of_old_versions(void **state)
+{
+    (void)state;
+    static const char *const versions[] = {"1.6.0", "1.13.1", "2.11.0"};
+    static const hone_mask_form forms[] = {HONE_MASK_DENSE,   HONE_MASK_DENSE,    HONE_MASK_DENSE,
+                                           HONE_MASK_COO_F32, HONE_MASK_COO_BOOL, HONE_MASK_COMPACT,
+                                           HONE_MASK_COMPACT};
+    struct model model = model_start(2, (int64_t[]){4, 5});
+    for (int64_t i = 0; i < model.numel; i += 3)
+        model.values[i] = 1;
+    for (int v = 0; v < LENGTH(versions); v++) {
+        char path[512];
+        snprintf(path, sizeof path, MASKS "old/torch_%s.pt", versions[v]);
+        hone_mask_set *set = NULL;
+        hone_error error = {.message = ""};
+        if (hone_mask_set_load(&set, context, path, NULL, &error) != HONE_OK)
+            fail_msg("%s", error.message);
+        assert_int_equal(hone_mask_set_count(set), LENGTH(forms));
+        for (int i = 0; i < LENGTH(forms); i++) {
+            assert_mask_is(hone_mask_set_mask(set, i), &model);
+            assert_int_equal(hone_mask_set_form(set, i), forms[i]);
+            assert_int_equal(hone_mask_set_summary(set, i)->active_count, 7);
+        }
+        hone_mask_set_free(set);
+    }
+    free(model.values);
+}
+
 static void mixed_layouts_are_told_apart(void **state)
 {
     (void)state;
@@ -465,6 +494,7 @@ int main(void)
     close(descriptor);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_file_of_torch),
+        cmocka_unit_test(files_of_old_versions),
         cmocka_unit_test(mixed_layouts_are_told_apart),
         cmocka_unit_test(numbers_beside_the_masks),
         cmocka_unit_test(files_that_are_refused),

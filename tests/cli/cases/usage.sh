@@ -15,10 +15,10 @@ grep -q '^hone [0-9]*\.[0-9]*\.[0-9]* (CPU levels here: base' .out || fail "the 
 succeeds --help
 expect_out "usage: hone COMMAND"
 succeeds help
-for command in step rules inspect spec bench help; do
+for command in step rules inspect spec mask bench help; do
     expect_out "  $command "
 done
-for command in step rules inspect spec bench help; do
+for command in step rules inspect spec mask bench help; do
     succeeds help $command
     expect_out "usage: hone $command"
     cp .out one
