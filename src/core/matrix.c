@@ -119,12 +119,16 @@ static double adjustment(int kind, double rows, double columns)
     return sqrt(kind == 2 ? rows / columns : fmax(1, rows / columns));
 }
 
+/* Shorter sides are not faster in bfloat16. */
+#define NARROW_FROM 64
+
 static void orthogonalise(const struct hone_optimizer *optimizer,
                           const struct hone_plan_tensor *tensor)
 {
     const struct hone_group *const group =
         &optimizer->spec->groups[optimizer->params[tensor->param].group];
-    const bool narrow = choice(group, "products") == 1 && hone_gemm_has_bf16();
+    const bool narrow = choice(group, "products") == 1 && tensor->rows >= NARROW_FROM &&
+                        tensor->columns >= NARROW_FROM && hone_gemm_has_bf16();
     struct hone_polar polar = {.eps = number(group, "eps"),
                                .threads = optimizer->context->threads,
                                .steps = (int)number(group, "ns_steps")};
