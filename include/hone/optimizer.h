@@ -64,6 +64,11 @@ HONE_API hone_status hone_optimizer_set_curve(hone_optimizer *optimizer, int gro
                                               const char *hyper, double scale, double power,
                                               hone_error *error);
 
+/* As hone_spec_set_coefficients. */
+HONE_API hone_status hone_optimizer_set_coefficients(hone_optimizer *optimizer, int group,
+                                                     const double (*triples)[3], int count,
+                                                     hone_error *error);
+
 /* A curve computed by the caller: every step asks it for each s (completed calls, from 1 on) that a
  * parameter of the group has, at times more than once, and it must answer alike each time. NaN or a
  * negative answer makes the step RANGE. A callback cannot be saved: a checkpoint of such an optimizer is refused
