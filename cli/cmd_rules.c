@@ -21,6 +21,8 @@ static const char *default_text(char text[64], const hone_hyper *hyper)
     text_number(scale, hyper->default_value);
     if (hyper->kind == HONE_FLAG)
         return hyper->default_value != 0 ? "true" : "false";
+    if (hyper->kind == HONE_CHOICE)
+        return hyper->words[(int)hyper->default_value];
     if (hyper->kind == HONE_CURVE && isinf(hyper->default_value))
         return "null";
     if (hyper->kind == HONE_CURVE && hyper->default_power != 0 && hyper->default_value == 1)
@@ -32,8 +34,22 @@ static const char *default_text(char text[64], const hone_hyper *hyper)
     return text;
 }
 
+/* The words of a choice with `between` them. */
+static void word_list(char *text, size_t size, const hone_hyper *hyper, const char *between)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int i = 0; hyper->words[i] != NULL && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i == 0 ? "" : between,
+                                 hyper->words[i]);
+}
+
 static const char *range_text(char text[96], const hone_hyper *hyper)
 {
+    if (hyper->kind == HONE_CHOICE) {
+        word_list(text, 96, hyper, ", ");
+        return text;
+    }
     char low[TEXT_NUMBER_SIZE], high[TEXT_NUMBER_SIZE];
     text_number(low, hyper->low);
     text_number(high, hyper->high);
@@ -139,7 +155,8 @@ static int print_rule(const hone_rule *rule)
 static void write_hyper(json_writer *json, const hone_hyper *hyper)
 {
     static const char *const kinds[] = {
-        [HONE_NUMBER] = "number", [HONE_FLAG] = "flag", [HONE_CURVE] = "curve"};
+        [HONE_NUMBER] = "number", [HONE_FLAG] = "flag", [HONE_CURVE] = "curve",
+        [HONE_CHOICE] = "choice"};
     json_open_object(json, true);
     json_put_key(json, "name");
     json_put_string(json, hyper->name);
@@ -148,6 +165,13 @@ static void write_hyper(json_writer *json, const hone_hyper *hyper)
     json_put_key(json, "default");
     if (hyper->kind == HONE_FLAG) {
         json_put_bool(json, hyper->default_value != 0);
+    } else if (hyper->kind == HONE_CHOICE) {
+        json_put_string(json, hyper->words[(int)hyper->default_value]);
+        json_put_key(json, "words");
+        json_open_array(json, true);
+        for (int i = 0; hyper->words[i] != NULL; i++)
+            json_put_string(json, hyper->words[i]);
+        json_close(json);
     } else if (hyper->kind == HONE_CURVE && hyper->default_power != 0) {
         json_open_object(json, true);
         json_put_key(json, "power");

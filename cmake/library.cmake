@@ -3,6 +3,8 @@
 find_package(OpenMP REQUIRED COMPONENTS C)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(openblas REQUIRED IMPORTED_TARGET openblas)
+include(cmake/onednn.cmake)
 pkg_check_modules(libzip REQUIRED IMPORTED_TARGET libzip)
 
 file(GLOB HONE_SOURCES CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/core/*.c"
@@ -17,7 +19,11 @@ target_include_directories(
   PUBLIC "${PROJECT_SOURCE_DIR}/include"
   PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_BINARY_DIR}/generated")
 target_compile_definitions(hone_objects PRIVATE "HONE_LEVELS=${HONE_LEVELS}" _GNU_SOURCE)
-target_link_libraries(hone_objects PRIVATE OpenMP::OpenMP_C PkgConfig::jansson PkgConfig::libzip)
+if(HONE_ONEDNN_LIBRARY)
+  target_compile_definitions(hone_objects PRIVATE HONE_WITH_ONEDNN)
+endif()
+target_link_libraries(hone_objects PRIVATE OpenMP::OpenMP_C PkgConfig::jansson PkgConfig::libzip
+    PkgConfig::openblas ${HONE_ONEDNN_LIBRARY})
 
 foreach(kind SHARED STATIC)
   string(TOLOWER ${kind} suffix)
@@ -26,7 +32,8 @@ foreach(kind SHARED STATIC)
   target_include_directories(
     ${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                      $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-  target_link_libraries(${target} PRIVATE OpenMP::OpenMP_C PkgConfig::jansson PkgConfig::libzip m)
+  target_link_libraries(${target} PRIVATE OpenMP::OpenMP_C PkgConfig::jansson PkgConfig::libzip
+    PkgConfig::openblas ${HONE_ONEDNN_LIBRARY} m)
   set_target_properties(${target} PROPERTIES OUTPUT_NAME hone EXPORT_NAME ${suffix})
   add_library(hone::${suffix} ALIAS ${target})
 endforeach()

@@ -29,6 +29,11 @@ need() {
     printf '  %-44s %s\n' "$packages" "$reason"
 }
 
+# want PACKAGE ...: the same, for what can be done without where the system has no such package.
+want() {
+    ! apt-cache show "$1" >/dev/null 2>&1 || need "$@"
+}
+
 main='int main(void) { return 0; }'
 
 probe_build() {
@@ -39,12 +44,12 @@ probe_build() {
     need pkg-config "finds libraries" have pkg-config
     need libjansson-dev "reads and writes JSON" compiles cc "#include <jansson.h>\n$main" -ljansson
     need libzip-dev "reads PyTorch's files" compiles cc "#include <zip.h>\n$main" -lzip
+    need libopenblas-dev "Muon's matrix products" compiles cc "#include <cblas.h>\n$main" -lopenblas
+    want libdnnl-dev "faster ones" compiles cc "#include <oneapi/dnnl/dnnl.h>\n$main" -ldnnl
 }
 
 probe_demo() {
     probe_build
-    need libopenblas-dev "the demo's matrix products" \
-        compiles cc "#include <cblas.h>\n$main" -lopenblas
     need gnuplot-nox "the demo's picture" have gnuplot
 }
 

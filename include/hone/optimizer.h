@@ -64,6 +64,11 @@ HONE_API hone_status hone_optimizer_set_curve(hone_optimizer *optimizer, int gro
                                               const char *hyper, double scale, double power,
                                               hone_error *error);
 
+/* As hone_spec_set_coefficients. */
+HONE_API hone_status hone_optimizer_set_coefficients(hone_optimizer *optimizer, int group,
+                                                     const double (*triples)[3], int count,
+                                                     hone_error *error);
+
 /* A curve computed by the caller: every step asks it for each s (completed calls, from 1 on) that a
  * parameter of the group has, at times more than once, and it must answer alike each time. NaN or a
  * negative answer makes the step RANGE. A callback cannot be saved: a checkpoint of such an optimizer is refused
@@ -128,7 +133,8 @@ HONE_API hone_status hone_optimizer_lr_multiplier(const hone_optimizer *optimize
 
 typedef enum hone_nonfinite {
     HONE_NONFINITE_PROPAGATE, /* IEEE arithmetic goes on, as torch does (default) */
-    HONE_NONFINITE_ERROR,     /* HONE_ERROR_NONFINITE, nothing changed */
+    HONE_NONFINITE_ERROR,     /* HONE_ERROR_NONFINITE; parameters, states and counters are as they
+                                 were, only a round of accumulated gradients is dropped */
     HONE_NONFINITE_SKIP       /* nothing changed, counted in hone_step_report.skipped */
 } hone_nonfinite;
 

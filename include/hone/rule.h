@@ -20,6 +20,7 @@ typedef struct hone_rule hone_rule;
 typedef enum hone_hyper_kind {
     HONE_NUMBER, /* a double in the range below */
     HONE_FLAG,   /* 0 or 1 */
+    HONE_CHOICE, /* the index of one of `words` */
     HONE_CURVE   /* a bound that grows with the step: scale * s^power, a constant (power 0), none
                     (scale infinite), or a callback; s counts the parameter's completed calls */
 } hone_hyper_kind;
@@ -32,6 +33,7 @@ typedef struct hone_hyper {
     double low, high; /* low <= value <= high, or < high if high_open; infinities mean no bound */
     bool high_open;
     const char *doc;
+    const char *const *words; /* of a choice, up to a NULL; else NULL */
 } hone_hyper;
 
 typedef struct hone_slot {
@@ -49,6 +51,7 @@ HONE_API const hone_rule *hone_rule_find(const char *name); /* NULL if there is 
 
 HONE_API const char *hone_rule_name(const hone_rule *rule);
 HONE_API const char *hone_rule_doc(const hone_rule *rule); /* one line */
+HONE_API bool hone_rule_is_matrix(const hone_rule *rule);  /* steps matrices, not single elements */
 HONE_API int hone_rule_hyper_count(const hone_rule *rule);
 HONE_API const hone_hyper *hone_rule_hyper(const hone_rule *rule, int index);
 HONE_API int hone_rule_hyper_find(const hone_rule *rule, const char *name); /* -1 if none */

@@ -72,6 +72,13 @@ HONE_API hone_status hone_spec_set_curve(hone_spec *spec, int group, const char 
 HONE_API hone_status hone_spec_get_curve(const hone_spec *spec, int group, const char *hyper,
                                          double *scale, double *power, hone_error *error);
 
+/* A matrix rule's own Newton-Schulz coefficients: step k uses triple k, later ones the last. Sets
+ * "ns_coefficients" to "custom"; `count` is 1 to 16. Errors: ARGUMENT, NAME (a rule without them),
+ * RANGE. */
+HONE_API hone_status hone_spec_set_coefficients(hone_spec *spec, int group,
+                                                const double (*triples)[3], int count,
+                                                hone_error *error);
+
 /* Appends a group that takes the parameters matching `pattern` (a shell glob as of POSIX fnmatch,
  * in UTF-8; NULL: none by name). `rule` NULL copies group 0's values. The index of the new group is
  * written to `group` (may be NULL). Errors: NAME, ARGUMENT, MEMORY. */

@@ -74,6 +74,7 @@ hone_status hone_tensor_check(const hone_tensor *tensor, const char *what, hone_
 /* ---- specs ---------------------------------------------------------------------------------- */
 
 #define HONE_STATE_DTYPE_DEFAULT (-1)
+#define HONE_MAX_TRIPLES 16
 
 /* What changes as a group's schedule runs. */
 struct hone_schedule_state {
@@ -90,6 +91,8 @@ struct hone_group {
     double lr_multiplier;
     double masked_lr; /* of elements under a mask; NaN: as lr */
     hone_precision precision;
+    double triples[HONE_MAX_TRIPLES][3]; /* a matrix rule's own Newton-Schulz coefficients */
+    int triple_count;
     hone_schedule *schedule; /* the group's own; NULL: none */
     struct hone_schedule_state schedule_state;
     char **patterns; /* globs over parameter names; the strings and the array are the spec's */
@@ -126,6 +129,9 @@ bool hone_schedule_equal(const hone_schedule *a, const hone_schedule *b);
 
 hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const hone_spec *spec,
                            hone_error *error);
+
+/* Whether hyperparameter `index` is a choice whose last word stands for the group's triples. */
+bool hone_group_is_custom(const struct hone_group *group, int index);
 
 /* Adds a glob (not empty, UTF-8) to a group's. */
 hone_status hone_spec_append_pattern(hone_spec *spec, int group, const char *pattern,

@@ -116,14 +116,15 @@ hone_status hone_optimizer_get(const hone_optimizer *optimizer, int group, const
     return status != HONE_OK ? status : hone_spec_get(optimizer->spec, group, hyper, value, error);
 }
 
-/* A hyperparameter that a slot depends on changes which slots exist. */
-static bool is_condition(const hone_rule *rule, const char *hyper)
+/* A hyperparameter that a slot depends on changes which slots exist, and a choice may change what a
+ * matrix is. */
+static bool is_structural(const hone_rule *rule, const char *hyper)
 {
     const int index = hone_rule_hyper_find(rule, hyper);
     for (int k = 0; k < rule->slot_count; k++)
         if (rule->slots[k].condition == index)
             return true;
-    return false;
+    return index >= 0 && rule->hypers[index].kind == HONE_CHOICE;
 }
 
 hone_status hone_optimizer_set(hone_optimizer *optimizer, int group, const char *hyper,
@@ -132,7 +133,7 @@ hone_status hone_optimizer_set(hone_optimizer *optimizer, int group, const char 
     hone_status status = hone_check_optimizer(optimizer, error);
     if (status == HONE_OK)
         status = hone_spec_set(optimizer->spec, group, hyper, value, error);
-    if (status == HONE_OK && is_condition(optimizer->spec->groups[group].rule, hyper))
+    if (status == HONE_OK && is_structural(optimizer->spec->groups[group].rule, hyper))
         optimizer->plan.valid = false;
     return status;
 }
@@ -211,15 +212,29 @@ hone_status hone_optimizer_set_state_dtype(hone_optimizer *optimizer, int group,
     return HONE_OK;
 }
 
+hone_status hone_optimizer_set_coefficients(hone_optimizer *optimizer, int group,
+                                            const double (*triples)[3], int count,
+                                            hone_error *error)
+{
+    const hone_status status = hone_check_optimizer(optimizer, error);
+    return status == HONE_OK
+               ? hone_spec_set_coefficients(optimizer->spec, group, triples, count, error)
+               : status;
+}
+
 hone_status hone_optimizer_set_precision(hone_optimizer *optimizer, int group,
                                          hone_precision precision, hone_error *error)
 {
     hone_status status = hone_check_optimizer(optimizer, error);
     if (status == HONE_OK)
         status = hone_spec_set_precision(optimizer->spec, group, precision, error);
-    if (status == HONE_OK)
-        optimizer->plan.valid = false;
-    return status;
+    if (status != HONE_OK)
+        return status;
+    for (int64_t i = 0; i < optimizer->count; i++)
+        if (optimizer->params[i].group == group)
+            hone_param_drop_precision(optimizer, &optimizer->params[i]);
+    optimizer->plan.valid = false;
+    return HONE_OK;
 }
 
 hone_status hone_optimizer_set_grad_accum_steps(hone_optimizer *optimizer, int steps, bool mean,

@@ -61,7 +61,10 @@ struct hone_param {
 /* A tensor of the plan: where its arrays start and what steps them. */
 struct hone_plan_tensor {
     struct hone_chunk base; /* n is not used */
-    hone_kernel_fn *kernel; /* direct; NULL: staged */
+    bool matrix;            /* stepped by matrix.c, by way of the direction below */
+    struct hone_stage direction, move;
+    size_t batches, rows, columns; /* of matrices, one after another */
+    hone_kernel_fn *kernel;        /* direct; NULL: staged */
     struct hone_stage stage;
     const void *source; /* accumulating: this call's gradient, or NULL; base.grad is the sum */
     enum hone_format source_format;
@@ -96,6 +99,8 @@ struct hone_plan {
     size_t elements;
     struct hone_scalars *scalars; /* as many as tensors: enough when no two share */
     size_t scalars_capacity;
+    void *workspace; /* for the largest matrix tensor: its directions, then the polar steps' own */
+    size_t workspace_size;
     double *shares; /* a norm's share of each chunk */
     size_t shares_capacity;
     struct hone_scalars_key *last_key; /* per group: the key and index computed last in this step */
@@ -165,6 +170,10 @@ int hone_state_find(const hone_rule *rule, const char *name);
 bool hone_param_needs_state(const struct hone_optimizer *optimizer, const struct hone_param *param,
                             int state);
 
+/* Frees the master or compensation that the group's precision does not use: not stepped any more, it
+ * would be wrong if it ever came back. */
+void hone_param_drop_precision(const struct hone_optimizer *optimizer, struct hone_param *param);
+
 /* Sets a fresh master to the parameter's value. */
 void hone_param_copy_master(const struct hone_optimizer *optimizer, struct hone_param *param);
 
@@ -185,6 +194,20 @@ void hone_state_place(const hone_context *context, struct hone_state *state, voi
 hone_status hone_state_create(const hone_context *context, struct hone_state *state, size_t count,
                               enum hone_format format, double initial, hone_error *error);
 void hone_state_free(const hone_context *context, struct hone_state *state);
+
+/* How a matrix rule reads a parameter's shape. Errors: SHAPE, DTYPE. */
+hone_status hone_matrix_shape(const struct hone_group *group, const hone_tensor *tensor,
+                              const char *name, size_t *batches, size_t *rows, size_t *columns,
+                              hone_error *error);
+
+/* Whether the group's choices make sense together; bytes of workspace for one tensor; its step. */
+hone_status hone_matrix_check(const struct hone_group *group, hone_error *error);
+size_t hone_matrix_workspace(const struct hone_plan_tensor *tensor);
+void hone_matrix_step(struct hone_optimizer *optimizer, const struct hone_plan_tensor *tensor,
+                      const struct hone_frame *frame);
+
+/* `n` elements of a tensor from element `first` on, as kernels get them. */
+struct hone_chunk hone_plan_part(const struct hone_plan_tensor *tensor, size_t first, size_t n);
 
 hone_status hone_scaler_check(const hone_scaler *scaler, hone_error *error);
 

@@ -162,6 +162,10 @@ hone_status hone_optimizer_add(hone_optimizer *optimizer, const char *name,
     if (group == HONE_GROUP_BY_NAME)
         group = hone_spec_match(optimizer->spec, name);
     status = hone_check_group(optimizer, group, error);
+    size_t unused;
+    if (status == HONE_OK && optimizer->spec->groups[group].rule->matrix)
+        status = hone_matrix_shape(&optimizer->spec->groups[group], tensor, name, &unused, &unused,
+                                   &unused, error);
     if (status == HONE_OK)
         status = grow_arrays(optimizer, error);
     struct hone_param param;

@@ -11,6 +11,7 @@ void hone_plan_free(const hone_context *context, struct hone_plan *plan)
     hone_release(context, plan->chunks, sizeof *plan->chunks * plan->chunk_capacity);
     hone_release(context, plan->scalars, sizeof *plan->scalars * plan->scalars_capacity);
     hone_release(context, plan->shares, sizeof *plan->shares * plan->shares_capacity);
+    hone_release(context, plan->workspace, plan->workspace_size);
     const size_t groups = (size_t)plan->group_capacity;
     hone_release(context, plan->last_key, sizeof *plan->last_key * groups);
     hone_release(context, plan->last_scalars, sizeof *plan->last_scalars * groups);
@@ -98,6 +99,29 @@ static hone_status reserve_all(struct hone_optimizer *optimizer, hone_error *err
     if (status == HONE_OK)
         status = reserve_groups(context, plan, optimizer->spec->group_count, error);
     return status;
+}
+
+/* Room for the largest matrix tensor; what cannot be stepped is refused here. */
+static hone_status reserve_workspace(struct hone_optimizer *optimizer, hone_error *error)
+{
+    size_t largest = 0;
+    for (int64_t i = 0; i < optimizer->count; i++) {
+        const struct hone_param *const param = &optimizer->params[i];
+        const struct hone_group *const group = &optimizer->spec->groups[param->group];
+        if (!is_stepped(param) || !group->rule->matrix)
+            continue;
+        struct hone_plan_tensor shape = {.stage = {.param = param->format}};
+        hone_status status = hone_matrix_shape(group, &param->tensor, param->name, &shape.batches,
+                                               &shape.rows, &shape.columns, error);
+        if (status == HONE_OK)
+            status = hone_matrix_check(group, error);
+        if (status != HONE_OK)
+            return status;
+        const size_t size = hone_matrix_workspace(&shape);
+        largest = size > largest ? size : largest;
+    }
+    return reserve(optimizer->context, &optimizer->plan.workspace, &optimizer->plan.workspace_size,
+                   largest, 1, error);
 }
 
 static bool missing_state(const struct hone_optimizer *optimizer, const struct hone_param *param,
@@ -273,6 +297,30 @@ static void choose_kernel(const struct hone_optimizer *optimizer, const struct h
     tensor->kernel = direct < 0 ? NULL : kernels->step[direct][variant][tensor->form];
 }
 
+/* A matrix tensor is stepped in two passes: the rule's directions, and the frame around what the matrix
+ * makes of them. */
+static void choose_matrix_kernels(const struct hone_optimizer *optimizer,
+                                  const struct hone_group *group, struct hone_plan_tensor *tensor)
+{
+    const struct hone_cpu_level *const cpu = optimizer->context->cpu;
+    const struct hone_param *const param = &optimizer->params[tensor->param];
+    const bool wide = tensor->stage.param == HONE_FORMAT_F64;
+    const int rule = hone_rule_index(group->rule);
+    const struct hone_rule_kernels *const move = wide ? cpu->move_f64 : cpu->move_f32;
+    hone_matrix_shape(group, &param->tensor, param->name, &tensor->batches, &tensor->rows,
+                      &tensor->columns, NULL);
+    tensor->stage.support = cpu->support;
+    tensor->direction = tensor->stage;
+    tensor->direction.extra = HONE_EXTRA_NONE; /* no direction reads the parameter */
+    tensor->direction.kernel = (wide ? cpu->f64 : cpu->f32)[rule]->direction[0];
+    tensor->move = tensor->stage;
+    tensor->move.grad = wide ? HONE_FORMAT_F64 : HONE_FORMAT_F32;
+    tensor->move.slot_count = 0;
+    tensor->move.kernel = move->step[0][0][tensor->form];
+    const int direct = hone_find_direct(&tensor->move, &tensor->base);
+    tensor->kernel = direct < 0 ? NULL : move->step[direct][0][tensor->form];
+}
+
 /* The parameter, or its master with the parameter beside it. */
 static void fill_param(const struct hone_optimizer *optimizer, const struct hone_param *param,
                        struct hone_plan_tensor *tensor)
@@ -332,7 +380,11 @@ static void fill_tensor(const struct hone_optimizer *optimizer, int64_t index,
         tensor->stage.slot[k] = param->state[k].format;
         tensor->slot_size[k] = hone_format_size(param->state[k].format);
     }
-    choose_kernel(optimizer, group, tensor);
+    tensor->matrix = group->rule->matrix;
+    if (tensor->matrix)
+        choose_matrix_kernels(optimizer, group, tensor);
+    else
+        choose_kernel(optimizer, group, tensor);
 }
 
 static void append_chunks(struct hone_plan *plan, size_t tensor, size_t count)
@@ -353,6 +405,8 @@ hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error
     hone_status status = hone_check_grads(optimizer, error);
     if (status == HONE_OK)
         status = reserve_all(optimizer, error);
+    if (status == HONE_OK)
+        status = reserve_workspace(optimizer, error);
     if (status == HONE_OK)
         status = create_states(optimizer, error);
     if (status != HONE_OK)

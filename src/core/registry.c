@@ -44,6 +44,11 @@ const char *hone_rule_doc(const hone_rule *rule)
     return rule->doc;
 }
 
+bool hone_rule_is_matrix(const hone_rule *rule)
+{
+    return rule->matrix;
+}
+
 int hone_rule_hyper_count(const hone_rule *rule)
 {
     return rule->hyper_count;
@@ -94,6 +99,9 @@ void hone_describe_range(char *text, size_t size, const hone_hyper *hyper)
     hone_format_number(high, hyper->high);
     if (hyper->kind == HONE_FLAG)
         snprintf(text, size, "0 or 1");
+    else if (hyper->kind == HONE_CHOICE)
+        snprintf(text, size, "a whole number from 0 (%s) to %s (%s)", hyper->words[0], high,
+                 hyper->words[(int)hyper->high]);
     else if (isinf(hyper->low) && isinf(hyper->high))
         snprintf(text, size, "any finite number");
     else if (isinf(hyper->high))
@@ -107,6 +115,8 @@ static bool in_range(const hone_hyper *hyper, double number)
 {
     if (hyper->kind == HONE_FLAG)
         return number == 0 || number == 1;
+    if (hyper->kind == HONE_CHOICE)
+        return number >= 0 && number <= hyper->high && number == floor(number);
     if (hyper->kind == HONE_CURVE)
         return number >= hyper->low; /* infinite: no bound; NaN fails */
     if (!isfinite(number) || number < hyper->low)

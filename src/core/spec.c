@@ -366,15 +366,32 @@ static hone_status find_value(const hone_spec *spec, int group, const char *hype
     return status != HONE_OK ? status : find_hyper(spec->groups[group].rule, hyper, index, error);
 }
 
+static bool stands_for_triples(const hone_hyper *hyper, double value)
+{
+    return hyper->kind == HONE_CHOICE && value == hyper->high &&
+           strcmp(hyper->words[(int)hyper->high], "custom") == 0;
+}
+
+bool hone_group_is_custom(const struct hone_group *group, int index)
+{
+    return stands_for_triples(&group->rule->hypers[index], group->values[index].number);
+}
+
 hone_status hone_group_store(struct hone_group *group, int index, struct hone_value value,
                              const char *path, hone_error *error)
 {
     value.number += 0.0; /* -0 becomes 0, so that equal values are written alike */
     value.power = isinf(value.number) && !isnan(value.power) ? 0 : value.power + 0.0;
     const hone_status status = hone_rule_check_value(group->rule, index, &value, path, error);
-    if (status == HONE_OK)
-        group->values[index] = value;
-    return status;
+    if (status != HONE_OK)
+        return status;
+    if (stands_for_triples(&group->rule->hypers[index], value.number) && group->triple_count == 0)
+        return hone_fail(error, HONE_ERROR_RANGE,
+                         "%s = %g does not fit the group's other values: \"custom\" needs "
+                         "coefficients of its own; give them as a list",
+                         path, value.number);
+    group->values[index] = value;
+    return HONE_OK;
 }
 
 /* Stores a value and checks that the group's values still fit together; else puts the old one back.
@@ -508,6 +525,34 @@ hone_status hone_spec_get_curve(const hone_spec *spec, int group, const char *hy
                          hyper);
     *scale = found->number;
     *power = found->power;
+    return HONE_OK;
+}
+
+hone_status hone_spec_set_coefficients(hone_spec *spec, int group, const double (*triples)[3],
+                                       int count, hone_error *error)
+{
+    int index = 0;
+    const hone_status status =
+        find_value(spec, group, "ns_coefficients", "hone_spec_set_coefficients", &index, error);
+    if (status != HONE_OK)
+        return status;
+    if (triples == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "hone_spec_set_coefficients needs coefficients; they are NULL");
+    if (count < 1 || count > HONE_MAX_TRIPLES)
+        return hone_fail(error, HONE_ERROR_RANGE,
+                         "ns_coefficients has %d triples; allowed are 1 to %d", count,
+                         HONE_MAX_TRIPLES);
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < 3; k++)
+            if (!isfinite(triples[i][k]))
+                return hone_fail(error, HONE_ERROR_RANGE,
+                                 "ns_coefficients[%d][%d] is %g; it must be finite", i, k,
+                                 triples[i][k]);
+    struct hone_group *const target = &spec->groups[group];
+    memmove(target->triples, triples, sizeof *triples * (size_t)count);
+    target->triple_count = count;
+    target->values[index] = (struct hone_value){.number = target->rule->hypers[index].high};
     return HONE_OK;
 }
 

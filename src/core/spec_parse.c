@@ -106,6 +106,45 @@ static hone_status store(const struct recipe *recipe, const place *at, int hyper
                         refusal.message);
 }
 
+/* A list of coefficient triples, or one of them. */
+static hone_status read_triples(struct recipe *recipe, const place *at, json_t *json)
+{
+    static const char *const allowed = "a name, [a, b, c], or a list of 1 to 16 such triples";
+    double triples[HONE_MAX_TRIPLES][3];
+    const bool nested = json_is_array(json_array_get(json, 0));
+    const size_t count = nested ? json_array_size(json) : 1;
+    if (count > HONE_MAX_TRIPLES)
+        return hone_refuse_value(recipe->reader, at, json, allowed);
+    for (size_t i = 0; i < count; i++) {
+        json_t *const triple = nested ? json_array_get(json, i) : json;
+        if (!json_is_array(triple) || json_array_size(triple) != 3)
+            return hone_refuse_value(recipe->reader, at, json, allowed);
+        for (size_t k = 0; k < 3; k++) {
+            if (!json_is_number(json_array_get(triple, k)))
+                return hone_refuse_value(recipe->reader, at, json, allowed);
+            triples[i][k] = json_number_value(json_array_get(triple, k));
+        }
+    }
+    return hone_spec_set_coefficients(recipe->reader->spec, recipe->group,
+                                      (const double(*)[3])triples, (int)count,
+                                      recipe->reader->error);
+}
+
+/* The word of a choice; Newton-Schulz coefficients may also be spelt out. null is the default. */
+static hone_status read_word(struct recipe *recipe, const place *at, json_t *json, int hyper)
+{
+    const hone_hyper *const info = &group_of(recipe)->rule->hypers[hyper];
+    if (json_is_array(json) && strcmp(info->name, "ns_coefficients") == 0)
+        return read_triples(recipe, at, json);
+    int choice = (int)info->default_value;
+    hone_status status = HONE_OK;
+    if (!json_is_null(json))
+        status =
+            hone_read_choice(recipe->reader, at, json, info->words, (int)info->high + 1, &choice);
+    return status == HONE_OK ? store(recipe, at, hyper, (struct hone_value){.number = choice})
+                             : status;
+}
+
 static hone_status read_hyper(struct recipe *recipe, const place *at, json_t *json, int hyper)
 {
     const hone_hyper *info = &group_of(recipe)->rule->hypers[hyper];
@@ -125,6 +164,8 @@ static hone_status read_hyper(struct recipe *recipe, const place *at, json_t *js
             return hone_refuse_value(recipe->reader, at, json, "true or false");
         value.number = json_is_true(json) ? 1 : 0;
         break;
+    case HONE_CHOICE:
+        return read_word(recipe, at, json, hyper);
     case HONE_CURVE: {
         const hone_status status = read_curve(recipe->reader, at, json, &value);
         if (status != HONE_OK)

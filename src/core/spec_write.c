@@ -83,6 +83,8 @@ static bool hyper_differs(const struct subject *subject, int index)
 {
     const struct hone_value *value = &subject->group->values[index];
     const struct hone_value *start = &subject->values[index];
+    if (hone_group_is_custom(subject->group, index))
+        return true; /* its list may differ from another group's */
     return value->number != start->number || value->power != start->power;
 }
 
@@ -186,6 +188,28 @@ static void put_curve(struct writer *writer, const struct hone_value *value)
     }
 }
 
+static void put_triples(struct writer *writer, const struct hone_group *group)
+{
+    for (int i = 0; i < group->triple_count; i++)
+        for (int k = 0; k < 3; k++) {
+            put(writer, k > 0 ? "," : i == 0 ? "[[" : ",[");
+            put_number(writer, group->triples[i][k]);
+            if (k == 2)
+                put(writer, "]");
+        }
+    put(writer, "]");
+}
+
+static void put_word(struct writer *writer, const struct hone_group *group, int index)
+{
+    const hone_hyper *const info = &group->rule->hypers[index];
+    const char *const word = info->words[(int)group->values[index].number];
+    if (hone_group_is_custom(group, index))
+        put_triples(writer, group);
+    else
+        put_string(writer, word);
+}
+
 static void put_hyper(struct writer *writer, const struct hone_group *group, int index)
 {
     const struct hone_value *value = &group->values[index];
@@ -195,6 +219,9 @@ static void put_hyper(struct writer *writer, const struct hone_group *group, int
         break;
     case HONE_FLAG:
         put(writer, value->number != 0 ? "true" : "false");
+        break;
+    case HONE_CHOICE:
+        put_word(writer, group, index);
         break;
     case HONE_CURVE:
         put_curve(writer, value);

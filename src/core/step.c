@@ -122,21 +122,29 @@ static hone_status update_scalars(struct hone_optimizer *optimizer, hone_error *
 
 /* ---- chunks --------------------------------------------------------------------------------- */
 
+struct hone_chunk hone_plan_part(const struct hone_plan_tensor *tensor, size_t first, size_t n)
+{
+    struct hone_chunk part = {.n = n};
+    part.param = (char *)tensor->base.param + first * tensor->param_size;
+    part.grad = (const char *)tensor->base.grad + first * tensor->grad_size;
+    for (int k = 0; k < HONE_MAX_SLOTS; k++)
+        if (tensor->base.slot[k] != NULL)
+            part.slot[k] = (char *)tensor->base.slot[k] + first * tensor->slot_size[k];
+    if (tensor->base.mask != NULL)
+        part.mask = tensor->base.mask + first / 32;
+    if (tensor->base.extra != NULL)
+        part.extra = (char *)tensor->base.extra + first * 2; /* a 16-bit tensor */
+    part.noise = (uint32_t)mix(tensor->noise + first);
+    return part;
+}
+
 static void step_chunk(const struct hone_plan *plan, const struct hone_plan_chunk *chunk,
                        const struct hone_frame *frame)
 {
     const struct hone_plan_tensor *const tensor = &plan->tensors[chunk->tensor];
-    struct hone_chunk part = {.n = chunk->n};
-    part.param = (char *)tensor->base.param + chunk->first * tensor->param_size;
-    part.grad = (const char *)tensor->base.grad + chunk->first * tensor->grad_size;
-    for (int k = 0; k < tensor->stage.slot_count; k++)
-        if (tensor->base.slot[k] != NULL)
-            part.slot[k] = (char *)tensor->base.slot[k] + chunk->first * tensor->slot_size[k];
-    if (tensor->base.mask != NULL)
-        part.mask = tensor->base.mask + chunk->first / 32;
-    if (tensor->base.extra != NULL)
-        part.extra = (char *)tensor->base.extra + chunk->first * 2; /* a 16-bit tensor */
-    part.noise = (uint32_t)mix(tensor->noise + chunk->first);
+    if (tensor->matrix)
+        return;
+    const struct hone_chunk part = hone_plan_part(tensor, chunk->first, chunk->n);
     const struct hone_scalars *const scalars = &plan->scalars[tensor->scalars];
     if (tensor->kernel != NULL)
         tensor->kernel(&part, scalars, frame);
@@ -286,9 +294,13 @@ static struct outcome sweep(struct hone_optimizer *optimizer, const struct call 
         }
         for (size_t i = begin; call->update && outcome.go && i < end; i++)
             step_chunk(plan, &plan->chunks[i], &frame);
-        for (size_t i = begin; call->update && call->accumulate && i < end; i++)
-            clear_chunk(plan, &plan->chunks[i]);
     }
+    if (call->update && outcome.go)
+        for (size_t i = 0; i < plan->tensor_count; i++)
+            if (plan->tensors[i].matrix)
+                hone_matrix_step(optimizer, &plan->tensors[i], &frame);
+    for (size_t i = 0; call->update && call->accumulate && i < plan->chunk_count; i++)
+        clear_chunk(plan, &plan->chunks[i]);
     return outcome;
 }
 

@@ -3,13 +3,23 @@
 #ifndef HONE_KERNEL_EMIT_TABLE_H
 #define HONE_KERNEL_EMIT_TABLE_H
 
-#define RULE_TABLE_NUMBER(name, value, range, doc) {#name, HONE_NUMBER, value, 0, range, doc},
-#define RULE_TABLE_FLAG(name, value, doc) {#name, HONE_FLAG, value, 0, 0, 1, false, doc},
+#define RULE_TABLE_NUMBER(name, value, range, doc) {#name, HONE_NUMBER, value, 0, range, doc, NULL},
+#define RULE_TABLE_FLAG(name, value, doc) {#name, HONE_FLAG, value, 0, 0, 1, false, doc, NULL},
 #define RULE_TABLE_CURVE(name, scale, power, doc) \
-    {#name, HONE_CURVE, scale, power, 0, HUGE_VAL, false, doc},
+    {#name, HONE_CURVE, scale, power, 0, HUGE_VAL, false, doc, NULL},
 
-static const hone_hyper rule_hyper_table[] = {
-    RULE_HYPERS(RULE_TABLE_NUMBER, RULE_TABLE_FLAG, RULE_TABLE_CURVE)};
+/* The words of each choice, and how many there are. */
+#define RULE_WORDS(name, value, doc, ...) \
+    static const char *const rule_words_##name[] = {__VA_ARGS__, NULL};
+RULE_CHOICES(RULE_WORDS)
+
+#define RULE_TABLE_CHOICE(name, value, doc, ...)                                               \
+    {#name, HONE_CHOICE, value,                                                                \
+     0,     0,           (double)(sizeof rule_words_##name / sizeof rule_words_##name[0]) - 2, \
+     false, doc,         rule_words_##name},
+
+static const hone_hyper rule_hyper_table[] = {RULE_HYPERS(
+    RULE_TABLE_NUMBER, RULE_TABLE_FLAG, RULE_TABLE_CURVE) RULE_CHOICES(RULE_TABLE_CHOICE)};
 
 #define RULE_TABLE_SLOT(name, initial, doc) {#name, initial, -1, -1, doc},
 #define RULE_TABLE_OPTIONAL(name, hyper, initial, doc) \
@@ -22,10 +32,12 @@ static const hone_slot rule_slot_table[] = {
 #define RULE_READ_NUMBER(name, ...) .name = values[HYPER_##name].number,
 #define RULE_READ_FLAG(name, ...) .name = values[HYPER_##name].number != 0,
 #define RULE_READ_CURVE(name, ...) .name = values[HYPER_##name],
+#define RULE_READ_CHOICE(name, ...) .name = (int)values[HYPER_##name].number,
 
 static struct rule_hypers rule_read(const struct hone_value *values)
 {
-    return (struct rule_hypers){RULE_HYPERS(RULE_READ_NUMBER, RULE_READ_FLAG, RULE_READ_CURVE)};
+    return (struct rule_hypers){RULE_HYPERS(RULE_READ_NUMBER, RULE_READ_FLAG, RULE_READ_CURVE)
+                                    RULE_CHOICES(RULE_READ_CHOICE)};
 }
 
 static void rule_table_prepare(const struct hone_step_input *in, struct hone_step_output *out)

@@ -8,6 +8,7 @@
  *   RULE_HYPERS(NUMBER, FLAG, CURVE)  NUMBER(name, default, range, doc), FLAG(name, default, doc),
  *                                     CURVE(name, default scale, default power, doc);
  *                                     lr, weight_decay and maximize are in every list
+ *   RULE_CHOICES(CHOICE)              optional: CHOICE(name, default's index, doc, word, word, ...)
  *   RULE_SLOTS(SLOT, OPTIONAL)        SLOT(name, initial, doc); OPTIONAL(name, hyper, initial, doc):
  *                                     there while the hyperparameter is not 0
  *   RULE_COEFS(COEF)                  COEF(name): numbers of one step that the direction reads
@@ -36,7 +37,12 @@
 #define RULE_NOTHING(...)
 #define RULE_PLUS_ONE(...) +1
 
-#define RULE_HYPER_COUNT (0 RULE_HYPERS(RULE_PLUS_ONE, RULE_PLUS_ONE, RULE_PLUS_ONE))
+#if !defined(RULE_CHOICES)
+#define RULE_CHOICES(CHOICE)
+#endif
+
+#define RULE_HYPER_COUNT \
+    (0 RULE_HYPERS(RULE_PLUS_ONE, RULE_PLUS_ONE, RULE_PLUS_ONE) RULE_CHOICES(RULE_PLUS_ONE))
 #define RULE_SLOT_COUNT (0 RULE_SLOTS(RULE_PLUS_ONE, RULE_PLUS_ONE))
 #define RULE_OPTIONAL_COUNT (0 RULE_SLOTS(RULE_NOTHING, RULE_PLUS_ONE))
 #define RULE_COEF_COUNT (0 RULE_COEFS(RULE_PLUS_ONE))
@@ -52,7 +58,9 @@
 #define BETWEEN(low, high) low, high, false
 
 #define RULE_INDEX_HYPER(name, ...) HYPER_##name,
-enum rule_hyper_index { RULE_HYPERS(RULE_INDEX_HYPER, RULE_INDEX_HYPER, RULE_INDEX_HYPER) };
+enum rule_hyper_index {
+    RULE_HYPERS(RULE_INDEX_HYPER, RULE_INDEX_HYPER, RULE_INDEX_HYPER) RULE_CHOICES(RULE_INDEX_HYPER)
+};
 
 #define RULE_INDEX_SLOT(name, ...) SLOT_##name,
 enum rule_slot_index { RULE_SLOTS(RULE_INDEX_SLOT, RULE_INDEX_SLOT) RULE_SLOT_END };
@@ -63,8 +71,10 @@ enum rule_optional_index { RULE_SLOTS(RULE_NOTHING, RULE_INDEX_OPTIONAL) RULE_OP
 #define RULE_FIELD_NUMBER(name, ...) double name;
 #define RULE_FIELD_FLAG(name, ...) bool name;
 #define RULE_FIELD_CURVE(name, ...) struct hone_value name;
+#define RULE_FIELD_CHOICE(name, ...) int name;
 struct rule_hypers {
     RULE_HYPERS(RULE_FIELD_NUMBER, RULE_FIELD_FLAG, RULE_FIELD_CURVE)
+    RULE_CHOICES(RULE_FIELD_CHOICE)
 };
 
 /* A rule without coefficients or slots still has a field: C forbids empty structs. */

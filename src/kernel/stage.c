@@ -58,33 +58,49 @@ static void put_param_double(const struct hone_stage *stage, const struct hone_c
     stage->support->narrow_f64[stage->param](at(chunk->param, stage->param, first), value, n);
 }
 
-#define DEFINE_STAGE(type, bits)                                                                   \
-    static void stage_##type(const struct hone_stage *stage, const struct hone_chunk *chunk,       \
-                             const struct hone_scalars *scalars, const struct hone_frame *frame)   \
-    {                                                                                              \
-        type values[COLUMNS][TILE];                                                                \
-        void *column[COLUMNS];                                                                     \
-        for (int k = 0; k < COLUMNS; k++)                                                          \
-            column[k] = values[k];                                                                 \
-        const struct hone_support_kernels *const convert = stage->support;                         \
-        for (size_t first = 0; first < chunk->n; first += TILE) {                                  \
-            const size_t n = chunk->n - first < TILE ? chunk->n - first : TILE;                    \
-            const struct hone_chunk part = tile_chunk(column, stage, chunk, first, n);             \
-            convert->widen_##bits[stage->param](values[0], at(chunk->param, stage->param, first),  \
-                                                n);                                                \
-            get_extra_##type(stage, chunk, first, n, values[0]);                                   \
-            convert->widen_##bits[stage->grad](values[1], at(chunk->grad, stage->grad, first), n); \
-            for (int k = 0; k < stage->slot_count; k++)                                            \
-                if (part.slot[k] != NULL)                                                          \
-                    convert->widen_##bits[stage->slot[k]](                                         \
-                        values[2 + k], at(chunk->slot[k], stage->slot[k], first), n);              \
-            stage->kernel(&part, scalars, frame);                                                  \
-            put_param_##type(stage, chunk, first, n, values[0]);                                   \
-            for (int k = 0; k < stage->slot_count; k++)                                            \
-                if (part.slot[k] != NULL)                                                          \
-                    convert->narrow_##bits[stage->slot[k]](                                        \
-                        at(chunk->slot[k], stage->slot[k], first), values[2 + k], n);              \
-        }                                                                                          \
+#define DEFINE_STAGE(type, bits)                                                                  \
+    /* Fills the tile's columns. */                                                               \
+    static void widen_##type(const struct hone_stage *stage, const struct hone_chunk *chunk,      \
+                             size_t first, size_t n, type values[COLUMNS][TILE])                  \
+    {                                                                                             \
+        const struct hone_support_kernels *const convert = stage->support;                        \
+        convert->widen_##bits[stage->param](values[0], at(chunk->param, stage->param, first), n); \
+        get_extra_##type(stage, chunk, first, n, values[0]);                                      \
+        convert->widen_##bits[stage->grad](values[1], at(chunk->grad, stage->grad, first), n);    \
+        for (int k = 0; k < stage->slot_count; k++)                                               \
+            if (chunk->slot[k] != NULL)                                                           \
+                convert->widen_##bits[stage->slot[k]](                                            \
+                    values[2 + k], at(chunk->slot[k], stage->slot[k], first), n);                 \
+    }                                                                                             \
+                                                                                                  \
+    static void narrow_slots_##type(const struct hone_stage *stage,                               \
+                                    const struct hone_chunk *chunk, size_t first, size_t n,       \
+                                    type values[COLUMNS][TILE])                                   \
+    {                                                                                             \
+        for (int k = 0; k < stage->slot_count; k++)                                               \
+            if (chunk->slot[k] != NULL)                                                           \
+                stage->support->narrow_##bits[stage->slot[k]](                                    \
+                    at(chunk->slot[k], stage->slot[k], first), values[2 + k], n);                 \
+    }                                                                                             \
+                                                                                                  \
+    static void stage_##type(const struct hone_stage *stage, const struct hone_chunk *chunk,      \
+                             const struct hone_scalars *scalars, const struct hone_frame *frame,  \
+                             type *direction)                                                     \
+    {                                                                                             \
+        type values[COLUMNS][TILE];                                                               \
+        void *column[COLUMNS];                                                                    \
+        for (int k = 0; k < COLUMNS; k++)                                                         \
+            column[k] = values[k];                                                                \
+        for (size_t first = 0; first < chunk->n; first += TILE) {                                 \
+            const size_t n = chunk->n - first < TILE ? chunk->n - first : TILE;                   \
+            struct hone_chunk part = tile_chunk(column, stage, chunk, first, n);                  \
+            part.extra = direction == NULL ? NULL : direction + first;                            \
+            widen_##type(stage, chunk, first, n, values);                                         \
+            stage->kernel(&part, scalars, frame);                                                 \
+            if (direction == NULL)                                                                \
+                put_param_##type(stage, chunk, first, n, values[0]);                              \
+            narrow_slots_##type(stage, chunk, first, n, values);                                  \
+        }                                                                                         \
     }
 
 DEFINE_STAGE(float, f32)
@@ -94,7 +110,17 @@ void hone_stage_step(const struct hone_stage *stage, const struct hone_chunk *ch
                      const struct hone_scalars *scalars, const struct hone_frame *frame)
 {
     if (stage->param == HONE_FORMAT_F64)
-        stage_double(stage, chunk, scalars, frame);
+        stage_double(stage, chunk, scalars, frame, NULL);
     else
-        stage_float(stage, chunk, scalars, frame);
+        stage_float(stage, chunk, scalars, frame, NULL);
+}
+
+void hone_stage_direction(const struct hone_stage *stage, const struct hone_chunk *chunk,
+                          const struct hone_scalars *scalars, const struct hone_frame *frame,
+                          void *direction)
+{
+    if (stage->param == HONE_FORMAT_F64)
+        stage_double(stage, chunk, scalars, frame, direction);
+    else
+        stage_float(stage, chunk, scalars, frame, direction);
 }

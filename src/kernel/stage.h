@@ -17,4 +17,10 @@ struct hone_stage {
 void hone_stage_step(const struct hone_stage *stage, const struct hone_chunk *chunk,
                      const struct hone_scalars *scalars, const struct hone_frame *frame);
 
+/* A matrix rule's direction, through the same tile: `kernel` is its direction loop, and `direction`
+ * receives the chunk's directions in the compute type. The parameter is read, not written. */
+void hone_stage_direction(const struct hone_stage *stage, const struct hone_chunk *chunk,
+                          const struct hone_scalars *scalars, const struct hone_frame *frame,
+                          void *direction);
+
 #endif

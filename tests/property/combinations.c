@@ -71,9 +71,12 @@ static bool choose(struct run *run, size_t code, bool numbers)
     return code == 0;
 }
 
+/* A rule for matrices has laws of its own, not those of single elements: tests/unit/test_muon.c. */
 static void visit_rule(const hone_rule *rule, bool numbers, size_t stride, run_visit_fn *visit,
                        void *user)
 {
+    if (hone_rule_is_matrix(rule))
+        return;
     struct run run = run_of_rule(rule);
     for (size_t code = 0; choose(&run, code, numbers); code += stride)
         if (run_is_possible(&run))

@@ -53,6 +53,9 @@ static void expected_sentence(char *text, size_t size, const struct place *place
     snprintf(low, sizeof low, "%g", h->low);
     if (h->kind == HONE_FLAG)
         snprintf(range, sizeof range, "0 or 1");
+    else if (h->kind == HONE_CHOICE)
+        snprintf(range, sizeof range, "a whole number from 0 (%s) to %g (%s)", h->words[0], h->high,
+                 h->words[(int)h->high]);
     else if (isinf(h->low))
         snprintf(range, sizeof range, "any finite number");
     else if (isinf(h->high) && h->kind == HONE_CURVE)

@@ -11,6 +11,8 @@ static void print_hyper(const hone_hyper *hyper)
     printf(" `%s` ", hyper->name);
     if (hyper->kind == HONE_FLAG)
         printf("%s", hyper->default_value != 0 ? "on" : "off");
+    else if (hyper->kind == HONE_CHOICE)
+        printf("%s", hyper->words[(int)hyper->default_value]);
     else if (hyper->kind == HONE_CURVE && isinf(hyper->default_value))
         printf("none");
     else if (hyper->kind == HONE_CURVE)

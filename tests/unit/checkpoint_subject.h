@@ -20,12 +20,13 @@
 
 static const char *const subject_names[SUBJECT_COUNT] = {"layer.weight", "layer.bias", "empty",
                                                          "late"};
-static const int64_t subject_shapes[SUBJECT_COUNT][2] = {{37, 1}, {5, 0}, {0, 3}, {2, 3}};
+static const int64_t subject_shapes[SUBJECT_COUNT][2] = {{37, 1}, {5, 1}, {0, 3}, {2, 3}};
 static const int32_t subject_ndims[SUBJECT_COUNT] = {2, 1, 2, 2};
 
 struct subject {
     hone_optimizer *optimizer;
     hone_dtype dtype;
+    bool matrices; /* the rule takes no vectors */
     int late;   /* the number of the first step in which "late" has a gradient */
     int poison; /* the number of a step with a NaN among its gradients */
     struct {
@@ -36,8 +37,8 @@ struct subject {
 
 static inline hone_tensor subject_tensor(const struct subject *subject, int i, const void *data)
 {
-    return hone_tensor_view((void *)(uintptr_t)data, subject->dtype, subject_ndims[i],
-                            subject_shapes[i]);
+    return hone_tensor_view((void *)(uintptr_t)data, subject->dtype,
+                            subject->matrices ? 2 : subject_ndims[i], subject_shapes[i]);
 }
 
 /* Finite values of moderate size in any of the formats, from a seed. */
@@ -68,6 +69,7 @@ static inline void subject_create(struct subject *subject, const hone_context *c
 {
     hone_error error;
     subject->dtype = dtype;
+    subject->matrices = hone_rule_is_matrix(hone_spec_group_rule(spec, 0));
     subject->late = 5;
     subject->poison = -1;
     if (hone_optimizer_create(&subject->optimizer, context, spec, &error) != HONE_OK)

@@ -95,7 +95,8 @@ static void test_identities(void **state)
     (void)state;
     hone_mask *const mask = mask_of(bits);
     for (int r = 0; r < hone_rule_count(); r++)
-        check_identities(hone_rule_at(r), mask);
+        if (!hone_rule_is_matrix(hone_rule_at(r))) /* its elements move together: test_muon.c */
+            check_identities(hone_rule_at(r), mask);
     hone_mask_free(mask);
 }
 
@@ -108,6 +109,8 @@ static void test_frozen(void **state)
     for (int i = 0; i < N; i++)
         poisoned[i] = bits[i] ? grad[i] : NAN;
     for (int r = 0; r < hone_rule_count(); r++) {
+        if (hone_rule_is_matrix(hone_rule_at(r)))
+            continue;
         run(hone_rule_at(r), 1e-2, NAN, NULL, grad, fast);
         run(hone_rule_at(r), 0, 1e-2, mask, poisoned, mixed);
         for (int i = 0; i < N; i++)
