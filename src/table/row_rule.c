@@ -70,12 +70,6 @@ static hone_status make_spec(struct hone_table *table, hone_error *error)
     if (rule == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "table \"%s\": options->rule is NULL",
                          table->name);
-    const hone_rule *const found = hone_rule_find(rule);
-    if (found != NULL && found->matrix)
-        return hone_fail(error, HONE_ERROR_UNSUPPORTED,
-                         "table \"%s\": the rule %s steps whole matrices; rows need one that steps "
-                         "elements",
-                         table->name, rule);
     const hone_status status = hone_spec_create(&table->spec, table->context, rule, error);
     if (status == HONE_OK && group != NULL)
         take_values(&table->spec->groups[0], group);

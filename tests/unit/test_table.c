@@ -179,12 +179,6 @@ static void test_rows_equal_parameters(void **state)
             const char *const rule = hone_rule_name(hone_rule_at(r));
             hone_table_options options = plain_options(WIDTH, rule);
             options.dtype = dtypes[d];
-            if (hone_rule_is_matrix(hone_rule_at(r))) {
-                hone_table *refused = NULL;
-                assert_int_equal(hone_table_create(&refused, context, "t", &options, &error),
-                                 HONE_ERROR_UNSUPPORTED);
-                continue;
-            }
             hone_table *const table = make_table(context, "t", &options);
             hone_spec *spec = NULL;
             hone_optimizer *optimizer = NULL;
