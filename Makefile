@@ -41,6 +41,7 @@ install: build/setup/build ## into PREFIX (/usr/local), below DESTDIR if given
 	cmake --preset release -DCMAKE_INSTALL_PREFIX="$(PREFIX)"
 	cmake --build --preset release --parallel $(JOBS)
 	DESTDIR="$(DESTDIR)" cmake --install build/release
+	test -n "$(DESTDIR)" || ldconfig 2>/dev/null || true # no root, no cache to renew
 
 format: build/setup/format ## clang-format over all C files
 	tools/format.sh

@@ -74,13 +74,21 @@ struct stream_case {
 };
 
 static const struct stream_case stream_cases[] = {
-    {"stream adamw f32", {"adamw", 0, HONE_F32, 0}, "exp_avg", "exp_avg_sq", 0.95},
-    {"stream sgd momentum f32", {"sgd", 0.9, HONE_F32, 0}, "momentum_buffer", NULL, 0.95},
-    {"stream rmsprop f32", {"rmsprop", 0, HONE_F32, 0}, "square_avg", NULL, 0.95},
-    {"stream adopt f32", {"adopt", 0, HONE_F32, 0}, "exp_avg", "exp_avg_sq", 0.95},
-    {"stream adamw_tf f32", {"adamw_tf", 0, HONE_F32, 0}, "exp_avg", "exp_avg_sq", 0.95},
-    {"stream adamw bf16", {"adamw", 0, HONE_BF16, 0}, "exp_avg", "exp_avg_sq", 0.85},
-    {"stream adamw f32 clip norm", {"adamw", 0, HONE_F32, 1}, "exp_avg", "exp_avg_sq", 0.9},
+    {"stream adamw f32", {.rule = "adamw", .dtype = HONE_F32}, "exp_avg", "exp_avg_sq", 0.95},
+    {"stream sgd momentum f32",
+     {.rule = "sgd", .momentum = 0.9, .dtype = HONE_F32},
+     "momentum_buffer",
+     NULL,
+     0.95},
+    {"stream rmsprop f32", {.rule = "rmsprop", .dtype = HONE_F32}, "square_avg", NULL, 0.95},
+    {"stream adopt f32", {.rule = "adopt", .dtype = HONE_F32}, "exp_avg", "exp_avg_sq", 0.95},
+    {"stream adamw_tf f32", {.rule = "adamw_tf", .dtype = HONE_F32}, "exp_avg", "exp_avg_sq", 0.95},
+    {"stream adamw bf16", {.rule = "adamw", .dtype = HONE_BF16}, "exp_avg", "exp_avg_sq", 0.85},
+    {"stream adamw f32 clip norm",
+     {.rule = "adamw", .dtype = HONE_F32, .clip_norm = 1},
+     "exp_avg",
+     "exp_avg_sq",
+     0.9},
 };
 
 static void measure_stream(struct run *run, const struct stream_case *c, bench_subject *subject,
@@ -145,7 +153,7 @@ static hone_status run_many(struct run *run, const char *name, const int64_t *le
 {
     if (!wanted(run, name))
         return HONE_OK;
-    static const bench_recipe recipe = {"adamw", 0, HONE_F32, 0};
+    static const bench_recipe recipe = {.rule = "adamw", .dtype = HONE_F32};
     bench_subject many, one;
     hone_status status =
         bench_subject_create(&many, run->context, &recipe, lengths, count, run->error);
@@ -187,6 +195,62 @@ static hone_status run_all_many(struct run *run)
         status = run_many(run, "148 tensors of 16 (overhead)", lengths, BENCH_GPT2_TENSORS, 0,
                           2 * repetitions + 1, 1000);
     free(lengths);
+    return status;
+}
+
+/* ---- masks: two rates inside one large tensor against one ---------------------------------- */
+
+enum { PLAIN, FIRST_MASKED, MASKED_SUBJECTS = 3 };
+
+static const double mask_shares[MASKED_SUBJECTS] = {[FIRST_MASKED] = 0.05, 0.5};
+
+static void measure_masked(struct run *run, bench_subject *subjects, const char *name)
+{
+    const int n = run->options->repetitions;
+    double *const times = text_allocate((size_t)n * MASKED_SUBJECTS * sizeof *times);
+    bench_contender contenders[MASKED_SUBJECTS];
+    for (int i = 0; i < MASKED_SUBJECTS; i++)
+        contenders[i] = (bench_contender){bench_subject_step, &subjects[i], 1, times + i * n};
+    bench_measure(contenders, MASKED_SUBJECTS, n, name);
+    for (int i = FIRST_MASKED; i < MASKED_SUBJECTS; i++) {
+        bench_result *const result = add_result(run, name);
+        const size_t length = strlen(result->name);
+        snprintf(result->name + length, sizeof result->name - length, " %g %%",
+                 100 * mask_shares[i]);
+        snprintf(result->against, sizeof result->against, "without a mask");
+        result->ratio_is = "time";
+        result->target = BENCH_AT_MOST;
+        result->target_ratio = 1.05;
+        set_times(result, times + i * n, times, n, 1);
+    }
+    free(times);
+}
+
+static hone_status run_masked(struct run *run, const bench_recipe *plain)
+{
+    char name[64];
+    snprintf(name, sizeof name, "masked %s%s f32", plain->rule,
+             plain->momentum != 0 ? " momentum" : "");
+    if (!wanted(run, name))
+        return HONE_OK;
+    bench_subject subjects[MASKED_SUBJECTS];
+    hone_status status = HONE_OK;
+    int count = 0;
+    for (; count < MASKED_SUBJECTS; count++) {
+        bench_recipe recipe = *plain;
+        recipe.masked = mask_shares[count];
+        status = bench_subject_create(&subjects[count], run->context, &recipe,
+                                      &run->options->elements, 1, run->error);
+        if (status != HONE_OK)
+            break;
+    }
+    if (status == HONE_OK)
+        measure_masked(run, subjects, name);
+    for (int i = 0; i < count; i++) {
+        if (status == HONE_OK)
+            status = check_subject(run, &subjects[i]);
+        bench_subject_free(&subjects[i]);
+    }
     return status;
 }
 
@@ -279,23 +343,34 @@ static hone_status run_levels(struct run *run, const bench_recipe *recipe)
     for (int i = 0; i < levels.count && status == HONE_OK; i++)
         status = check_subject(run, &levels.subjects[i]);
     free_levels(&levels);
-    /* A rule for matrices refuses a vector; what is measured here is one element at a time. */
+    return status;
+}
+
+/* ---- every rule ----------------------------------------------------------------------------- */
+
+typedef hone_status run_rule(struct run *run, const bench_recipe *recipe);
+
+/* A rule for matrices refuses a vector; what is measured here is one element at a time. */
+static hone_status run_elements(struct run *run, run_rule *run_one, const bench_recipe *recipe)
+{
+    const hone_status status = run_one(run, recipe);
     return status == HONE_ERROR_SHAPE ? HONE_OK : status;
 }
 
-static hone_status run_all_levels(struct run *run)
+/* In f32; a rule whose momentum can be left out is run with and without. */
+static hone_status run_every_rule(struct run *run, run_rule *run_one)
 {
     hone_status status = HONE_OK;
     for (int i = 0; i < hone_rule_count() && status == HONE_OK; i++) {
         const hone_rule *const rule = hone_rule_at(i);
-        bench_recipe recipe = {hone_rule_name(rule), 0, HONE_F32, 0};
-        status = run_levels(run, &recipe);
+        bench_recipe recipe = {.rule = hone_rule_name(rule), .dtype = HONE_F32};
+        status = run_elements(run, run_one, &recipe);
         const int momentum = hone_rule_hyper_find(rule, "momentum");
         if (status != HONE_OK || momentum < 0 ||
             hone_rule_hyper(rule, momentum)->default_value != 0)
             continue;
         recipe.momentum = 0.9;
-        status = run_levels(run, &recipe);
+        status = run_elements(run, run_one, &recipe);
     }
     return status;
 }
@@ -316,7 +391,9 @@ hone_status bench_run(const bench_options *options, bench_results *results, hone
     if (status == HONE_OK)
         status = run_all_many(&run);
     if (status == HONE_OK)
-        status = run_all_levels(&run);
+        status = run_every_rule(&run, run_masked);
+    if (status == HONE_OK)
+        status = run_every_rule(&run, run_levels);
     hone_context_free(run.context);
     if (status != HONE_OK)
         bench_results_free(results);

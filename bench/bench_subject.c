@@ -54,6 +54,12 @@ static hone_status create_optimizer(hone_optimizer **optimizer, const hone_conte
     hone_status status = hone_spec_create(&spec, context, recipe->rule, error);
     if (status == HONE_OK && recipe->momentum != 0)
         status = hone_spec_set(spec, 0, "momentum", recipe->momentum, error);
+    double lr = 0;
+    if (status == HONE_OK && recipe->masked != 0)
+        status = hone_spec_get(spec, 0, "lr", &lr, error);
+    /* Equal rates could take a shorter way. */
+    if (status == HONE_OK && recipe->masked != 0)
+        status = hone_spec_set(spec, 0, "masked_lr", 10 * lr, error);
     if (status == HONE_OK)
         status = hone_optimizer_create(optimizer, context, spec, error);
     hone_spec_free(spec);
@@ -65,9 +71,60 @@ static hone_status create_optimizer(hone_optimizer **optimizer, const hone_conte
     return status;
 }
 
-static hone_status add_tensors(bench_subject *subject, hone_dtype dtype, const int64_t *lengths,
-                               int64_t count, hone_error *error)
+static hone_status fail_memory(hone_error *error, const char *what, size_t bytes)
 {
+    error->status = HONE_ERROR_MEMORY;
+    error->offset = -1;
+    snprintf(error->message, sizeof error->message, "out of memory: %s %zu bytes", what, bytes);
+    return HONE_ERROR_MEMORY;
+}
+
+/* True with the probability `share`. Unlike spread, whose values are even, this has runs and gaps:
+ * the mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014). */
+static bool chance(int64_t index, double share)
+{
+    uint64_t x = ((uint64_t)index + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (double)((x ^ x >> 31) >> 11) * 0x1p-53 < share;
+}
+
+/* Each element is under it or not by chance. */
+static hone_status create_mask(hone_mask **mask, const hone_context *context, int64_t length,
+                               double share, hone_error *error)
+{
+    const int64_t count = (length + 31) / 32;
+    uint32_t *const bits = calloc((size_t)count + 1, sizeof *bits);
+    if (bits == NULL)
+        return fail_memory(error, "a mask takes", (size_t)count * sizeof *bits);
+#pragma omp parallel for schedule(static)
+    for (int64_t word = 0; word < count; word++)
+        for (int64_t i = 32 * word; i < 32 * word + 32 && i < length; i++)
+            bits[word] |= (uint32_t)chance(i, share) << i % 32;
+    const hone_tensor words = hone_tensor_view(bits, HONE_U32, 1, &count);
+    const hone_status status = hone_mask_from_words(mask, context, 1, &length, &words, error);
+    free(bits);
+    return status;
+}
+
+static hone_status set_mask(const bench_subject *subject, int64_t index, int64_t length,
+                            double share, hone_error *error)
+{
+    if (share == 0)
+        return HONE_OK;
+    hone_mask *mask = NULL;
+    hone_status status =
+        create_mask(&mask, hone_optimizer_context(subject->optimizer), length, share, error);
+    if (status == HONE_OK)
+        status = hone_optimizer_set_mask(subject->optimizer, index, mask, error);
+    hone_mask_free(mask);
+    return status;
+}
+
+static hone_status add_tensors(bench_subject *subject, const bench_recipe *recipe,
+                               const int64_t *lengths, int64_t count, hone_error *error)
+{
+    const hone_dtype dtype = recipe->dtype;
     char *param = subject->params, *grad = subject->grads;
     for (int64_t i = 0; i < count; i++) {
         char name[32];
@@ -78,21 +135,14 @@ static hone_status add_tensors(bench_subject *subject, hone_dtype dtype, const i
         hone_status status = hone_optimizer_add(subject->optimizer, name, &p, 0, &index, error);
         if (status == HONE_OK)
             status = hone_optimizer_set_grad(subject->optimizer, index, &g, error);
+        if (status == HONE_OK)
+            status = set_mask(subject, index, lengths[i], recipe->masked, error);
         if (status != HONE_OK)
             return status;
         param += (size_t)lengths[i] * hone_dtype_size(dtype);
         grad += (size_t)lengths[i] * hone_dtype_size(dtype);
     }
     return HONE_OK;
-}
-
-static hone_status fail_memory(hone_error *error, size_t bytes)
-{
-    error->status = HONE_ERROR_MEMORY;
-    error->offset = -1;
-    snprintf(error->message, sizeof error->message,
-             "out of memory: parameters and gradients take %zu bytes each", bytes);
-    return HONE_ERROR_MEMORY;
 }
 
 hone_status bench_subject_create(bench_subject *subject, const hone_context *context,
@@ -107,13 +157,13 @@ hone_status bench_subject_create(bench_subject *subject, const hone_context *con
     subject->grads = allocate_block(subject->bytes);
     hone_status status = HONE_OK;
     if (subject->params == NULL || subject->grads == NULL)
-        status = fail_memory(error, subject->bytes);
+        status = fail_memory(error, "parameters and gradients each take", subject->bytes);
     if (status == HONE_OK) {
         fill(subject, recipe->dtype);
         status = create_optimizer(&subject->optimizer, context, recipe, error);
     }
     if (status == HONE_OK)
-        status = add_tensors(subject, recipe->dtype, lengths, count, error);
+        status = add_tensors(subject, recipe, lengths, count, error);
     /* The first step makes the states and lets them be touched. */
     if (status == HONE_OK)
         status = hone_optimizer_step(subject->optimizer, NULL, error);

@@ -10,6 +10,7 @@ typedef struct bench_recipe {
     double momentum;  /* 0: the rule's default */
     hone_dtype dtype; /* HONE_F32 or HONE_BF16, of parameters, gradients and states */
     double clip_norm; /* 0: no clipping */
+    double masked;    /* 0: no masks; else the share of elements that move at 10 times the rate */
 } bench_recipe;
 
 typedef struct bench_subject {

@@ -9,6 +9,7 @@ pkg_check_modules(libzip REQUIRED IMPORTED_TARGET libzip)
 
 file(GLOB HONE_SOURCES CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/core/*.c"
      "${PROJECT_SOURCE_DIR}/src/checkpoint/*.c" "${PROJECT_SOURCE_DIR}/src/mask/*.c"
+     "${PROJECT_SOURCE_DIR}/src/table/*.c"
      "${PROJECT_SOURCE_DIR}/src/kernel/stage.c"
      "${PROJECT_SOURCE_DIR}/src/cpu/cpu.c")
 

@@ -63,7 +63,9 @@ foreach(level IN LISTS HONE_LEVEL_NAMES)
                                                                     HONE_REAL_BITS=${bits})
     target_compile_options(hone_rules_f${bits}_${level} PRIVATE ${HONE_FLAGS_${level}})
   endforeach()
-  hone_add_kernels(hone_support_${level} "${PROJECT_SOURCE_DIR}/src/kernel/support.c")
+  hone_add_kernels(hone_support_${level} "${PROJECT_SOURCE_DIR}/src/kernel/support.c"
+                   "${PROJECT_SOURCE_DIR}/src/kernel/index.c"
+                   "${PROJECT_SOURCE_DIR}/src/kernel/rows.c")
   target_compile_definitions(hone_support_${level} PRIVATE HONE_TARGET=${level} HONE_REAL_BITS=32)
   target_compile_options(hone_support_${level} PRIVATE ${HONE_FLAGS_${level}})
 

@@ -49,14 +49,14 @@ includes() {
 }
 
 libc='assert|ctype|errno|fcntl|fenv|float|fnmatch|inttypes|limits|locale|math|setjmp|signal|stdarg|stdbool'
-libc="$libc|stddef|stdint|stdio|stdlib|string|strings|time|unistd|sys/[a-z]+"
+libc="$libc|stddef|stdint|stdio|stdlib|string|strings|time|unistd|dirent|sys/[a-z]+"
 libc="($libc)\\.h"
 inside='(kernel|cpu|core|mask|table|schedule|checkpoint|cuda|rules)/.*'
 
 verdict "layer rules: only the kernel's vocabulary" \
     "$(includes src/rules 'kernel/rule_(begin|end)\.h')"
-verdict "layer kernel: itself, <hone/rule.h>, the C library" \
-    "$(includes src/kernel "kernel/.*|hone/rule\\.h|$libc")"
+verdict "layer kernel: itself, <hone/rule.h>, the C library, intrinsics" \
+    "$(includes src/kernel "kernel/.*|hone/rule\\.h|immintrin\\.h|$libc")"
 verdict "layer cpu: kernel" "$(includes src/cpu "(cpu|kernel)/.*|rules\\.inc|hone/.*|$libc|cpuid\\.h")"
 verdict "layer core: cpu, kernel" \
     "$(includes src/core "(core|cpu|kernel)/.*|hone/.*|$libc|omp\\.h|jansson\\.h|cblas\\.h")"

@@ -43,12 +43,14 @@ stage_level() { # LEVEL
 
 # ---- running and counting -----------------------------------------------------------------------
 
-# Adds up "N tests failed out of M" of ctest and "N passed, N failed" of the style check.
+# Adds up "N tests failed out of M" of ctest, where skipped ones count as passed until its list of
+# them, and "N passed, N failed" of the style check.
 count() { # LOG
     awk '/^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+/ {
              failed += $4; passed += $NF - $4 }
          /^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3 }
-         END { print passed + 0, failed + 0 }' "$1"
+         /^\t *[0-9]+ - .* \(Skipped\)$/ { passed--; skipped++ }
+         END { print passed + 0, failed + 0, skipped + 0 }' "$1"
 }
 
 show() { # LOG STATUS: what a reader wants to see of it
@@ -60,19 +62,19 @@ show() { # LOG STATUS: what a reader wants to see of it
 }
 
 run() { # NAME FUNCTION [ARGUMENTS...]
-    local name=$1 begin=$SECONDS status=0 passed failed word=ok
+    local name=$1 begin=$SECONDS status=0 passed failed skipped word=ok
     shift
     printf '%-16s ...\n' "$name"
     "$@" >"$logs/$name.log" 2>&1 </dev/null || status=$?
     show "$logs/$name.log" "$status"
-    read -r passed failed < <(count "$logs/$name.log")
+    read -r passed failed skipped < <(count "$logs/$name.log")
     # A stage that broke before or beside its tests is one failure more than they show.
     [ "$status" != 0 ] && [ "$failed" = 0 ] && failed=1
     [ "$failed" != 0 ] && word=FAILED
     total_passed=$((total_passed + passed))
     total_failed=$((total_failed + failed))
-    printf '%-16s %-6s %4d passed, %d failed %5d s\n' "$name" "$word" "$passed" "$failed" \
-        $((SECONDS - begin))
+    printf '%-16s %-6s %4d passed, %d failed, %d skipped %5d s\n' "$name" "$word" "$passed" \
+        "$failed" "$skipped" $((SECONDS - begin))
 }
 
 run_levels() {

@@ -12,8 +12,10 @@
 #include <hone/safetensors.h>
 #include <hone/scaler.h>
 #include <hone/schedule.h>
+#include <hone/snapshot.h>
 #include <hone/spec.h>
 #include <hone/status.h>
+#include <hone/table.h>
 #include <hone/tensor.h>
 
 #endif

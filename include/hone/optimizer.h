@@ -69,8 +69,9 @@ HONE_API hone_status hone_optimizer_set_coefficients(hone_optimizer *optimizer, 
                                                      const double (*triples)[3], int count,
                                                      hone_error *error);
 
-/* A curve computed by the caller: called once per step and distinct step count with s, the number
- * of completed calls. A callback cannot be saved: a checkpoint of such an optimizer is refused
+/* A curve computed by the caller: every step asks it for each s (completed calls, from 1 on) that a
+ * parameter of the group has, at times more than once, and it must answer alike each time. NaN or a
+ * negative answer makes the step RANGE. A callback cannot be saved: a checkpoint of such an optimizer is refused
  * until the curve is data again. `curve` NULL restores the data. */
 typedef double hone_curve_fn(uint64_t completed_calls, void *user);
 HONE_API hone_status hone_optimizer_set_curve_callback(hone_optimizer *optimizer, int group,
@@ -132,7 +133,8 @@ HONE_API hone_status hone_optimizer_lr_multiplier(const hone_optimizer *optimize
 
 typedef enum hone_nonfinite {
     HONE_NONFINITE_PROPAGATE, /* IEEE arithmetic goes on, as torch does (default) */
-    HONE_NONFINITE_ERROR,     /* HONE_ERROR_NONFINITE, nothing changed */
+    HONE_NONFINITE_ERROR,     /* HONE_ERROR_NONFINITE; parameters, states and counters are as they
+                                 were, only a round of accumulated gradients is dropped */
     HONE_NONFINITE_SKIP       /* nothing changed, counted in hone_step_report.skipped */
 } hone_nonfinite;
 

@@ -228,9 +228,13 @@ hone_status hone_optimizer_set_precision(hone_optimizer *optimizer, int group,
     hone_status status = hone_check_optimizer(optimizer, error);
     if (status == HONE_OK)
         status = hone_spec_set_precision(optimizer->spec, group, precision, error);
-    if (status == HONE_OK)
-        optimizer->plan.valid = false;
-    return status;
+    if (status != HONE_OK)
+        return status;
+    for (int64_t i = 0; i < optimizer->count; i++)
+        if (optimizer->params[i].group == group)
+            hone_param_drop_precision(optimizer, &optimizer->params[i]);
+    optimizer->plan.valid = false;
+    return HONE_OK;
 }
 
 hone_status hone_optimizer_set_grad_accum_steps(hone_optimizer *optimizer, int steps, bool mean,

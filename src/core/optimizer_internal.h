@@ -170,6 +170,10 @@ int hone_state_find(const hone_rule *rule, const char *name);
 bool hone_param_needs_state(const struct hone_optimizer *optimizer, const struct hone_param *param,
                             int state);
 
+/* Frees the master or compensation that the group's precision does not use: not stepped any more, it
+ * would be wrong if it ever came back. */
+void hone_param_drop_precision(const struct hone_optimizer *optimizer, struct hone_param *param);
+
 /* Sets a fresh master to the parameter's value. */
 void hone_param_copy_master(const struct hone_optimizer *optimizer, struct hone_param *param);
 
@@ -206,6 +210,10 @@ void hone_matrix_step(struct hone_optimizer *optimizer, const struct hone_plan_t
 struct hone_chunk hone_plan_part(const struct hone_plan_tensor *tensor, size_t first, size_t n);
 
 hone_status hone_scaler_check(const hone_scaler *scaler, hone_error *error);
+
+/* The index of the direct loop for these formats and the slots that are not NULL in `base`; -1 if
+ * they have none and go through a tile. */
+int hone_find_direct(const struct hone_stage *stage, const struct hone_chunk *base);
 
 /* Brings the plan up to date, creating missing states; on failure nothing has changed. */
 hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error);

@@ -265,8 +265,7 @@ static const struct direct direct_f32[] = {HONE_DIRECT_F32(DIRECT)};
 static const struct direct direct_f64[] = {HONE_DIRECT_F64(DIRECT)};
 #undef DIRECT
 
-/* The index of the direct loop for these formats, or -1. */
-static int find_direct(const struct hone_stage *stage, const struct hone_chunk *base)
+int hone_find_direct(const struct hone_stage *stage, const struct hone_chunk *base)
 {
     const bool wide = stage->param == HONE_FORMAT_F64;
     const struct direct *const list = wide ? direct_f64 : direct_f32;
@@ -292,7 +291,7 @@ static void choose_kernel(const struct hone_optimizer *optimizer, const struct h
     const struct hone_rule_kernels *const kernels =
         (wide ? cpu->f64 : cpu->f32)[hone_rule_index(group->rule)];
     const int variant = hone_group_variant(group);
-    const int direct = find_direct(&tensor->stage, &tensor->base);
+    const int direct = hone_find_direct(&tensor->stage, &tensor->base);
     tensor->stage.support = cpu->support;
     tensor->stage.kernel = kernels->step[0][variant][tensor->form];
     tensor->kernel = direct < 0 ? NULL : kernels->step[direct][variant][tensor->form];

@@ -65,7 +65,16 @@ static void drop_state(const hone_optimizer *optimizer, struct hone_param *param
     param->fresh &= ~(1u << index);
 }
 
-/* Cannot fail. A master that is not stepped any more would be wrong if it ever came back. */
+void hone_param_drop_precision(const hone_optimizer *optimizer, struct hone_param *param)
+{
+    const hone_precision precision = optimizer->spec->groups[param->group].precision;
+    if (precision != HONE_PRECISION_MASTER)
+        drop_state(optimizer, param, HONE_STATE_MASTER);
+    if (precision != HONE_PRECISION_KAHAN)
+        drop_state(optimizer, param, HONE_STATE_KAHAN);
+}
+
+/* Cannot fail. */
 static void move_parameters(hone_optimizer *optimizer)
 {
     const hone_spec *const spec = optimizer->spec;
@@ -74,10 +83,7 @@ static void move_parameters(hone_optimizer *optimizer)
         param->group = hone_spec_match(spec, param->name);
         const struct hone_group *const group = &spec->groups[param->group];
         param->multiplier = group->lr_multiplier;
-        if (group->precision != HONE_PRECISION_MASTER)
-            drop_state(optimizer, param, HONE_STATE_MASTER);
-        if (group->precision != HONE_PRECISION_KAHAN)
-            drop_state(optimizer, param, HONE_STATE_KAHAN);
+        hone_param_drop_precision(optimizer, param);
     }
 }
 

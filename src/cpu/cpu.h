@@ -4,12 +4,16 @@
 #ifndef HONE_CPU_CPU_H
 #define HONE_CPU_CPU_H
 
+#include "kernel/index.h"
 #include "kernel/kernel.h"
+#include "kernel/rows.h"
 
 struct hone_cpu_level {
     const char *name; /* "base", "avx2", "avx512", "neon" */
     bool (*available)(void);
     const struct hone_support_kernels *support;
+    const struct hone_index_kernels *index;
+    const struct hone_row_kernels *rows;
     const struct hone_rule_kernels *const *f32; /* by the registry's rule index */
     const struct hone_rule_kernels *const *f64;
     const struct hone_rule_kernels *move_f32, *move_f64; /* the frame around a finished direction */

@@ -299,6 +299,21 @@ static void test_gradient_misfits(void **state)
     assert_int_equal(count, 0); /* none of them was taken */
 }
 
+/* The same address with another type is another gradient. */
+static void test_gradient_of_another_type(void **state)
+{
+    (void)state;
+    add("w", &place.w_view);
+    OK(set_grad(&place.g_view));
+    OK(hone_optimizer_step(place.optimizer, NULL, &problem));
+    hone_tensor single = place.g_view;
+    single.dtype = HONE_F32;
+    ((float *)(void *)place.g)[3] = 5;
+    OK(set_grad(&single));
+    OK(hone_optimizer_step(place.optimizer, NULL, &problem));
+    assert_true(place.w[3] == -5 && place.w[1] == 0);
+}
+
 static void test_complex_gradient(void **state)
 {
     (void)state;
@@ -420,6 +435,7 @@ int main(void)
         PLACED(test_overlap),
         PLACED(test_gradient_overlap),
         PLACED(test_gradient_misfits),
+        PLACED(test_gradient_of_another_type),
         PLACED(test_complex_gradient),
         PLACED(test_view_of_parameter),
         PLACED(test_multiplier),

@@ -272,6 +272,34 @@ static void test_counters(void **state)
           hone_optimizer_set_step_count(place.optimizer, -1, 3, &problem));
 }
 
+/* Powers of the betas stay exact to the last digits however large the count: with b1 = 0 and one
+ * gradient, sqrt(1 - b2^t) is all that the move depends on. */
+static void test_large_counts(void **state)
+{
+    (void)state;
+    const double beta2 = 1 - 0x1p-30;
+    const uint64_t counts[] = {1, 1000, 123456789, ((uint64_t)1 << 32) - 1};
+    for (int i = 0; i < 4; i++) {
+        double w = 0, g = 2;
+        const hone_tensor param = hone_tensor_view(&w, HONE_F64, 0, NULL);
+        const hone_tensor grad = hone_tensor_view(&g, HONE_F64, 0, NULL);
+        hone_optimizer *const adam = test_optimizer(place.context, "adam");
+        OK(hone_optimizer_set(adam, 0, "beta1", 0, &problem));
+        OK(hone_optimizer_set(adam, 0, "beta2", beta2, &problem));
+        OK(hone_optimizer_set(adam, 0, "eps", 0, &problem));
+        OK(hone_optimizer_add(adam, "w", &param, 0, NULL, &problem));
+        OK(hone_optimizer_set_grad(adam, 0, &grad, &problem));
+        OK(hone_optimizer_set_step_count(adam, 0, counts[i] - 1, &problem));
+        OK(hone_optimizer_step(adam, NULL, &problem));
+        /* 1 - b2^t without the cancellation, through logarithms. */
+        const double correction = -expm1((double)counts[i] * log1p(-0x1p-30));
+        const double wanted = -1e-3 * g / (sqrt((1 - beta2) * g * g) / sqrt(correction));
+        const double room = counts[i] < 10000 ? 1e-7 : 1e-13; /* b2^t is near 1 there */
+        assert_true(fabs(w - wanted) <= room * fabs(wanted));
+        hone_optimizer_free(adam);
+    }
+}
+
 #define PLACED(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -280,7 +308,7 @@ int main(void)
         PLACED(test_views),           PLACED(test_bytes),          PLACED(test_default_dtypes),
         PLACED(test_state_dtype),     PLACED(test_prepared_dtype), PLACED(test_set_state),
         PLACED(test_set_state_first), PLACED(test_bad_set_state),  PLACED(test_complex_state),
-        PLACED(test_counters),
+        PLACED(test_counters),        PLACED(test_large_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

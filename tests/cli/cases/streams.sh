@@ -17,7 +17,7 @@ done
 # taken a moment, for which a recipe that comes late through a named pipe provides.
 mkfifo recipe
 send_recipe_late() {
-    sleep 0.5
+    sleep 1.5
     cat s.json >recipe
 }
 send_recipe_late &

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// hone's index against the hash maps people use: random 64-bit keys to row numbers. Prints CSV:
+// map, threads, keys, millions of operations per second growing, finding hits, finding misses,
+// bytes per key where the map can tell, and the longest batch over the median one while growing.
+#include <absl/container/flat_hash_map.h>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <htslib/khash.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "subject.h"
+
+namespace
+{
+constexpr size_t batch_size = 65536;
+
+double now()
+{
+    using namespace std::chrono;
+    return duration<double>(steady_clock::now().time_since_epoch()).count();
+}
+
+// splitmix64: a different key for every i, and no key of one stream in another.
+int64_t key_of(uint64_t i)
+{
+    uint64_t x = (i + 1) * 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return static_cast<int64_t>(x ^ x >> 31);
+}
+
+struct hone_map {
+    explicit hone_map(int threads) : subject(subject_create(threads))
+    {
+    }
+    ~hone_map()
+    {
+        subject_free(subject);
+    }
+    void insert(const int64_t *keys, size_t n, int64_t *rows)
+    {
+        subject_insert(subject, keys, n, rows);
+    }
+    void find(const int64_t *keys, size_t n, int64_t *rows)
+    {
+        subject_find(subject, keys, n, rows);
+    }
+    double bytes() const
+    {
+        return static_cast<double>(subject_bytes(subject));
+    }
+    struct subject *subject;
+};
+
+// Any map with the standard's interface, one key at a time.
+template <typename map> struct standard_map {
+    void insert(const int64_t *keys, size_t n, int64_t *rows)
+    {
+        for (size_t i = 0; i < n; i++)
+            rows[i] = items.try_emplace(keys[i], static_cast<int64_t>(items.size())).first->second;
+    }
+    void find(const int64_t *keys, size_t n, int64_t *rows)
+    {
+        for (size_t i = 0; i < n; i++) {
+            const auto it = items.find(keys[i]);
+            rows[i] = it == items.end() ? -1 : it->second;
+        }
+    }
+    double bytes() const
+    {
+        return 0;
+    }
+    map items;
+};
+
+// The maps' own defaults for integers, except where that is the identity and needs mixing.
+struct mixed_hash {
+    size_t operator()(int64_t key) const
+    {
+        uint64_t x = static_cast<uint64_t>(key);
+        x = (x ^ x >> 32) * 0x9e3779b97f4a7c15u;
+        return x ^ x >> 32;
+    }
+};
+
+KHASH_MAP_INIT_INT64(rows, int64_t)
+
+struct khash_map {
+    khash_map() : items(kh_init(rows))
+    {
+    }
+    ~khash_map()
+    {
+        kh_destroy(rows, items);
+    }
+    void insert(const int64_t *keys, size_t n, int64_t *rows)
+    {
+        for (size_t i = 0; i < n; i++) {
+            int added;
+            const khint_t at = kh_put(rows, items, static_cast<khint64_t>(keys[i]), &added);
+            if (added)
+                kh_val(items, at) = static_cast<int64_t>(kh_size(items)) - 1;
+            rows[i] = kh_val(items, at);
+        }
+    }
+    void find(const int64_t *keys, size_t n, int64_t *rows)
+    {
+        for (size_t i = 0; i < n; i++) {
+            const khint_t at = kh_get(rows, items, static_cast<khint64_t>(keys[i]));
+            rows[i] = at == kh_end(items) ? -1 : kh_val(items, at);
+        }
+    }
+    double bytes() const
+    {
+        return 0;
+    }
+    khash_t(rows) * items;
+};
+
+volatile int64_t sink;
+
+template <typename map> void measure(const char *name, int threads, size_t count, map &&subject)
+{
+    std::vector<int64_t> keys(batch_size), rows(batch_size);
+    std::vector<double> batches;
+    double growing = 0;
+    for (size_t first = 0; first < count; first += batch_size) {
+        const size_t n = std::min(batch_size, count - first);
+        for (size_t i = 0; i < n; i++)
+            keys[i] = key_of(first + i);
+        const double start = now();
+        subject.insert(keys.data(), n, rows.data());
+        const double took = now() - start;
+        growing += took;
+        if (n == batch_size && first >= count / 2)
+            batches.push_back(took);
+        sink = rows[n - 1];
+    }
+    const auto look = [&](uint64_t offset, bool present) {
+        double took = 0;
+        uint64_t state = 1;
+        const size_t lookups = std::min<size_t>(count, 20000000);
+        for (size_t first = 0; first < lookups; first += batch_size) {
+            const size_t n = std::min(batch_size, lookups - first);
+            for (size_t i = 0; i < n; i++) {
+                state = state * 6364136223846793005u + 1442695040888963407u;
+                keys[i] = key_of(offset + (state >> 20) % count);
+            }
+            const double start = now();
+            subject.find(keys.data(), n, rows.data());
+            took += now() - start;
+            for (size_t i = 0; i < n; i++)
+                if ((rows[i] >= 0) != present) {
+                    std::fprintf(stderr, "bench: %s lost a key\n", name);
+                    std::exit(1);
+                }
+        }
+        return static_cast<double>(lookups) / took / 1e6;
+    };
+    const double hits = look(0, true), misses = look(uint64_t{1} << 40, false);
+    double stall = 0;
+    if (!batches.empty()) {
+        std::sort(batches.begin(), batches.end());
+        stall = batches.back() / batches[batches.size() / 2];
+    }
+    std::printf("%s,%d,%zu,%.2f,%.2f,%.2f,%.2f,%.2f\n", name, threads, count,
+                static_cast<double>(count) / growing / 1e6, hits, misses,
+                subject.bytes() / static_cast<double>(count), stall);
+    std::fflush(stdout);
+}
+} // namespace
+
+int main(int argc, char **argv)
+{
+    const size_t count = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1000000;
+    const std::string only = argc > 2 ? argv[2] : "";
+    const auto wanted = [&](const char *name) { return only.empty() || only == name; };
+    std::printf("map,threads,keys,grow_Mps,hit_Mps,miss_Mps,bytes_per_key,longest_over_median\n");
+    if (wanted("hone"))
+        measure("hone", 1, count, hone_map(1));
+    if (wanted("hone2"))
+        measure("hone", 2, count, hone_map(2));
+    if (wanted("boost"))
+        measure("boost::unordered_flat_map", 1, count,
+                standard_map<boost::unordered_flat_map<int64_t, int64_t>>());
+    if (wanted("absl"))
+        measure("absl::flat_hash_map", 1, count,
+                standard_map<absl::flat_hash_map<int64_t, int64_t>>());
+    if (wanted("khash"))
+        measure("khash", 1, count, khash_map());
+    if (wanted("std"))
+        measure("std::unordered_map", 1, count,
+                standard_map<std::unordered_map<int64_t, int64_t, mixed_hash>>());
+    return 0;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Saving tables: a full snapshot, then increments that hold only the rows that changed and the keys
+ * that went. Training stops for the copy alone; the file may be written by another thread meanwhile.
+ *
+ *   hone_snapshot_take(&snapshot, tables, count, HONE_SNAPSHOT_INCREMENT, &err);   // a copy
+ *   hone_snapshot_write(snapshot, directory, extras, n, &err);                     // any thread
+ *   hone_snapshot_free(snapshot);                                                  // training thread
+ *
+ * Files are safetensors with checksums, appear whole or not at all, and are named by a sequence
+ * number that never falls. Full and increments restored, a run goes on with the bits of one that
+ * never stopped. Beside them, tables can be exported and imported by key, in any number of shards. */
+#ifndef HONE_SNAPSHOT_H
+#define HONE_SNAPSHOT_H
+
+#include <hone/safetensors.h>
+#include <hone/table.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct hone_snapshot hone_snapshot;
+
+typedef enum hone_snapshot_kind {
+    HONE_SNAPSHOT_FULL,     /* every row */
+    HONE_SNAPSHOT_INCREMENT /* what changed since the snapshot before */
+} hone_snapshot_kind;
+
+/* Copies tables (of different names) as they stand. An increment needs a full snapshot before it,
+ * of the same tables, taken or restored; else ARGUMENT. One snapshot of a table at a time: ARGUMENT
+ * until the one before is freed. */
+HONE_API hone_status hone_snapshot_take(hone_snapshot **snapshot, hone_table *const *tables,
+                                        int64_t count, hone_snapshot_kind kind, hone_error *error);
+
+/* Writes the snapshot into `directory`, which exists, with `extra_count` tensors of the caller's
+ * (any names that are not "<table>@..."), so that they are saved at one moment. May be called again
+ * after a failure. Touches no table. Errors: IO, NAME, MEMORY. */
+HONE_API hone_status hone_snapshot_write(hone_snapshot *snapshot, const char *directory,
+                                         const hone_file_entry *extras, int64_t extra_count,
+                                         hone_error *error);
+
+HONE_API int64_t hone_snapshot_rows(const hone_snapshot *snapshot); /* copied rows */
+HONE_API uint64_t hone_snapshot_bytes(const hone_snapshot *snapshot);
+
+/* Frees the copy. Of a snapshot that was never written the changes go back to the tables' lists, so
+ * that the next one has them. NULL is accepted. */
+HONE_API void hone_snapshot_free(hone_snapshot *snapshot);
+
+#define HONE_SNAPSHOT_PATH_SIZE 1024
+
+typedef struct hone_restore_report {
+    int64_t files;                         /* applied */
+    uint64_t sequence;                     /* of the last of them */
+    char last[HONE_SNAPSHOT_PATH_SIZE];    /* its path: the caller's extras are in it */
+    char problem[HONE_ERROR_MESSAGE_SIZE]; /* the file that could not be used, and why; or "" */
+} hone_restore_report;
+
+/* Brings empty tables, made with the same names, widths, dtypes, rules and seed, to the newest state
+ * that the directory's files give without a gap: the last full snapshot that is sound and the
+ * increments after it up to the first that is missing or damaged, which is named in
+ * report->problem. Hyperparameters are the file's. Errors: IO (no snapshot there), MISMATCH (another
+ * width, dtype, rule, seed, or set of tables), FORMAT (nothing sound), ARGUMENT (tables not empty),
+ * MEMORY; the tables are empty then. */
+HONE_API hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count,
+                                           const char *directory, hone_restore_report *report,
+                                           hone_error *error);
+
+/* ---- by key ------------------------------------------------------------------------------------ */
+
+/* The shard of a key among `shards`: a mixed hash, the same for every table and seed. */
+HONE_API int64_t hone_shard_of(int64_t key, int64_t shards);
+
+/* Writes the rows of shard `shard` as "<table>@id", "<table>@embedding" and "<table>@<slot>". */
+HONE_API hone_status hone_table_export(const hone_table *table, const char *path, int64_t shard,
+                                       int64_t shards, hone_error *error);
+
+/* Takes over the rows of shard `shard` from such a file, whatever shards it was written in; values
+ * are converted to the table's dtypes, columns that the file lacks start fresh. Errors: MISMATCH
+ * (no such table, another width), the file's own, MEMORY; the table is unchanged then. */
+HONE_API hone_status hone_table_import(hone_table *table, const char *path, int64_t shard,
+                                       int64_t shards, hone_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Noise and sums over one row, compiled once per CPU level. Nothing here calls the C library, whose
+ * logarithms differ between hosts: the normal quantile is Wichura's PPND16 (Applied Statistics 37,
+ * 1988, algorithm AS 241) over a logarithm of our own. */
+#include "kernel/rows.h"
+
+#include "kernel/format.h"
+
+#ifndef HONE_TARGET
+#define HONE_TARGET lint
+#endif
+
+#define LANES 16
+
+/* 32 bits for element i: two rounds of the 32-bit mixer, each with half of the stream, so that rows
+ * are alike only if all 64 bits are. */
+RULE_INLINE uint32_t element_noise(uint64_t stream, size_t i)
+{
+    const uint32_t once = noise_at((uint32_t)stream, i);
+    return noise_at((uint32_t)(stream >> 32), once);
+}
+
+static void uniform(float *to, size_t n, uint64_t stream, double low, double high)
+{
+    const float first = (float)low, span = (float)(high - low);
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const int32_t noise = (int32_t)(element_noise(stream, i) >> 8);
+        to[i] = first + span * ((float)noise * 0x1p-24f);
+    }
+}
+
+/* The natural logarithm of a normal number in (0, 1], to a few units in the last place: the
+ * exponent, and the series of the inverse hyperbolic tangent for what is left. */
+static double logarithm(double x)
+{
+    union {
+        double value;
+        uint64_t bits;
+    } parts = {x};
+    const int64_t raw = (int64_t)(parts.bits >> 52) - 1023;
+    parts.bits = (parts.bits & 0xfffffffffffffu) | (uint64_t)1023 << 52;
+    const int large = parts.value > 1.4142135623730951;
+    const double m = large ? parts.value * 0.5 : parts.value;
+    const double s = (m - 1) / (m + 1), q = s * s;
+    double series = 0;
+    for (int k = 23; k >= 1; k -= 2)
+        series = series * q + 1.0 / k;
+    return (double)(raw + large) * 0.69314718055994530942 + 2 * s * series;
+}
+
+static double horner(const double *coefficient, int count, double x)
+{
+    double sum = coefficient[count - 1];
+    for (int k = count - 2; k >= 0; k--)
+        sum = sum * x + coefficient[k];
+    return sum;
+}
+
+/* PPND16 for probabilities no nearer to 0 and 1 than e^-25, where its third range begins. */
+static double normal_quantile(double p)
+{
+    static const double middle_over[] = {3.3871328727963666080e0, 1.3314166789178437745e2,
+                                         1.9715909503065514427e3, 1.3731693765509461125e4,
+                                         4.5921953931549871457e4, 6.7265770927008700853e4,
+                                         3.3430575583588128105e4, 2.5090809287301226727e3};
+    static const double middle_under[] = {1,
+                                          4.2313330701600911252e1,
+                                          6.8718700749205790830e2,
+                                          5.3941960214247511077e3,
+                                          2.1213794301586595867e4,
+                                          3.9307895800092710610e4,
+                                          2.8729085735721942674e4,
+                                          5.2264952788528545610e3};
+    static const double tail_over[] = {1.42343711074968357734e0,  4.63033784615654529590e0,
+                                       5.76949722146069140550e0,  3.64784832476320460504e0,
+                                       1.27045825245236838258e0,  2.41780725177450611770e-1,
+                                       2.27238449892691845833e-2, 7.74545014278341407640e-4};
+    static const double tail_under[] = {1,
+                                        2.05319162663775882187e0,
+                                        1.67638483018380384940e0,
+                                        6.89767334985100004550e-1,
+                                        1.48103976427480074590e-1,
+                                        1.51986665636164571966e-2,
+                                        5.47593808499534494600e-4,
+                                        1.05075007164441684324e-9};
+    const double q = p - 0.5;
+    if (q >= -0.425 && q <= 0.425) {
+        const double r = 0.180625 - q * q;
+        return q * horner(middle_over, 8, r) / horner(middle_under, 8, r);
+    }
+    const double r = __builtin_sqrt(-logarithm(q < 0 ? p : 1 - p)) - 1.6;
+    const double tail = horner(tail_over, 8, r) / horner(tail_under, 8, r);
+    return q < 0 ? -tail : tail;
+}
+
+static void normal(float *to, size_t n, uint64_t stream, double mean, double deviation,
+                   double below)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double u = ((double)element_noise(stream, i) + 0.5) * 0x1p-32;
+        to[i] = (float)(mean + deviation * normal_quantile(below + u * (1 - 2 * below)));
+    }
+}
+
+#define DEFINE_MEAN_SQUARE(name, type)                            \
+    static double name(const type *grad, size_t n, double scale)  \
+    {                                                             \
+        double lane[LANES] = {0};                                 \
+        const size_t whole = n / LANES * LANES;                   \
+        for (size_t first = 0; first < whole; first += LANES)     \
+            for (size_t k = 0; k < LANES; k++) {                  \
+                const double g = (double)grad[first + k] * scale; \
+                lane[k] += g * g;                                 \
+            }                                                     \
+        for (size_t i = whole; i < n; i++) {                      \
+            const double g = (double)grad[i] * scale;             \
+            lane[i - whole] += g * g;                             \
+        }                                                         \
+        for (size_t half = LANES / 2; half > 0; half /= 2)        \
+            for (size_t k = 0; k < half; k++)                     \
+                lane[k] += lane[k + half];                        \
+        return lane[0] / (double)n;                               \
+    }
+
+DEFINE_MEAN_SQUARE(mean_square_f32, float)
+DEFINE_MEAN_SQUARE(mean_square_f64, double)
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+
+extern const struct hone_row_kernels PASTE(hone_rows_, HONE_TARGET);
+const struct hone_row_kernels PASTE(hone_rows_, HONE_TARGET) = {uniform, normal, mean_square_f32,
+                                                                mean_square_f64};

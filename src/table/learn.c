@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Learning: gradients of a batch are summed per row in the batch's order, and each row that has one
+ * is stepped by its rule's kernel as a chunk of its own. */
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "table/table_internal.h"
+
+#define AHEAD 6           /* records requested before they are stepped */
+#define MOST_LINES 64     /* of a record, to request */
+#define ROWS_AT_A_TIME 64 /* a thread's share, so that rows with many duplicates even out */
+
+/* One call: where gradients come from and what it found. */
+struct learning {
+    struct hone_table *table;
+    const struct hone_lookup *lookup; /* NULL: the gradients that wait */
+    const char *grads;
+    enum hone_format format;
+    size_t width;
+    bool wide; /* sums are in double */
+    struct hone_frame frame;
+    double lr, eps, beta2; /* of row-wise rules */
+    int64_t stepped, stale, quarantined, spoilt;
+};
+
+static struct learning begin(struct hone_table *table, const struct hone_lookup *lookup,
+                             const hone_tensor *grads, enum hone_format format)
+{
+    struct learning l = {.table = table, .lookup = lookup, .format = format};
+    l.grads = grads == NULL ? NULL : grads->data;
+    l.width = (size_t)table->options.width;
+    l.lr = hone_table_hyper(table, "lr");
+    l.eps = hone_table_hyper(table, "eps");
+    l.beta2 = hone_table_hyper(table, "beta2");
+    l.wide = table->options.dtype == HONE_F64;
+    double scale = (double)(float)(1 / table->loss_scale);
+    if (table->accumulate_mean)
+        scale /= (double)table->accumulate;
+    l.frame =
+        (struct hone_frame){.grad_scale = scale, .value_limit = (double)INFINITY, .clip_coef = 1};
+    return l;
+}
+
+/* ---- gradients of one row ---------------------------------------------------------------------
+ */
+
+/* Whether the row at position `i` is still the one that was looked up. */
+static bool is_current(const struct learning *l, size_t i)
+{
+    const struct hone_lookup *const lookup = l->lookup;
+    if (lookup->removals == l->table->removals)
+        return true;
+    const struct hone_row *const row = hone_table_row(l->table, (uint64_t)lookup->rows[i]);
+    return (row->flags & HONE_ROW_LIVE) != 0 && row->key == lookup->keys[i] &&
+           row->born <= lookup->births;
+}
+
+static const char *gradient_at(const struct learning *l, size_t i)
+{
+    const size_t at = l->lookup->bags ? l->lookup->bag[i] : i;
+    return l->grads + at * l->width * hone_format_size(l->format);
+}
+
+/* Adds the gradients of the chain that starts at `head`. */
+static void add_chain(const struct learning *l, uint32_t head, void *sum)
+{
+    const struct hone_support_kernels *const support = l->table->context->cpu->support;
+    for (uint32_t i = head; i != HONE_NONE; i = l->lookup->next[i]) {
+        const double factor = l->lookup->bags ? (double)l->lookup->factor[i] : 1;
+        if (l->wide)
+            support->accumulate_f64[l->format](sum, gradient_at(l, i), l->width, factor);
+        else
+            support->accumulate_f32[l->format](sum, gradient_at(l, i), l->width, factor);
+    }
+}
+
+/* The sum of a chain: the gradient itself where there is only one in the right format. */
+static const void *sum_chain(const struct learning *l, uint32_t head, void *scratch)
+{
+    const enum hone_format compute = l->wide ? HONE_FORMAT_F64 : HONE_FORMAT_F32;
+    if (l->lookup->next[head] == HONE_NONE && !l->lookup->bags && l->format == compute)
+        return gradient_at(l, head);
+    memset(scratch, 0, l->width * hone_format_size(compute));
+    add_chain(l, head, scratch);
+    return scratch;
+}
+
+static double mean_square(const struct learning *l, const void *grad)
+{
+    const struct hone_row_kernels *const rows = l->table->context->cpu->rows;
+    return l->wide ? rows->mean_square_f64(grad, l->width, l->frame.grad_scale)
+                   : rows->mean_square_f32(grad, l->width, l->frame.grad_scale);
+}
+
+static bool is_finite(const struct learning *l, const void *grad)
+{
+    if (!l->wide)
+        return isfinite(mean_square(l, grad)); /* squares of floats fit a double */
+    for (size_t i = 0; i < l->width; i++)
+        if (!isfinite(((const double *)grad)[i]))
+            return false;
+    return true;
+}
+
+/* ---- one row's step ---------------------------------------------------------------------------
+ */
+
+/* The rate of a row-wise rule: its one second moment moves first. */
+static double row_rate(const struct learning *l, struct hone_row *row, const void *grad,
+                       uint64_t step)
+{
+    const struct hone_table *const table = l->table;
+    const struct hone_column *const column = &table->columns[table->column_count - 1];
+    void *const state = hone_row_column(row, column);
+    const bool wide = column->format == HONE_FORMAT_F64;
+    const double before = wide ? *(double *)state : (double)*(float *)state;
+    const double square = mean_square(l, grad);
+    double after = before + square, rate;
+    if (table->kind == HONE_ROW_KIND_ADAM) {
+        after = l->beta2 * before + (1 - l->beta2) * square;
+        rate = hone_row_adam_rate(table, after, l->lr, l->eps, step);
+    } else {
+        rate = l->lr / (sqrt(after) + l->eps);
+    }
+    if (wide)
+        *(double *)state = after;
+    else
+        *(float *)state = (float)after;
+    return rate;
+}
+
+static void step_row(const struct learning *l, struct hone_row *row, const void *grad, int thread)
+{
+    const struct hone_table *const table = l->table;
+    const struct hone_row_scalars *const entry = hone_table_scalars(table, row, thread);
+    const struct hone_scalars *scalars = &entry->scalars;
+    struct hone_scalars own;
+    if (table->kind == HONE_ROW_KIND_ADAGRAD || table->kind == HONE_ROW_KIND_ADAM) {
+        own = *scalars;
+        own.rate[0] = own.rate[1] = row_rate(l, row, grad, entry->step);
+        scalars = &own;
+    }
+    struct hone_chunk chunk = {.grad = grad, .n = l->width};
+    for (int c = 0; c < table->column_count; c++) {
+        const struct hone_column *const column = &table->columns[c];
+        if (column->slot == HONE_COLUMN_VALUES)
+            chunk.param = hone_row_column(row, column);
+        else if (column->slot >= 0)
+            chunk.slot[column->slot] = hone_row_column(row, column);
+    }
+    if (table->stage.extra == HONE_EXTRA_STOCHASTIC)
+        chunk.noise =
+            (uint32_t)hone_mix(table->stream ^ hone_mix((uint64_t)row->key) ^ row->updates);
+    if (table->kernel != NULL)
+        table->kernel(&chunk, scalars, &l->frame);
+    else
+        hone_stage_step(&table->stage, &chunk, scalars, &l->frame);
+    row->updates += row->updates != UINT32_MAX;
+    row->updated = (uint32_t)(table->step + 1);
+}
+
+/* ---- all rows ---------------------------------------------------------------------------------
+ */
+
+static void request(const struct hone_table *table, uint64_t number)
+{
+    const char *const record = (const char *)hone_table_row(table, number);
+    const size_t lines = (table->stride + 63) / 64;
+    for (size_t k = 0; k < lines && k < MOST_LINES; k++)
+        __builtin_prefetch(record + 64 * k, 1);
+}
+
+static size_t work_count(const struct learning *l)
+{
+    return l->lookup != NULL ? l->lookup->head_count : l->table->pending_count;
+}
+
+static uint64_t work_row(const struct learning *l, size_t at)
+{
+    return l->lookup != NULL ? (uint64_t)l->lookup->rows[l->lookup->heads[at]]
+                             : l->table->pending[at].row;
+}
+
+/* The row and gradient of piece `at` of the work; NULL if the row is gone. */
+static struct hone_row *work_on(const struct learning *l, size_t at, void *scratch,
+                                const void **grad)
+{
+    struct hone_table *const table = l->table;
+    struct hone_row *const row = hone_table_row(table, work_row(l, at));
+    if (l->lookup != NULL) {
+        const uint32_t head = l->lookup->heads[at];
+        if (!is_current(l, head))
+            return NULL;
+        *grad = sum_chain(l, head, scratch);
+        return row;
+    }
+    if ((row->flags & HONE_ROW_LIVE) == 0 || row->born != table->pending[at].born)
+        return NULL;
+    *grad = table->sums + at * table->sum_stride;
+    return row;
+}
+
+/* With `step` false only counts gradients that are not finite. */
+static void sweep(struct learning *l, bool step)
+{
+    struct hone_table *const table = l->table;
+    const size_t count = work_count(l);
+    const bool quarantine = table->options.nonfinite == HONE_ROW_QUARANTINE;
+    int64_t stepped = 0, stale = 0, quarantined = 0, spoilt = 0;
+    const int threads = hone_table_threads(table, count);
+#pragma omp parallel num_threads(threads) reduction(+ : stepped, stale, quarantined, spoilt)
+    {
+        const int thread = omp_get_thread_num();
+        void *const scratch = table->scratch + (size_t)thread * table->scratch_stride;
+#pragma omp for schedule(dynamic, ROWS_AT_A_TIME)
+        for (size_t at = 0; at < count; at++) {
+            if (at + AHEAD < count)
+                request(table, work_row(l, at + AHEAD));
+            const void *grad = NULL;
+            struct hone_row *const row = work_on(l, at, scratch, &grad);
+            if (row == NULL) {
+                stale++;
+            } else if (!step) {
+                spoilt += !is_finite(l, grad);
+            } else if (quarantine && !is_finite(l, grad)) {
+                quarantined++;
+            } else {
+                step_row(l, row, grad, thread);
+                stepped++;
+            }
+        }
+    }
+    l->stepped = stepped;
+    l->stale = stale;
+    l->quarantined = quarantined;
+    l->spoilt = spoilt;
+}
+
+static hone_status update(struct learning *l, hone_error *error)
+{
+    struct hone_table *const table = l->table;
+    const size_t count = work_count(l);
+    const hone_status status = hone_table_reserve_dirty(table, count, error);
+    if (status != HONE_OK)
+        return status;
+    if (table->options.nonfinite == HONE_ROW_ERROR) {
+        sweep(l, false);
+        if (l->spoilt > 0) {
+            table->failed = true;
+            return hone_fail(error, HONE_ERROR_NONFINITE,
+                             "table \"%s\": %lld rows have gradients that are not finite; nothing "
+                             "was stepped",
+                             table->name, (long long)l->spoilt);
+        }
+    }
+    table->version++; /* scalars of the last step are of no use */
+    sweep(l, true);
+    for (size_t at = 0; table->tracking && at < count; at++)
+        hone_table_mark_row(table, work_row(l, at));
+    table->power1 *= hone_table_hyper(table, "beta1");
+    table->power2 *= hone_table_hyper(table, "beta2");
+    table->step++;
+    table->global_step++;
+    return HONE_OK;
+}
+
+static void report_on(const struct learning *l, bool applied, hone_table_report *report)
+{
+    if (report != NULL)
+        *report = (hone_table_report){.stepped = l->stepped,
+                                      .stale = l->stale,
+                                      .quarantined = l->quarantined,
+                                      .applied = applied};
+}
+
+/* ---- gradients that wait ----------------------------------------------------------------------
+ */
+
+hone_status hone_table_reserve_pending(struct hone_table *table, size_t needed, hone_error *error)
+{
+    if (needed <= table->pending_capacity)
+        return HONE_OK;
+    const hone_context *const context = table->context;
+    const size_t old = table->pending_capacity;
+    const size_t capacity = needed < 2 * old ? 2 * old : needed;
+    const size_t size = capacity * sizeof *table->pending;
+    struct hone_pending *const pending = hone_allocate(context, size);
+    char *const sums = hone_allocate(context, capacity * table->sum_stride);
+    if (pending == NULL || sums == NULL) {
+        hone_release(context, pending, size);
+        hone_release(context, sums, capacity * table->sum_stride);
+        return hone_fail_memory(error, capacity * table->sum_stride, "gradients that wait");
+    }
+    if (table->pending_count > 0) {
+        memcpy(pending, table->pending, table->pending_count * sizeof *pending);
+        memcpy(sums, table->sums, table->pending_count * table->sum_stride);
+    }
+    hone_release(context, table->pending, old * sizeof *table->pending);
+    hone_release(context, table->sums, old * table->sum_stride);
+    table->pending = pending;
+    table->sums = sums;
+    table->pending_capacity = capacity;
+    return HONE_OK;
+}
+
+/* The row's place among the gradients that wait, made if it has none. */
+static void find_pending(struct hone_table *table, uint64_t number)
+{
+    struct hone_row *const row = hone_table_row(table, number);
+    const uint32_t at = row->pending;
+    if (at < table->pending_count && table->pending[at].row == number &&
+        table->pending[at].born == row->born)
+        return;
+    row->pending = (uint32_t)table->pending_count++;
+    table->pending[row->pending] = (struct hone_pending){number, row->born};
+    memset(table->sums + row->pending * table->sum_stride, 0, table->sum_stride);
+}
+
+static hone_status add(struct learning *l, hone_error *error)
+{
+    struct hone_table *const table = l->table;
+    const struct hone_lookup *const lookup = l->lookup;
+    const size_t count = lookup->head_count;
+    if (table->pending_count + count >= UINT32_MAX)
+        return hone_fail(error, HONE_ERROR_RANGE,
+                         "table \"%s\": gradients of %zu rows wait; there may be 2^32 - 2",
+                         table->name, table->pending_count + count);
+    const hone_status status =
+        hone_table_reserve_pending(table, table->pending_count + count, error);
+    if (status != HONE_OK)
+        return status;
+    for (size_t at = 0; at < count; at++)
+        if (is_current(l, lookup->heads[at]))
+            find_pending(table, work_row(l, at));
+        else
+            l->stale++;
+    const int threads = hone_table_threads(table, count);
+#pragma omp parallel for num_threads(threads) schedule(dynamic, ROWS_AT_A_TIME)
+    for (size_t at = 0; at < count; at++)
+        if (is_current(l, lookup->heads[at]))
+            add_chain(l, lookup->heads[at],
+                      table->sums +
+                          hone_table_row(table, work_row(l, at))->pending * table->sum_stride);
+    table->registered = true;
+    return HONE_OK;
+}
+
+/* ---- the calls --------------------------------------------------------------------------------
+ */
+
+static hone_status check_gradients(const hone_table *table, const hone_lookup *lookup,
+                                   const hone_tensor *gradients, enum hone_format *format,
+                                   hone_error *error)
+{
+    if (lookup == NULL || lookup->table != table)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "the lookup is NULL or was made for another table than \"%s\"",
+                         table->name);
+    if (lookup->n > 0 && lookup->mode != HONE_LOOKUP_TRAIN)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "table \"%s\": the lookup was read-only; gradients need one in train mode",
+                         table->name);
+    return hone_table_check_values(gradients,
+                                   (int64_t)(lookup->bags ? lookup->bag_count : lookup->n),
+                                   (size_t)table->options.width, "the gradients", format, error);
+}
+
+hone_status hone_table_add_gradients(hone_table *table, const hone_lookup *lookup,
+                                     const hone_tensor *gradients, hone_error *error)
+{
+    enum hone_format format;
+    const hone_status status = check_gradients(table, lookup, gradients, &format, error);
+    if (status != HONE_OK)
+        return status;
+    struct learning l = begin(table, lookup, gradients, format);
+    return add(&l, error);
+}
+
+hone_status hone_table_step(hone_table *table, hone_table_report *report, hone_error *error)
+{
+    struct learning l = begin(table, NULL, NULL, HONE_FORMAT_F32);
+    const bool due = (table->calls + 1) % (uint64_t)table->accumulate == 0;
+    const bool applied = due && table->registered;
+    const hone_status status = applied ? update(&l, error) : HONE_OK;
+    if (status != HONE_OK)
+        return status;
+    table->calls++;
+    if (applied) {
+        table->pending_count = 0;
+        table->registered = false;
+    }
+    report_on(&l, applied, report);
+    return HONE_OK;
+}
+
+void hone_table_zero_grad(hone_table *table)
+{
+    if (table->calls % (uint64_t)table->accumulate != 0 && !table->failed)
+        return;
+    table->pending_count = 0;
+    table->registered = false;
+    table->failed = false;
+}
+
+hone_status hone_table_apply(hone_table *table, const hone_lookup *lookup,
+                             const hone_tensor *gradients, hone_table_report *report,
+                             hone_error *error)
+{
+    enum hone_format format;
+    hone_status status = check_gradients(table, lookup, gradients, &format, error);
+    if (status != HONE_OK)
+        return status;
+    struct learning l = begin(table, lookup, gradients, format);
+    if (table->accumulate == 1 && !table->registered) {
+        status = update(&l, error);
+        table->calls += status == HONE_OK;
+        if (status == HONE_OK)
+            report_on(&l, true, report);
+        return status;
+    }
+    status = add(&l, error);
+    if (status == HONE_OK)
+        status = hone_table_step(table, report, error);
+    if (status == HONE_OK && report != NULL)
+        report->stale += l.stale;
+    return status;
+}
+
+hone_status hone_table_apply_gradients(hone_table *table, const int64_t *keys, int64_t n,
+                                       const hone_tensor *gradients, hone_table_report *report,
+                                       hone_error *error)
+{
+    if (n < 0 || (uint64_t)n >= HONE_INDEX_BATCH || (n > 0 && keys == NULL))
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "a batch of %lld keys; it must be 0 to 2^32 - 2 keys at an address that "
+                         "is not NULL",
+                         (long long)n);
+    hone_status status = hone_lookup_find(table, table->own, keys, (size_t)n, error);
+    if (status == HONE_OK)
+        status = hone_table_apply(table, table->own, gradients, report, error);
+    if (status == HONE_OK && report != NULL)
+        report->stale += table->own->missing;
+    return status;
+}
+
+/* ---- settings ---------------------------------------------------------------------------------
+ */
+
+hone_status hone_table_set_grad_accum_steps(hone_table *table, int64_t steps, bool mean,
+                                            hone_error *error)
+{
+    if (steps < 1)
+        return hone_fail(error, HONE_ERROR_RANGE, "accumulation over %lld steps; at least 1",
+                         (long long)steps);
+    if (table->registered)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "table \"%s\": gradients wait for their step; accumulation cannot change "
+                         "before it",
+                         table->name);
+    table->accumulate = steps;
+    table->accumulate_mean = mean;
+    table->calls = 0;
+    return HONE_OK;
+}
+
+hone_status hone_table_set_loss_scale(hone_table *table, double scale, hone_error *error)
+{
+    if (!(scale > 0 && isfinite(scale)))
+        return hone_fail(error, HONE_ERROR_RANGE, "the loss scale is %g; it must be above 0",
+                         scale);
+    table->loss_scale = scale;
+    return HONE_OK;
+}
+
+hone_status hone_table_set_step(hone_table *table, uint64_t step, hone_error *error)
+{
+    if (step < 1)
+        return hone_fail(error, HONE_ERROR_RANGE, "step 0; steps are counted from 1");
+    table->global_step = step;
+    return HONE_OK;
+}

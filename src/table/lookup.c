@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looking up a batch: the rows of its keys, which of them are the same, and their values alone or
+ * pooled. What is found is remembered, so that learning probes nothing again. */
+#include <omp.h>
+#include <string.h>
+
+#include "table/table_internal.h"
+
+#define AHEAD 16
+
+/* ---- memory -----------------------------------------------------------------------------------
+ */
+
+hone_status hone_lookup_create(hone_lookup **lookup, const hone_table *table, hone_error *error)
+{
+    if (lookup == NULL || table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is NULL",
+                         lookup == NULL ? "lookup" : "table");
+    hone_lookup *const made = hone_allocate_zeroed(table->context, sizeof *made);
+    if (made == NULL)
+        return hone_fail_memory(error, sizeof *made, "a lookup");
+    made->table = table;
+    *lookup = made;
+    return HONE_OK;
+}
+
+static size_t lay_out(hone_lookup *lookup, char *base, size_t n)
+{
+    size_t used = 0;
+#define PLACE(field)                                            \
+    do {                                                        \
+        if (base != NULL)                                       \
+            lookup->field = (void *)(base + used);              \
+        used += (n * sizeof *lookup->field + 63) & ~(size_t)63; \
+    } while (0)
+    PLACE(keys);
+    PLACE(rows);
+    PLACE(next);
+    PLACE(last);
+    PLACE(heads);
+    PLACE(bag);
+    PLACE(factor);
+#undef PLACE
+    return used;
+}
+
+hone_status hone_lookup_reserve(struct hone_lookup *lookup, size_t n, hone_error *error)
+{
+    if (n <= lookup->capacity)
+        return HONE_OK;
+    const hone_context *const context = lookup->table->context;
+    const size_t capacity = n < 1024 ? 1024 : n + n / 4;
+    const size_t size = lay_out(lookup, NULL, capacity);
+    char *const memory = hone_allocate(context, size);
+    if (memory == NULL)
+        return hone_fail_memory(error, size, "a lookup");
+    hone_release(context, lookup->keys, lay_out(lookup, NULL, lookup->capacity));
+    lay_out(lookup, memory, capacity);
+    lookup->capacity = capacity;
+    lookup->n = lookup->head_count = 0;
+    return HONE_OK;
+}
+
+void hone_lookup_free(hone_lookup *lookup)
+{
+    if (lookup == NULL)
+        return;
+    const hone_context *const context = lookup->table->context;
+    hone_release(context, lookup->keys, lay_out(lookup, NULL, lookup->capacity));
+    hone_release(context, lookup, sizeof *lookup);
+}
+
+int64_t hone_lookup_missing(const hone_lookup *lookup)
+{
+    return lookup->missing;
+}
+
+int64_t hone_lookup_inserted(const hone_lookup *lookup)
+{
+    return lookup->inserted;
+}
+
+int64_t hone_lookup_unique(const hone_lookup *lookup)
+{
+    return (int64_t)lookup->head_count;
+}
+
+const int64_t *hone_lookup_rows(const hone_lookup *lookup)
+{
+    return lookup->rows;
+}
+
+/* ---- which positions share a row --------------------------------------------------------------
+ */
+
+/* Rows are dealt to threads by number, so that each record has one owner. */
+static bool owns(int64_t row, uint32_t thread, uint32_t threads)
+{
+    const uint32_t spread = (uint32_t)row * 0x9e3779b1u >> 16;
+    return spread % threads == thread;
+}
+
+static void see(const struct hone_table *table, struct hone_row *row)
+{
+    row->seen = (uint32_t)table->tick;
+    row->time = (uint32_t)table->clock;
+    row->frequency += row->frequency != UINT32_MAX;
+}
+
+/* Decay of the steps that the row took no part in. */
+static void catch_up(const struct hone_table *table, struct hone_row *row)
+{
+    const uint32_t missed = (uint32_t)table->step - row->updated;
+    if (table->decay != HONE_DECAY_CATCH_UP || missed == 0)
+        return;
+    const struct hone_column *const values = hone_table_column(table, NULL);
+    table->context->cpu->support->scale[values->format](hone_row_column(row, values), values->count,
+                                                        hone_table_missed_decay(table, missed));
+    row->updated = (uint32_t)table->step;
+}
+
+/* Chains the positions of each row in order. A row's mark says at which position it was met last;
+ * it is believed only if that position is of the same row and heads a chain of this batch. */
+static void chain_share(const struct hone_table *table, struct hone_lookup *lookup, uint32_t thread,
+                        uint32_t threads)
+{
+    const bool counts = lookup->mode == HONE_LOOKUP_TRAIN;
+    for (size_t i = 0; i < lookup->n; i++) {
+        if (i + AHEAD < lookup->n && lookup->rows[i + AHEAD] >= 0)
+            __builtin_prefetch(hone_table_row(table, (uint64_t)lookup->rows[i + AHEAD]), 1);
+        const int64_t number = lookup->rows[i];
+        if (number < 0 || (threads > 1 && !owns(number, thread, threads)))
+            continue;
+        struct hone_row *const row = hone_table_row(table, (uint64_t)number);
+        const uint32_t head = row->mark;
+        lookup->next[i] = HONE_NONE;
+        if (head < i && lookup->rows[head] == number && lookup->last[head] != HONE_NONE) {
+            lookup->next[lookup->last[head]] = (uint32_t)i;
+            lookup->last[head] = (uint32_t)i;
+        } else {
+            row->mark = (uint32_t)i;
+            lookup->last[i] = (uint32_t)i;
+            if (counts)
+                catch_up(table, row);
+        }
+        if (counts)
+            see(table, row);
+    }
+}
+
+static void chain(struct hone_table *table, struct hone_lookup *lookup)
+{
+    memset(lookup->last, 0xff, lookup->n * sizeof *lookup->last);
+    const int threads = hone_table_threads(table, lookup->n / 4);
+#pragma omp parallel num_threads(threads)
+    chain_share(table, lookup, (uint32_t)omp_get_thread_num(), (uint32_t)omp_get_num_threads());
+    lookup->head_count = 0;
+    for (size_t i = 0; i < lookup->n; i++)
+        if (lookup->last[i] != HONE_NONE)
+            lookup->heads[lookup->head_count++] = (uint32_t)i;
+}
+
+static void remember(const struct hone_table *table, struct hone_lookup *lookup)
+{
+    lookup->births = table->births;
+    lookup->removals = table->removals;
+    lookup->missing = 0;
+    for (size_t i = 0; i < lookup->n; i++) {
+        lookup->missing += lookup->rows[i] < 0;
+        if (lookup->rows[i] < 0)
+            lookup->rows[i] = -1;
+    }
+}
+
+hone_status hone_lookup_find(struct hone_table *table, struct hone_lookup *lookup,
+                             const int64_t *keys, size_t n, hone_error *error)
+{
+    const hone_status status = hone_lookup_reserve(lookup, n, error);
+    if (status != HONE_OK)
+        return status;
+    lookup->n = n;
+    lookup->bags = false;
+    lookup->mode = HONE_LOOKUP_READ_ONLY; /* no sights are counted */
+    lookup->inserted = 0;
+    if (n > 0)
+        memcpy(lookup->keys, keys, n * sizeof *keys);
+    hone_index_find(&table->index, keys, n, lookup->rows);
+    remember(table, lookup);
+    chain(table, lookup);
+    lookup->mode = HONE_LOOKUP_TRAIN; /* it may be learnt from */
+    return HONE_OK;
+}
+
+/* ---- training ---------------------------------------------------------------------------------
+ */
+
+/* Makes rows for those absent keys that admission lets in. */
+static hone_status insert_admitted(struct hone_table *table, struct hone_lookup *lookup,
+                                   size_t *inserted, hone_error *error)
+{
+    hone_table_admit(table, lookup->keys, lookup->n, lookup->rows);
+    size_t admitted = 0;
+    for (size_t i = 0; i < lookup->n; i++)
+        if (lookup->rows[i] == -1)
+            lookup->heads[admitted++] = (uint32_t)i; /* borrowed until chain() */
+    if (admitted == 0)
+        return HONE_OK;
+    const size_t size = admitted * sizeof(int64_t);
+    int64_t *const keys = hone_allocate(table->context, 2 * size);
+    if (keys == NULL)
+        return hone_fail_memory(error, 2 * size, "admitted keys");
+    int64_t *const rows = keys + admitted;
+    for (size_t i = 0; i < admitted; i++)
+        keys[i] = lookup->keys[lookup->heads[i]];
+    const hone_status status = hone_table_make_rows(table, keys, admitted, rows, inserted, error);
+    for (size_t i = 0; status == HONE_OK && i < admitted; i++)
+        lookup->rows[lookup->heads[i]] = rows[i];
+    hone_release(table->context, keys, 2 * size);
+    return status;
+}
+
+static bool admits_all(const struct hone_table *table)
+{
+    return table->counters == NULL && table->options.admit_probability >= 1;
+}
+
+static hone_status look_up(struct hone_table *table, struct hone_lookup *lookup,
+                           hone_lookup_mode mode, hone_error *error)
+{
+    const size_t n = lookup->n;
+    size_t inserted = 0;
+    hone_status status = HONE_OK;
+    lookup->mode = mode;
+    if (mode == HONE_LOOKUP_READ_ONLY) {
+        hone_index_find(&table->index, lookup->keys, n, lookup->rows);
+        remember(table, lookup);
+        lookup->inserted = 0;
+        lookup->head_count = 0;
+        return HONE_OK;
+    }
+    status = hone_table_reserve_dirty(table, n, error);
+    table->tick++;
+    if (status == HONE_OK)
+        status = hone_table_make_budget(table, lookup->keys, n, lookup->rows, error);
+    if (status == HONE_OK && admits_all(table)) {
+        status = hone_table_make_rows(table, lookup->keys, n, lookup->rows, &inserted, error);
+    } else if (status == HONE_OK) {
+        hone_index_find(&table->index, lookup->keys, n, lookup->rows);
+        status = insert_admitted(table, lookup, &inserted, error);
+    }
+    if (status != HONE_OK) {
+        table->tick--;
+        lookup->n = lookup->head_count = 0;
+        return status;
+    }
+    lookup->inserted = (int64_t)inserted;
+    remember(table, lookup);
+    chain(table, lookup);
+    hone_table_mark_dirty(table, lookup->rows, n);
+    return HONE_OK;
+}
+
+static hone_status check_lookup(const hone_table *table, const hone_lookup *lookup,
+                                const int64_t *keys, int64_t n, hone_lookup_mode mode,
+                                hone_error *error)
+{
+    if (lookup == NULL || (n > 0 && keys == NULL))
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is NULL",
+                         lookup == NULL ? "lookup" : "keys");
+    if (lookup->table != table)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "the lookup was made for table \"%s\", not \"%s\"", lookup->table->name,
+                         table->name);
+    if (n < 0 || (uint64_t)n >= HONE_INDEX_BATCH)
+        return hone_fail(error, HONE_ERROR_RANGE, "a batch of %lld keys; it must be 0 to 2^32 - 2",
+                         (long long)n);
+    if (mode != HONE_LOOKUP_TRAIN && mode != HONE_LOOKUP_READ_ONLY)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "the lookup mode is %d; it must be 0 or 1",
+                         (int)mode);
+    return HONE_OK;
+}
+
+static hone_status start(hone_table *table, hone_lookup *lookup, const int64_t *keys, int64_t n,
+                         bool bags, hone_error *error)
+{
+    (void)table;
+    const hone_status status = hone_lookup_reserve(lookup, (size_t)n, error);
+    if (status != HONE_OK)
+        return status;
+    lookup->n = (size_t)n;
+    lookup->bags = bags;
+    if (n > 0)
+        memcpy(lookup->keys, keys, (size_t)n * sizeof *keys);
+    return HONE_OK;
+}
+
+hone_status hone_table_lookup(hone_table *table, hone_lookup *lookup, const int64_t *keys,
+                              int64_t n, hone_lookup_mode mode, const hone_tensor *out,
+                              hone_error *error)
+{
+    enum hone_format format;
+    hone_status status = check_lookup(table, lookup, keys, n, mode, error);
+    if (status == HONE_OK && out != NULL)
+        status =
+            hone_table_check_values(out, n, (size_t)table->options.width, "out", &format, error);
+    if (status == HONE_OK)
+        status = start(table, lookup, keys, n, false, error);
+    if (status == HONE_OK)
+        status = look_up(table, lookup, mode, error);
+    if (status == HONE_OK && out != NULL)
+        status = hone_table_gather(table, lookup->rows, n, NULL, out, error);
+    return status;
+}
+
+/* ---- bags -------------------------------------------------------------------------------------
+ */
+
+static hone_status check_bags(const int64_t *offsets, int64_t bags, int64_t n, hone_pooling pooling,
+                              hone_error *error)
+{
+    if (bags < 0 || offsets == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%lld bags, offsets at %s", (long long)bags,
+                         offsets == NULL ? "NULL" : "an address");
+    if (pooling != HONE_POOLING_SUM && pooling != HONE_POOLING_MEAN)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "the pooling is %d; it must be 0 or 1",
+                         (int)pooling);
+    if (offsets[0] != 0 || offsets[bags] != n)
+        return hone_fail(error, HONE_ERROR_RANGE,
+                         "offsets run from %lld to %lld; they must run from 0 to %lld",
+                         (long long)offsets[0], (long long)offsets[bags], (long long)n);
+    for (int64_t b = 0; b < bags; b++)
+        if (offsets[b + 1] < offsets[b])
+            return hone_fail(error, HONE_ERROR_RANGE,
+                             "offset %lld is %lld, below the one before it, %lld", (long long)b + 1,
+                             (long long)offsets[b + 1], (long long)offsets[b]);
+    if ((uint64_t)bags > HONE_INDEX_BATCH)
+        return hone_fail(error, HONE_ERROR_RANGE, "%lld bags; there may be 2^32 - 1",
+                         (long long)bags);
+    return HONE_OK;
+}
+
+static void set_bags(hone_lookup *lookup, const int64_t *offsets, int64_t bags,
+                     const float *weights, hone_pooling pooling)
+{
+    lookup->bag_count = (size_t)bags;
+    for (int64_t b = 0; b < bags; b++) {
+        const float share =
+            pooling == HONE_POOLING_MEAN ? 1 / (float)(offsets[b + 1] - offsets[b]) : 1;
+        for (int64_t i = offsets[b]; i < offsets[b + 1]; i++) {
+            lookup->bag[i] = (uint32_t)b;
+            lookup->factor[i] = weights == NULL ? share : share * weights[i];
+        }
+    }
+}
+
+static void pool_bag(const struct hone_table *table, const struct hone_lookup *lookup, int64_t from,
+                     int64_t to, char *out, enum hone_format format, double *sum)
+{
+    const struct hone_column *const values = hone_table_column(table, NULL);
+    const struct hone_support_kernels *const support = table->context->cpu->support;
+    const bool wide = values->format == HONE_FORMAT_F64;
+    memset(sum, 0, values->count * (wide ? sizeof(double) : sizeof(float)));
+    for (int64_t i = from; i < to; i++) {
+        if (lookup->rows[i] < 0)
+            continue;
+        const void *const row =
+            hone_row_column(hone_table_row(table, (uint64_t)lookup->rows[i]), values);
+        if (wide)
+            support->accumulate_f64[values->format](sum, row, values->count,
+                                                    (double)lookup->factor[i]);
+        else
+            support->accumulate_f32[values->format]((float *)(void *)sum, row, values->count,
+                                                    (double)lookup->factor[i]);
+    }
+    if (wide)
+        support->narrow_f64[format](out, sum, values->count);
+    else if (format == HONE_FORMAT_F64)
+        for (size_t i = 0; i < values->count; i++)
+            ((double *)(void *)out)[i] = (double)((float *)(void *)sum)[i];
+    else
+        support->narrow_f32[format](out, (float *)(void *)sum, values->count);
+}
+
+hone_status hone_table_lookup_bags(hone_table *table, hone_lookup *lookup, const int64_t *keys,
+                                   int64_t n, const int64_t *offsets, int64_t bags,
+                                   const float *weights, hone_pooling pooling,
+                                   hone_lookup_mode mode, const hone_tensor *out, hone_error *error)
+{
+    enum hone_format format = HONE_FORMAT_F32;
+    const size_t width = (size_t)table->options.width;
+    hone_status status = check_lookup(table, lookup, keys, n, mode, error);
+    if (status == HONE_OK)
+        status = check_bags(offsets, bags, n, pooling, error);
+    if (status == HONE_OK && out != NULL)
+        status = hone_table_check_values(out, bags, width, "out", &format, error);
+    if (status == HONE_OK)
+        status = start(table, lookup, keys, n, true, error);
+    if (status != HONE_OK)
+        return status;
+    set_bags(lookup, offsets, bags, weights, pooling);
+    status = look_up(table, lookup, mode, error);
+    if (status != HONE_OK || out == NULL)
+        return status;
+    const int threads = hone_table_threads(table, (size_t)n);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t b = 0; b < bags; b++) {
+        double sum[HONE_TABLE_MOST_WIDTH];
+        pool_bag(table, lookup, offsets[b], offsets[b + 1],
+                 (char *)out->data + (size_t)b * width * hone_format_size(format), format, sum);
+    }
+    return HONE_OK;
+}

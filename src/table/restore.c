@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Restoring tables from a directory of snapshots: which files belong together, whether each is
+ * sound, and in which order they are applied. */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "table/restore_internal.h"
+
+/* ---- the directory ---------------------------------------------------------------------------- */
+
+struct found {
+    uint64_t sequence;
+    bool full;
+};
+
+struct listing {
+    const hone_context *context;
+    struct found *files;
+    size_t count, capacity;
+};
+
+static int by_sequence(const void *a, const void *b)
+{
+    const struct found *const x = a, *const y = b;
+    if (x->sequence != y->sequence)
+        return x->sequence < y->sequence ? -1 : 1;
+    return (int)y->full - (int)x->full;
+}
+
+static hone_status list_files(struct listing *listing, const char *directory, hone_error *error)
+{
+    DIR *const dir = opendir(directory);
+    if (dir == NULL)
+        return hone_fail(error, HONE_ERROR_IO, "cannot read the directory '%s': %s", directory,
+                         strerror(errno));
+    hone_status status = HONE_OK;
+    for (const struct dirent *entry; status == HONE_OK && (entry = readdir(dir)) != NULL;) {
+        uint64_t sequence;
+        char kind[16];
+        int end = 0;
+        if (sscanf(entry->d_name, "%12" SCNu64 "-%9[a-z].safetensors%n", &sequence, kind, &end) !=
+                2 ||
+            end == 0 || entry->d_name[end] != '\0')
+            continue;
+        const bool full = strcmp(kind, "full") == 0;
+        if (!full && strcmp(kind, "increment") != 0)
+            continue;
+        void *files = listing->files;
+        status = hone_table_grow(listing->context, &files, &listing->capacity, listing->count + 1,
+                                 sizeof *listing->files, "a list of snapshots", error);
+        listing->files = files;
+        if (status == HONE_OK)
+            listing->files[listing->count++] = (struct found){sequence, full};
+    }
+    closedir(dir);
+    if (status == HONE_OK && listing->count > 0)
+        qsort(listing->files, listing->count, sizeof *listing->files, by_sequence);
+    return status;
+}
+
+/* ---- one file --------------------------------------------------------------------------------- */
+
+static hone_status read_notes(struct hone_loaded *loaded, hone_error *error)
+{
+    const char *const text = hone_file_metadata(loaded->file, HONE_SNAPSHOT_KEY);
+    if (text == NULL)
+        return hone_fail(error, HONE_ERROR_FORMAT, "'%s' is not a snapshot of tables",
+                         loaded->path);
+    loaded->notes = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *const format = json_object_get(loaded->notes, "format");
+    if (!json_is_integer(format) || json_integer_value(format) != HONE_SNAPSHOT_FORMAT)
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "'%s': its metadata is damaged or of another version", loaded->path);
+    return HONE_OK;
+}
+
+static hone_status check_sums(const struct hone_loaded *loaded, hone_error *error)
+{
+    const json_t *const sums = json_object_get(loaded->notes, "sums");
+    const int64_t count = hone_file_count(loaded->file);
+    if ((int64_t)json_object_size(sums) != count)
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "'%s' holds %lld tensors; its metadata lists %zu", loaded->path,
+                         (long long)count, json_object_size(sums));
+    for (int64_t i = 0; i < count; i++) {
+        hone_tensor tensor;
+        const char *const name = hone_file_name(loaded->file, i);
+        const hone_status status = hone_file_tensor(loaded->file, i, &tensor, error);
+        if (status != HONE_OK)
+            return status;
+        const size_t size = (size_t)hone_tensor_numel(&tensor) * hone_dtype_size(tensor.dtype);
+        if (json_object_get(sums, name) == NULL ||
+            hone_json_bits(sums, name) != hone_checksum(tensor.data, size))
+            return hone_fail(error, HONE_ERROR_FORMAT, "'%s': the checksum of \"%s\" is wrong",
+                             loaded->path, name);
+    }
+    return HONE_OK;
+}
+
+static void close_file(struct hone_loaded *loaded)
+{
+    hone_file_close(loaded->file);
+    json_decref(loaded->notes);
+    loaded->file = NULL;
+    loaded->notes = NULL;
+}
+
+static hone_status open_file(struct hone_loaded *loaded, const hone_context *context,
+                             const char *directory, const struct found *found, hone_error *error)
+{
+    *loaded = (struct hone_loaded){.sequence = found->sequence};
+    const int length =
+        snprintf(loaded->path, sizeof loaded->path, "%s/%012" PRIu64 "-%s.safetensors", directory,
+                 found->sequence, found->full ? "full" : "increment");
+    if (length < 0 || (size_t)length >= sizeof loaded->path)
+        return hone_fail(error, HONE_ERROR_NAME, "the directory's path has %zu bytes; at most %d",
+                         strlen(directory), HONE_SNAPSHOT_PATH_SIZE - 40);
+    hone_status status = hone_file_open(&loaded->file, context, loaded->path, error);
+    if (status == HONE_OK)
+        status = read_notes(loaded, error);
+    if (status == HONE_OK)
+        status = check_sums(loaded, error);
+    if (status != HONE_OK) {
+        close_file(loaded);
+        return status;
+    }
+    loaded->chain = hone_json_bits(loaded->notes, "chain");
+    loaded->before = hone_json_bits(loaded->notes, "before");
+    loaded->checksum = hone_json_bits(loaded->notes, "checksum");
+    return HONE_OK;
+}
+
+/* ---- the chain -------------------------------------------------------------------------------- */
+
+struct restoring {
+    const hone_context *context;
+    hone_table *const *tables;
+    int64_t count;
+    const char *directory;
+    hone_restore_report report;
+    uint64_t chain, last;
+};
+
+static void note_problem(struct restoring *r, const hone_error *error)
+{
+    if (r->report.problem[0] == '\0')
+        snprintf(r->report.problem, sizeof r->report.problem, "%s", error->message);
+}
+
+/* A file that does not fit the tables, or lack of memory, ends the whole call. */
+static bool is_final(hone_status status)
+{
+    return status == HONE_ERROR_MISMATCH || status == HONE_ERROR_MEMORY;
+}
+
+static void clear_tables(const struct restoring *r)
+{
+    for (int64_t i = 0; i < r->count; i++)
+        hone_table_clear(r->tables[i]);
+}
+
+/* Checks all tables' parts, then applies them. */
+static hone_status apply(struct restoring *r, const struct hone_loaded *loaded, hone_error *error)
+{
+    hone_status status = HONE_OK;
+    for (int64_t i = 0; status == HONE_OK && i < r->count; i++)
+        status = hone_table_check_loaded(r->tables[i], loaded, error);
+    for (int64_t i = 0; status == HONE_OK && i < r->count; i++) {
+        status = hone_table_apply_loaded(r->tables[i], loaded, error);
+        if (status != HONE_OK)
+            r->report.files = -1; /* half applied */
+    }
+    if (status != HONE_OK)
+        return status;
+    r->chain = loaded->chain;
+    r->last = loaded->checksum;
+    r->report.files++;
+    r->report.sequence = loaded->sequence;
+    snprintf(r->report.last, sizeof r->report.last, "%s", loaded->path);
+    return HONE_OK;
+}
+
+/* A full file and what follows it. FORMAT: the full one is not sound. */
+static hone_status try_chain(struct restoring *r, const struct listing *listing, size_t first,
+                             hone_error *error)
+{
+    struct hone_loaded loaded;
+    hone_error local;
+    r->report.files = 0;
+    hone_status status =
+        open_file(&loaded, r->context, r->directory, &listing->files[first], &local);
+    if (status == HONE_OK) {
+        status = apply(r, &loaded, &local);
+        close_file(&loaded);
+    }
+    for (size_t i = first + 1; status == HONE_OK && i < listing->count; i++) {
+        if (listing->files[i].full)
+            continue; /* newer and not sound, or it would have been tried first */
+        hone_status one = open_file(&loaded, r->context, r->directory, &listing->files[i], &local);
+        if (one == HONE_OK && loaded.chain == r->chain && loaded.before == r->last)
+            one = apply(r, &loaded, &local);
+        else if (one == HONE_OK && loaded.chain == r->chain)
+            one = hone_fail(&local, HONE_ERROR_FORMAT,
+                            "'%s' follows a snapshot that is missing or damaged", loaded.path);
+        close_file(&loaded);
+        if (one != HONE_OK)
+            note_problem(r, &local);
+        if (is_final(one) || r->report.files < 0)
+            status = one;
+    }
+    if (status != HONE_OK && error != NULL)
+        *error = local;
+    if (status != HONE_OK)
+        note_problem(r, &local);
+    return status;
+}
+
+static hone_status check_empty(hone_table *const *tables, int64_t count, hone_error *error)
+{
+    if (tables == NULL || count < 1)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%lld tables to restore; at least 1",
+                         (long long)count);
+    for (int64_t i = 0; i < count; i++)
+        if (tables[i]->next != 0 || tables[i]->step != 0)
+            return hone_fail(error, HONE_ERROR_ARGUMENT,
+                             "table \"%s\" has rows or steps; restoring needs empty tables",
+                             tables[i]->name);
+    return HONE_OK;
+}
+
+static hone_status restore(struct restoring *r, const struct listing *listing, hone_error *error)
+{
+    hone_status status = hone_fail(error, HONE_ERROR_IO, "no full snapshot in '%s'", r->directory);
+    for (size_t i = listing->count; i-- > 0;) {
+        if (!listing->files[i].full)
+            continue;
+        status = try_chain(r, listing, i, error);
+        if (status == HONE_OK)
+            return HONE_OK;
+        clear_tables(r);
+        if (is_final(status))
+            return status;
+    }
+    return status;
+}
+
+hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count, const char *directory,
+                                  hone_restore_report *report, hone_error *error)
+{
+    hone_status status = check_empty(tables, count, error);
+    if (status != HONE_OK)
+        return status;
+    if (directory == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "directory is NULL");
+    struct restoring r = {
+        .context = tables[0]->context, .tables = tables, .count = count, .directory = directory};
+    struct listing listing = {.context = r.context};
+    status = list_files(&listing, directory, error);
+    if (status == HONE_OK)
+        status = restore(&r, &listing, error);
+    for (int64_t i = 0; status == HONE_OK && i < count; i++) {
+        tables[i]->chain = r.chain;
+        tables[i]->last_checksum = r.last;
+        tables[i]->sequence = listing.files[listing.count - 1].sequence;
+        tables[i]->tracking = true;
+    }
+    hone_release(r.context, listing.files, listing.capacity * sizeof *listing.files);
+    if (report != NULL)
+        *report = r.report;
+    return status;
+}

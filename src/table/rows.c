@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows of a table: blocks of records that never move, rows that are free again, and the calls that
+ * find, make, copy and remove rows by the batch. */
+#include <omp.h>
+#include <string.h>
+
+#include "table/table_internal.h"
+
+#define ROWS_PER_THREAD 512
+#define AHEAD 12 /* records requested before they are used */
+
+int hone_table_threads(const struct hone_table *table, size_t n)
+{
+    const size_t useful = n / ROWS_PER_THREAD, most = (size_t)table->context->threads;
+    return (int)(useful < 1 ? 1 : useful < most ? useful : most);
+}
+
+hone_status hone_table_grow(const hone_context *context, void **array, size_t *capacity,
+                            size_t needed, size_t size, const char *what, hone_error *error)
+{
+    if (needed <= *capacity)
+        return HONE_OK;
+    size_t wanted = *capacity < 64 ? 64 : *capacity * 2;
+    if (wanted < needed)
+        wanted = needed;
+    void *const grown = hone_reallocate(context, *array, *capacity * size, wanted * size);
+    if (grown == NULL)
+        return hone_fail_memory(error, wanted * size, what);
+    *array = grown;
+    *capacity = wanted;
+    return HONE_OK;
+}
+
+hone_status hone_table_reserve_blocks(struct hone_table *table, uint64_t end, hone_error *error)
+{
+    const size_t needed =
+        (size_t)((end + ((uint64_t)1 << table->block_bits) - 1) >> table->block_bits);
+    void *blocks = table->blocks;
+    const hone_status status =
+        hone_table_grow(table->context, &blocks, &table->block_capacity, needed,
+                        sizeof *table->blocks, "a table's blocks", error);
+    table->blocks = blocks;
+    if (status != HONE_OK)
+        return status;
+    const size_t size = table->stride << table->block_bits;
+    while (table->block_count < needed) {
+        char *const block = hone_allocate(table->context, size);
+        if (block == NULL)
+            return hone_fail_memory(error, size, "rows of a table");
+        table->blocks[table->block_count++] = block;
+    }
+    return HONE_OK;
+}
+
+/* ---- rows that changed ------------------------------------------------------------------------
+ */
+
+hone_status hone_table_reserve_dirty(struct hone_table *table, size_t more, hone_error *error)
+{
+    if (!table->tracking)
+        return HONE_OK;
+    void *dirty = table->dirty;
+    const hone_status status =
+        hone_table_grow(table->context, &dirty, &table->dirty_capacity, table->dirty_count + more,
+                        sizeof *table->dirty, "a table's list of changed rows", error);
+    table->dirty = dirty;
+    return status;
+}
+
+void hone_table_mark_row(struct hone_table *table, uint64_t number)
+{
+    struct hone_row *const row = hone_table_row(table, number);
+    if (!table->tracking || (row->flags & HONE_ROW_DIRTY) != 0)
+        return;
+    row->flags |= HONE_ROW_DIRTY;
+    table->dirty[table->dirty_count++] = number;
+}
+
+void hone_table_mark_dirty(struct hone_table *table, const int64_t *rows, size_t n)
+{
+    for (size_t i = 0; table->tracking && i < n; i++)
+        if (rows[i] >= 0)
+            hone_table_mark_row(table, (uint64_t)rows[i]);
+}
+
+/* ---- removal ----------------------------------------------------------------------------------
+ */
+
+hone_status hone_table_reserve_removals(struct hone_table *table, size_t more, hone_error *error)
+{
+    const hone_context *const context = table->context;
+    void *recycled = table->recycled;
+    hone_status status =
+        hone_table_grow(context, &recycled, &table->recycled_capacity, table->recycled_count + more,
+                        sizeof *table->recycled, "a table's list of free rows", error);
+    table->recycled = recycled;
+    if (status != HONE_OK || !table->tracking)
+        return status;
+    void *gone = table->gone;
+    status = hone_table_grow(context, &gone, &table->gone_capacity, table->gone_count + more,
+                             sizeof *table->gone, "a table's list of removed keys", error);
+    table->gone = gone;
+    return status;
+}
+
+void hone_table_release_row(struct hone_table *table, uint64_t number)
+{
+    struct hone_row *const row = hone_table_row(table, number);
+    if (table->tracking)
+        table->gone[table->gone_count++] = row->key;
+    row->flags &= ~HONE_ROW_LIVE; /* dirty stays: the list still names the row */
+    table->recycled[table->recycled_count++] = number;
+    table->removals++;
+}
+
+hone_status hone_table_erase(hone_table *table, const int64_t *keys, int64_t n, int64_t *erased,
+                             hone_error *error)
+{
+    if (n < 0 || (uint64_t)n > HONE_INDEX_BATCH || (n > 0 && keys == NULL))
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "a batch of %lld keys; it must be 0 to 2^32 - 1 keys at an address that "
+                         "is not NULL",
+                         (long long)n);
+    const size_t count = (size_t)n;
+    const size_t size = count * sizeof(int64_t);
+    int64_t *const rows = hone_allocate(table->context, size);
+    if (rows == NULL)
+        return hone_fail_memory(error, size, "rows of a batch");
+    const hone_status status = hone_table_reserve_removals(table, count, error);
+    if (status == HONE_OK) {
+        int64_t removed = 0;
+        hone_index_erase(&table->index, keys, count, rows);
+        for (size_t i = 0; i < count; i++)
+            if (rows[i] >= 0) {
+                hone_table_release_row(table, (uint64_t)rows[i]);
+                removed++;
+            }
+        if (erased != NULL)
+            *erased = removed;
+    }
+    hone_release(table->context, rows, size);
+    return status;
+}
+
+/* ---- new rows ---------------------------------------------------------------------------------
+ */
+
+static void fill_rows(struct hone_table *table, const int64_t *keys, const int64_t *rows,
+                      const struct hone_insertion *made)
+{
+    const int threads = hone_table_threads(table, made->count);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t i = 0; i < made->count; i++) {
+        const uint32_t at = made->fresh[i];
+        float *const scratch =
+            (void *)(table->scratch + (size_t)omp_get_thread_num() * table->scratch_stride);
+        struct hone_row *const row = hone_table_row(table, (uint64_t)rows[at]);
+        const uint32_t dirty = i < made->recycled_count ? row->flags & HONE_ROW_DIRTY : 0;
+        hone_row_fill(table, row, keys[at], scratch);
+        row->flags |= dirty;
+    }
+}
+
+static hone_status insert_keys(struct hone_table *table, const int64_t *keys, size_t n,
+                               int64_t *rows, struct hone_insertion *to, hone_error *error)
+{
+    hone_status status = hone_index_insert(&table->index, keys, n, rows, to, error);
+    if (status != HONE_OK)
+        return status;
+    const size_t reused = to->count < to->recycled_count ? to->count : to->recycled_count;
+    const uint64_t end = table->next + (to->count - reused);
+    if (end > HONE_MAX_ROWS)
+        status = hone_fail(error, HONE_ERROR_RANGE,
+                           "table \"%s\" would have %llu rows; it can have 2^35", table->name,
+                           (unsigned long long)end);
+    else
+        status = hone_table_reserve_blocks(table, end, error);
+    if (status != HONE_OK) {
+        for (size_t i = 0; i < to->count; i++) {
+            int64_t row;
+            hone_index_erase(&table->index, &keys[to->fresh[i]], 1, &row);
+        }
+        return status;
+    }
+    table->births++;
+    fill_rows(table, keys, rows, to);
+    table->next = end;
+    table->recycled_count -= reused;
+    for (size_t i = 0; i < to->count; i++)
+        hone_table_mark_dirty(table, &rows[to->fresh[i]], 1);
+    return HONE_OK;
+}
+
+hone_status hone_table_make_rows(struct hone_table *table, const int64_t *keys, size_t n,
+                                 int64_t *rows, size_t *inserted, hone_error *error)
+{
+    const size_t size = n * sizeof(uint32_t);
+    hone_status status = hone_table_reserve_dirty(table, n, error);
+    if (status != HONE_OK)
+        return status;
+    uint32_t *const fresh = hone_allocate(table->context, size);
+    if (fresh == NULL)
+        return hone_fail_memory(error, size, "new keys of a batch");
+    struct hone_insertion to = {.recycled = table->recycled,
+                                .recycled_count = table->recycled_count,
+                                .next = table->next,
+                                .fresh = fresh};
+    status = insert_keys(table, keys, n, rows, &to, error);
+    *inserted = status == HONE_OK ? to.count : 0;
+    hone_release(table->context, fresh, size);
+    return status;
+}
+
+/* ---- batches of keys --------------------------------------------------------------------------
+ */
+
+static hone_status check_batch(const int64_t *keys, int64_t n, const int64_t *rows,
+                               hone_error *error)
+{
+    if (n < 0 || (uint64_t)n > HONE_INDEX_BATCH)
+        return hone_fail(error, HONE_ERROR_RANGE, "a batch of %lld keys; it must be 0 to 2^32 - 1",
+                         (long long)n);
+    if (n > 0 && (keys == NULL || rows == NULL))
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is NULL", keys == NULL ? "keys" : "rows");
+    return HONE_OK;
+}
+
+hone_status hone_table_find(const hone_table *table, const int64_t *keys, int64_t n, int64_t *rows,
+                            int64_t *missing, hone_error *error)
+{
+    const hone_status status = check_batch(keys, n, rows, error);
+    if (status != HONE_OK)
+        return status;
+    hone_index_find(&table->index, keys, (size_t)n, rows);
+    if (missing != NULL) {
+        *missing = 0;
+        for (int64_t i = 0; i < n; i++)
+            *missing += rows[i] < 0;
+    }
+    return HONE_OK;
+}
+
+hone_status hone_table_insert(hone_table *table, const int64_t *keys, int64_t n, int64_t *rows,
+                              int64_t *inserted, hone_error *error)
+{
+    hone_status status = check_batch(keys, n, rows, error);
+    if (status == HONE_OK)
+        status = hone_table_make_budget(table, keys, (size_t)n, rows, error);
+    size_t made = 0;
+    if (status == HONE_OK)
+        status = hone_table_make_rows(table, keys, (size_t)n, rows, &made, error);
+    if (status == HONE_OK && inserted != NULL)
+        *inserted = (int64_t)made;
+    return status;
+}
+
+hone_status hone_table_keys(const hone_table *table, int64_t *keys, hone_error *error)
+{
+    if (keys == NULL && table->index.count > 0)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "keys is NULL");
+    size_t count = 0;
+    for (uint64_t i = 0; i < table->next; i++) {
+        const struct hone_row *const row = hone_table_row(table, i);
+        if ((row->flags & HONE_ROW_LIVE) != 0)
+            keys[count++] = row->key;
+    }
+    return HONE_OK;
+}
+
+/* ---- copies -----------------------------------------------------------------------------------
+ */
+
+hone_status hone_table_check_values(const hone_tensor *tensor, int64_t n, size_t width,
+                                    const char *what, enum hone_format *format, hone_error *error)
+{
+    int reals;
+    const hone_status status = hone_tensor_check(tensor, what, error);
+    if (status != HONE_OK)
+        return status;
+    if (!hone_dtype_format(tensor->dtype, format, &reals) || reals != 1)
+        return hone_fail(error, HONE_ERROR_DTYPE, "%s is %s; it must be F32, F64, BF16 or F16",
+                         what, hone_dtype_name(tensor->dtype));
+    if (tensor->ndim != 2 || tensor->shape[0] != n || tensor->shape[1] != (int64_t)width)
+        return hone_fail(error, HONE_ERROR_SHAPE,
+                         "%s has %d dimensions and %lld elements; it must be [%lld, %zu]", what,
+                         tensor->ndim, (long long)hone_tensor_numel(tensor), (long long)n, width);
+    return HONE_OK;
+}
+
+const struct hone_column *hone_table_column(const struct hone_table *table, const char *slot)
+{
+    for (int c = 0; c < table->column_count; c++)
+        if (slot == NULL ? table->columns[c].slot == HONE_COLUMN_VALUES
+                         : strcmp(table->columns[c].name, slot) == 0)
+            return &table->columns[c];
+    return NULL;
+}
+
+static hone_status check_rows(const struct hone_table *table, const int64_t *rows, int64_t n,
+                              hone_error *error)
+{
+    if (n < 0 || (n > 0 && rows == NULL))
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%lld rows at %s", (long long)n,
+                         rows == NULL ? "NULL" : "an address");
+    for (int64_t i = 0; i < n; i++)
+        if (rows[i] < -1 || rows[i] >= (int64_t)table->next)
+            return hone_fail(error, HONE_ERROR_RANGE,
+                             "row %lld is %lld; it must be -1 (none) to %lld", (long long)i,
+                             (long long)rows[i], (long long)table->next - 1);
+    return HONE_OK;
+}
+
+static hone_status fail_slot(const struct hone_table *table, const char *slot, hone_error *error)
+{
+    const char *names[HONE_MAX_COLUMNS];
+    for (int c = 0; c < table->column_count; c++)
+        names[c] = table->columns[c].name;
+    const char *const nearest = hone_nearest(slot, names, table->column_count);
+    return hone_fail(error, HONE_ERROR_NAME, "table \"%s\" has no slot \"%s\"%s%s%s", table->name,
+                     slot, nearest == NULL ? "" : "; did you mean \"",
+                     nearest == NULL ? "" : nearest, nearest == NULL ? "" : "\"?");
+}
+
+/* One array of values to another format, in double where either is f64. */
+static void convert(const struct hone_support_kernels *support, void *to,
+                    enum hone_format to_format, const void *from, enum hone_format from_format,
+                    size_t n, void *scratch)
+{
+    if (to_format == from_format) {
+        memcpy(to, from, n * hone_format_size(to_format));
+    } else if (to_format == HONE_FORMAT_F64 || from_format == HONE_FORMAT_F64) {
+        support->widen_f64[from_format](scratch, from, n);
+        support->narrow_f64[to_format](to, scratch, n);
+    } else {
+        support->widen_f32[from_format](scratch, from, n);
+        support->narrow_f32[to_format](to, scratch, n);
+    }
+}
+
+static hone_status check_copy(const struct hone_table *table, const int64_t *rows, int64_t n,
+                              const char *slot, const hone_tensor *tensor,
+                              const struct hone_column **column, enum hone_format *format,
+                              hone_error *error)
+{
+    *column = hone_table_column(table, slot);
+    if (*column == NULL)
+        return fail_slot(table, slot, error);
+    const hone_status status =
+        hone_table_check_values(tensor, n, (*column)->count, "the tensor", format, error);
+    return status == HONE_OK ? check_rows(table, rows, n, error) : status;
+}
+
+hone_status hone_table_gather(const hone_table *table, const int64_t *rows, int64_t n,
+                              const char *slot, const hone_tensor *out, hone_error *error)
+{
+    const struct hone_column *column;
+    enum hone_format format;
+    const hone_status status = check_copy(table, rows, n, slot, out, &column, &format, error);
+    if (status != HONE_OK)
+        return status;
+    const size_t size = column->count * hone_format_size(format);
+    const int threads = hone_table_threads(table, (size_t)n);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < n; i++) {
+        double scratch[HONE_TABLE_MOST_WIDTH];
+        char *const to = (char *)out->data + (size_t)i * size;
+        if (i + AHEAD < n && rows[i + AHEAD] >= 0)
+            __builtin_prefetch(
+                hone_row_column(hone_table_row(table, (uint64_t)rows[i + AHEAD]), column));
+        if (rows[i] < 0)
+            memset(to, 0, size);
+        else
+            convert(table->context->cpu->support, to, format,
+                    hone_row_column(hone_table_row(table, (uint64_t)rows[i]), column),
+                    column->format, column->count, scratch);
+    }
+    return HONE_OK;
+}
+
+hone_status hone_table_scatter(hone_table *table, const int64_t *rows, int64_t n, const char *slot,
+                               const hone_tensor *values, hone_error *error)
+{
+    const struct hone_column *column;
+    enum hone_format format;
+    hone_status status = check_copy(table, rows, n, slot, values, &column, &format, error);
+    if (status == HONE_OK)
+        status = hone_table_reserve_dirty(table, (size_t)n, error);
+    if (status != HONE_OK)
+        return status;
+    const size_t size = column->count * hone_format_size(format);
+    for (int64_t i = 0; i < n; i++)
+        if (rows[i] >= 0)
+            convert(table->context->cpu->support,
+                    hone_row_column(hone_table_row(table, (uint64_t)rows[i]), column),
+                    column->format, (const char *)values->data + (size_t)i * size, format,
+                    column->count, table->scratch);
+    hone_table_mark_dirty(table, rows, (size_t)n);
+    return HONE_OK;
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Taking a snapshot: a copy of rows, lists and counters, the only part for which training stops,
+ * and what becomes of the lists of changes when the copy is written or thrown away. */
+#include <stdio.h>
+#include <string.h>
+
+#include "table/snapshot_internal.h"
+
+/* ---- parts ------------------------------------------------------------------------------------ */
+
+/* A new part of [rows] or, with width > 0, [rows, width] elements. */
+static hone_status add_part(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                            const char *name, hone_dtype dtype, size_t rows, size_t width,
+                            void **data, hone_error *error)
+{
+    struct hone_part *const part = &copy->parts[copy->part_count];
+    *part = (struct hone_part){.dtype = dtype, .ndim = width > 0 ? 2 : 1};
+    part->shape[0] = (int64_t)rows;
+    part->shape[1] = (int64_t)width;
+    part->size = rows * (width > 0 ? width : 1) * hone_dtype_size(dtype);
+    part->name = hone_copy_string(snapshot->context, name);
+    part->data = hone_allocate(snapshot->context, part->size);
+    copy->part_count++;
+    if (part->name == NULL || part->data == NULL)
+        return hone_fail_memory(error, part->size, "a snapshot");
+    *data = part->data;
+    return HONE_OK;
+}
+
+static hone_status add_named(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                             const char *what, hone_dtype dtype, size_t rows, size_t width,
+                             void **data, hone_error *error)
+{
+    char name[HONE_SNAPSHOT_NAME_SIZE];
+    snprintf(name, sizeof name, "%s@%s", copy->table->name, what);
+    return add_part(snapshot, copy, name, dtype, rows, width, data, error);
+}
+
+static bool is_copied(const struct hone_table *table, uint64_t row)
+{
+    return (hone_table_row(table, row)->flags & HONE_ROW_LIVE) != 0;
+}
+
+/* The copied rows' numbers: all live ones, or those of the list of changes. */
+static hone_status list_rows(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                             int64_t **list, hone_error *error)
+{
+    const struct hone_table *const table = copy->table;
+    const bool full = snapshot->kind == HONE_SNAPSHOT_FULL;
+    size_t count = full ? table->index.count : 0;
+    for (size_t i = 0; !full && i < table->dirty_count; i++)
+        count += is_copied(table, table->dirty[i]);
+    void *data = NULL;
+    const hone_status status = add_named(snapshot, copy, "row", HONE_I64, count, 0, &data, error);
+    *list = data;
+    if (status != HONE_OK)
+        return status;
+    size_t at = 0;
+    const uint64_t all = full ? table->next : table->dirty_count;
+    for (uint64_t i = 0; i < all; i++) {
+        const uint64_t row = full ? i : table->dirty[i];
+        if (is_copied(table, row))
+            (*list)[at++] = (int64_t)row;
+    }
+    copy->rows = count;
+    return HONE_OK;
+}
+
+static hone_status copy_columns(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                                const int64_t *list, hone_error *error)
+{
+    const struct hone_table *const table = copy->table;
+    for (int c = 0; c < table->column_count; c++) {
+        const struct hone_column *const column = &table->columns[c];
+        char name[HONE_SNAPSHOT_NAME_SIZE];
+        void *data = NULL;
+        hone_column_file_name(table, column, name, sizeof name);
+        const hone_status status = add_part(snapshot, copy, name, hone_format_dtype(column->format),
+                                            copy->rows, column->count, &data, error);
+        if (status != HONE_OK)
+            return status;
+        const int threads = hone_table_threads(table, copy->rows);
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (size_t i = 0; i < copy->rows; i++)
+            memcpy((char *)data + i * column->size,
+                   hone_row_column(hone_table_row(table, (uint64_t)list[i]), column), column->size);
+    }
+    return HONE_OK;
+}
+
+static hone_status copy_headers(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                                const int64_t *list, hone_error *error)
+{
+    void *ids = NULL, *born = NULL, *counts = NULL;
+    hone_status status = add_named(snapshot, copy, "id", HONE_I64, copy->rows, 0, &ids, error);
+    if (status == HONE_OK)
+        status = add_named(snapshot, copy, "born", HONE_U64, copy->rows, 0, &born, error);
+    if (status == HONE_OK)
+        status = add_named(snapshot, copy, "counts", HONE_U32, copy->rows, HONE_ROW_COUNTS, &counts,
+                           error);
+    for (size_t i = 0; status == HONE_OK && i < copy->rows; i++) {
+        const struct hone_row *const row = hone_table_row(copy->table, (uint64_t)list[i]);
+        ((int64_t *)ids)[i] = row->key;
+        ((uint64_t *)born)[i] = row->born;
+        const uint32_t numbers[HONE_ROW_COUNTS] = {row->seen, row->time, row->frequency,
+                                                   row->updates, row->updated};
+        memcpy((uint32_t *)counts + i * HONE_ROW_COUNTS, numbers, sizeof numbers);
+    }
+    return status;
+}
+
+static hone_status copy_array(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                              const char *what, hone_dtype dtype, const void *from, size_t count,
+                              hone_error *error)
+{
+    void *data = NULL;
+    const hone_status status = add_named(snapshot, copy, what, dtype, count, 0, &data, error);
+    if (status == HONE_OK && count > 0)
+        memcpy(data, from, count * hone_dtype_size(dtype));
+    return status;
+}
+
+static hone_status copy_waiting(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                                hone_error *error)
+{
+    const struct hone_table *const table = copy->table;
+    const size_t n = table->pending_count;
+    void *rows = NULL, *born = NULL, *sums = NULL;
+    hone_status status = add_named(snapshot, copy, "waiting_row", HONE_U64, n, 0, &rows, error);
+    if (status == HONE_OK)
+        status = add_named(snapshot, copy, "waiting_born", HONE_U64, n, 0, &born, error);
+    if (status == HONE_OK)
+        status =
+            add_named(snapshot, copy, "waiting_sum", HONE_U8, n, table->sum_stride, &sums, error);
+    for (size_t i = 0; status == HONE_OK && i < n; i++) {
+        ((uint64_t *)rows)[i] = table->pending[i].row;
+        ((uint64_t *)born)[i] = table->pending[i].born;
+    }
+    if (status == HONE_OK && n > 0)
+        memcpy(sums, table->sums, n * table->sum_stride);
+    return status;
+}
+
+static hone_status copy_table(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                              hone_error *error)
+{
+    const struct hone_table *const table = copy->table;
+    int64_t *list = NULL;
+    copy->gone = table->gone_count; /* of a full one for the case that it is never written */
+    hone_status status = list_rows(snapshot, copy, &list, error);
+    if (status == HONE_OK)
+        status = copy_headers(snapshot, copy, list, error);
+    if (status == HONE_OK)
+        status = copy_columns(snapshot, copy, list, error);
+    if (status == HONE_OK)
+        status = copy_array(snapshot, copy, "gone", HONE_I64, table->gone, copy->gone, error);
+    if (status == HONE_OK)
+        status = copy_array(snapshot, copy, "free", HONE_U64, table->recycled,
+                            table->recycled_count, error);
+    if (status == HONE_OK && table->counters != NULL)
+        status = copy_array(snapshot, copy, "sights", HONE_U8, table->counters,
+                            table->options.admit_counters, error);
+    if (status == HONE_OK)
+        status = copy_waiting(snapshot, copy, error);
+    if (status != HONE_OK)
+        return status;
+    copy->facts = hone_table_facts(table);
+    return copy->facts == NULL ? hone_fail_memory(error, sizeof *table, "a snapshot's metadata")
+                               : HONE_OK;
+}
+
+/* ---- taking and freeing ----------------------------------------------------------------------- */
+
+static hone_status check_tables(hone_table *const *tables, int64_t count, hone_snapshot_kind kind,
+                                hone_error *error)
+{
+    if (tables == NULL || count < 1)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "a snapshot of %lld tables; at least 1",
+                         (long long)count);
+    for (int64_t i = 0; i < count; i++) {
+        const struct hone_table *const table = tables[i];
+        for (int64_t k = 0; k < i; k++)
+            if (strcmp(table->name, tables[k]->name) == 0)
+                return hone_fail(error, HONE_ERROR_NAME, "two tables are called \"%s\"",
+                                 table->name);
+        if (table->copied)
+            return hone_fail(error, HONE_ERROR_ARGUMENT,
+                             "table \"%s\": the snapshot before this one has not been freed",
+                             table->name);
+        if (kind == HONE_SNAPSHOT_INCREMENT && !table->tracking)
+            return hone_fail(error, HONE_ERROR_ARGUMENT,
+                             "table \"%s\": an increment needs a full snapshot before it",
+                             table->name);
+        if (kind == HONE_SNAPSHOT_INCREMENT &&
+            (table->chain != tables[0]->chain || table->sequence != tables[0]->sequence))
+            return hone_fail(error, HONE_ERROR_ARGUMENT,
+                             "tables \"%s\" and \"%s\" were not in the same snapshots before",
+                             tables[0]->name, table->name);
+    }
+    return HONE_OK;
+}
+
+static void free_copies(struct hone_snapshot *snapshot)
+{
+    const hone_context *const context = snapshot->context;
+    for (int64_t i = 0; i < snapshot->count; i++) {
+        struct hone_table_copy *const copy = &snapshot->tables[i];
+        for (int p = 0; p < copy->part_count; p++) {
+            hone_string_free(context, copy->parts[p].name);
+            hone_release(context, copy->parts[p].data, copy->parts[p].size);
+        }
+        json_decref(copy->facts);
+    }
+    hone_release(context, snapshot->tables, (size_t)snapshot->count * sizeof *snapshot->tables);
+    hone_release(context, snapshot, sizeof *snapshot);
+}
+
+/* The copy has all changes: the lists begin anew. */
+static void begin_lists(struct hone_table *table)
+{
+    for (size_t i = 0; i < table->dirty_count; i++)
+        hone_table_row(table, table->dirty[i])->flags &= ~HONE_ROW_DIRTY;
+    table->dirty_count = 0;
+    table->gone_count = 0;
+    table->copied = true;
+    table->was_tracking = table->tracking;
+    table->tracking = true;
+}
+
+static uint64_t sum_parts(const struct hone_snapshot *snapshot)
+{
+    uint64_t sum = snapshot->sequence;
+    for (int64_t i = 0; i < snapshot->count; i++)
+        for (int p = 0; p < snapshot->tables[i].part_count; p++) {
+            const struct hone_part *const part = &snapshot->tables[i].parts[p];
+            sum = hone_mix(sum ^ hone_checksum(part->data, part->size));
+        }
+    return sum;
+}
+
+hone_status hone_snapshot_take(hone_snapshot **snapshot, hone_table *const *tables, int64_t count,
+                               hone_snapshot_kind kind, hone_error *error)
+{
+    if (snapshot == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "snapshot is NULL");
+    if (kind != HONE_SNAPSHOT_FULL && kind != HONE_SNAPSHOT_INCREMENT)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "the kind is %d; it must be 0 or 1",
+                         (int)kind);
+    hone_status status = check_tables(tables, count, kind, error);
+    if (status != HONE_OK)
+        return status;
+    const hone_context *const context = tables[0]->context;
+    struct hone_snapshot *const made = hone_allocate_zeroed(context, sizeof *made);
+    const size_t size = (size_t)count * sizeof *made->tables;
+    struct hone_table_copy *const copies = hone_allocate_zeroed(context, size);
+    if (made == NULL || copies == NULL) {
+        hone_release(context, made, sizeof *made);
+        hone_release(context, copies, size);
+        return hone_fail_memory(error, size, "a snapshot");
+    }
+    *made =
+        (struct hone_snapshot){.context = context, .kind = kind, .tables = copies, .count = count};
+    for (int64_t i = 0; status == HONE_OK && i < count; i++) {
+        copies[i].table = tables[i];
+        status = copy_table(made, &copies[i], error);
+    }
+    if (status != HONE_OK) {
+        free_copies(made);
+        return status;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        if (tables[i]->sequence > made->sequence)
+            made->sequence = tables[i]->sequence;
+        begin_lists(tables[i]);
+    }
+    made->sequence++;
+    made->before = tables[0]->last_checksum;
+    made->chain = tables[0]->chain;
+    *snapshot = made;
+    return HONE_OK;
+}
+
+/* Changes that no file holds go back to the lists. Without memory for that the next snapshot has to
+ * be a full one. */
+static void give_back(struct hone_table_copy *copy)
+{
+    struct hone_table *const table = copy->table;
+    const int64_t *const rows = copy->parts[0].data;
+    if (!table->was_tracking || hone_table_reserve_dirty(table, copy->rows, NULL) != HONE_OK ||
+        hone_table_reserve_removals(table, copy->gone, NULL) != HONE_OK) {
+        table->tracking = false;
+        return;
+    }
+    hone_table_mark_dirty(table, rows, copy->rows);
+    for (int p = 0; p < copy->part_count; p++)
+        if (strcmp(strchr(copy->parts[p].name, '@'), "@gone") == 0 && copy->gone > 0) {
+            memcpy(table->gone + table->gone_count, copy->parts[p].data,
+                   copy->gone * sizeof *table->gone);
+            table->gone_count += copy->gone;
+        }
+}
+
+void hone_snapshot_free(hone_snapshot *snapshot)
+{
+    if (snapshot == NULL)
+        return;
+    const uint64_t checksum = snapshot->written ? snapshot->checksum : 0;
+    for (int64_t i = 0; i < snapshot->count; i++) {
+        struct hone_table *const table = snapshot->tables[i].table;
+        table->copied = false;
+        if (!snapshot->written) {
+            give_back(&snapshot->tables[i]);
+            continue;
+        }
+        table->chain = snapshot->chain;
+        table->sequence = snapshot->sequence;
+        table->last_checksum = checksum;
+    }
+    free_copies(snapshot);
+}
+
+/* What identifies the snapshot is its content. */
+uint64_t hone_snapshot_seal(struct hone_snapshot *snapshot)
+{
+    if (snapshot->checksum == 0) {
+        snapshot->checksum = sum_parts(snapshot);
+        if (snapshot->kind == HONE_SNAPSHOT_FULL)
+            snapshot->chain = hone_mix(snapshot->checksum ^ snapshot->sequence);
+    }
+    return snapshot->checksum;
+}
+
+int64_t hone_snapshot_rows(const hone_snapshot *snapshot)
+{
+    size_t rows = 0;
+    for (int64_t i = 0; i < snapshot->count; i++)
+        rows += snapshot->tables[i].rows;
+    return (int64_t)rows;
+}
+
+uint64_t hone_snapshot_bytes(const hone_snapshot *snapshot)
+{
+    uint64_t bytes = 0;
+    for (int64_t i = 0; i < snapshot->count; i++)
+        for (int p = 0; p < snapshot->tables[i].part_count; p++)
+            bytes += snapshot->tables[i].parts[p].size;
+    return bytes;
+}

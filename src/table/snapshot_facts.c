@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a snapshot's metadata says of a table: what it must agree in, its counters and its
+ * hyperparameters. Numbers of 64 bits are hexadecimal text, so that no reader rounds them. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "table/snapshot_internal.h"
+
+uint64_t hone_checksum(const void *bytes, size_t size)
+{
+    const unsigned char *const from = bytes;
+    uint64_t lane[4] = {1, 2, 3, 4};
+    size_t i = 0;
+    for (; i + 32 <= size; i += 32)
+        for (int k = 0; k < 4; k++) {
+            uint64_t word;
+            memcpy(&word, from + i + 8 * (size_t)k, 8);
+            lane[k] = (lane[k] ^ word) * 0x9e3779b97f4a7c15u;
+            lane[k] ^= lane[k] >> 32;
+        }
+    uint64_t sum = size;
+    for (; i < size; i++)
+        sum = (sum ^ from[i]) * 0xff51afd7ed558ccdu;
+    for (int k = 0; k < 4; k++)
+        sum = hone_mix(sum ^ lane[k]);
+    return sum;
+}
+
+json_t *hone_json_of_bits(uint64_t bits)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%016" PRIx64, bits);
+    return json_string(text);
+}
+
+uint64_t hone_json_bits(const json_t *object, const char *key)
+{
+    const char *const text = json_string_value(json_object_get(object, key));
+    return text == NULL ? 0 : strtoull(text, NULL, 16);
+}
+
+static uint64_t bits_of(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static double double_of(uint64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+void hone_column_file_name(const struct hone_table *table, const struct hone_column *column,
+                           char *name, size_t size)
+{
+    const bool state = column->slot != HONE_COLUMN_VALUES && table->preset != NULL;
+    snprintf(name, size, "%s@%s%s", table->name, state ? table->preset->prefix : "", column->name);
+}
+
+static const char *rule_name(const struct hone_table *table)
+{
+    return table->preset != NULL ? table->preset->name : table->spec->groups[0].rule->name;
+}
+
+/* (key, field) of every 64-bit counter. */
+#define COUNTERS(X)               \
+    X("next", next)               \
+    X("births", births)           \
+    X("tick", tick)               \
+    X("clock", clock)             \
+    X("step", step)               \
+    X("global_step", global_step) \
+    X("calls", calls)             \
+    X("hand", hand)               \
+    X("removals", removals)
+
+json_t *hone_table_facts(const struct hone_table *table)
+{
+    char *spec = NULL;
+    if (hone_spec_write(table->spec, &spec, NULL) != HONE_OK)
+        return NULL;
+    json_t *const facts = json_object();
+    json_object_set_new(facts, "rule", json_string(rule_name(table)));
+    json_object_set_new(facts, "spec", json_string(spec));
+    json_object_set_new(facts, "width", json_integer(table->options.width));
+    json_object_set_new(facts, "dtype", json_string(hone_dtype_name(table->options.dtype)));
+    json_object_set_new(facts, "stream", hone_json_of_bits(table->stream));
+    json_object_set_new(facts, "count", json_integer((json_int_t)table->index.count));
+#define WRITE(key, field) json_object_set_new(facts, key, hone_json_of_bits(table->field));
+    COUNTERS(WRITE)
+#undef WRITE
+    json_object_set_new(facts, "beta1", hone_json_of_bits(bits_of(table->power1)));
+    json_object_set_new(facts, "beta2", hone_json_of_bits(bits_of(table->power2)));
+    json_object_set_new(facts, "loss_scale", hone_json_of_bits(bits_of(table->loss_scale)));
+    json_object_set_new(facts, "accumulate", json_integer((json_int_t)table->accumulate));
+    json_object_set_new(facts, "accumulate_mean", json_boolean(table->accumulate_mean));
+    const int set = json_object_set_new(facts, "registered", json_boolean(table->registered));
+    hone_string_free(table->context, spec);
+    if (set != 0 || json_object_size(facts) != 12 + 9) {
+        json_decref(facts);
+        return NULL;
+    }
+    return facts;
+}
+
+static hone_status check_facts(const struct hone_table *table, const json_t *facts,
+                               hone_error *error)
+{
+    const char *const rule = json_string_value(json_object_get(facts, "rule"));
+    const char *const dtype = json_string_value(json_object_get(facts, "dtype"));
+    const json_int_t width = json_integer_value(json_object_get(facts, "width"));
+    if (rule == NULL || dtype == NULL)
+        return hone_fail(error, HONE_ERROR_FORMAT, "table \"%s\": its description is incomplete",
+                         table->name);
+    if (strcmp(rule, rule_name(table)) != 0)
+        return hone_fail(error, HONE_ERROR_MISMATCH,
+                         "table \"%s\" follows \"%s\"; the snapshot's follows \"%s\"", table->name,
+                         rule_name(table), rule);
+    if (width != table->options.width || strcmp(dtype, hone_dtype_name(table->options.dtype)) != 0)
+        return hone_fail(error, HONE_ERROR_MISMATCH,
+                         "table \"%s\" has width %lld of %s; the snapshot's has %lld of %s",
+                         table->name, (long long)table->options.width,
+                         hone_dtype_name(table->options.dtype), (long long)width, dtype);
+    if (hone_json_bits(facts, "stream") != table->stream)
+        return hone_fail(error, HONE_ERROR_MISMATCH,
+                         "table \"%s\": the snapshot was made under another seed of the context",
+                         table->name);
+    return HONE_OK;
+}
+
+hone_status hone_table_take_facts(struct hone_table *table, const json_t *facts, bool apply,
+                                  hone_error *error)
+{
+    const hone_status fits = check_facts(table, facts, error);
+    if (fits != HONE_OK)
+        return fits;
+    const char *const text = json_string_value(json_object_get(facts, "spec"));
+    hone_spec *spec = NULL;
+    const hone_status status = hone_spec_parse(&spec, table->context, text == NULL ? "" : text,
+                                               text == NULL ? 0 : strlen(text), error);
+    if (status != HONE_OK)
+        return status;
+    if (spec->groups[0].rule != table->spec->groups[0].rule) {
+        hone_spec_free(spec);
+        return hone_fail(error, HONE_ERROR_FORMAT, "table \"%s\": rule and spec do not agree",
+                         table->name);
+    }
+    if (!apply) {
+        hone_spec_free(spec);
+        return HONE_OK;
+    }
+    hone_spec_free(table->spec);
+    table->spec = spec;
+    table->version++;
+#define READ(key, field) table->field = hone_json_bits(facts, key);
+    COUNTERS(READ)
+#undef READ
+    table->power1 = double_of(hone_json_bits(facts, "beta1"));
+    table->power2 = double_of(hone_json_bits(facts, "beta2"));
+    table->loss_scale = double_of(hone_json_bits(facts, "loss_scale"));
+    const json_int_t accumulate = json_integer_value(json_object_get(facts, "accumulate"));
+    table->accumulate = accumulate < 1 ? 1 : (int64_t)accumulate;
+    table->accumulate_mean = json_is_true(json_object_get(facts, "accumulate_mean"));
+    table->registered = json_is_true(json_object_get(facts, "registered"));
+    return HONE_OK;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a snapshot: the copy of each table's changes, and how the parts are called in
+ * files. */
+#ifndef HONE_TABLE_SNAPSHOT_INTERNAL_H
+#define HONE_TABLE_SNAPSHOT_INTERNAL_H
+
+#include <jansson.h>
+
+#include <hone/snapshot.h>
+
+#include "table/table_internal.h"
+
+#define HONE_SNAPSHOT_FORMAT 1
+#define HONE_SNAPSHOT_KEY "hone_tables" /* of the metadata */
+#define HONE_SNAPSHOT_NAME_SIZE 512
+
+/* Numbers of a row's header that are saved, in the order of "<table>@counts". */
+#define HONE_ROW_COUNTS 5 /* seen, time, frequency, updates, updated */
+
+/* One tensor of a table's part. */
+struct hone_part {
+    char *name; /* "<table>@<what>" */
+    void *data;
+    size_t size; /* bytes allocated */
+    hone_dtype dtype;
+    int32_t ndim;
+    int64_t shape[2];
+};
+
+/* id, row, born, counts, columns, gone, free, sights, waiting_row, waiting_born, waiting_sum */
+#define HONE_MAX_PARTS (10 + HONE_MAX_COLUMNS)
+
+struct hone_table_copy {
+    struct hone_table *table;
+    struct hone_part parts[HONE_MAX_PARTS];
+    int part_count;
+    size_t rows, gone;
+    json_t *facts; /* of the table: counters, hyperparameters */
+};
+
+struct hone_snapshot {
+    const hone_context *context;
+    hone_snapshot_kind kind;
+    struct hone_table_copy *tables;
+    int64_t count;
+    uint64_t chain, sequence;
+    uint64_t before; /* checksum of the snapshot this one follows */
+    uint64_t checksum;
+    bool written;
+};
+
+/* The checksum of all parts, computed once; a full snapshot's chain follows from it. */
+uint64_t hone_snapshot_seal(struct hone_snapshot *snapshot);
+
+/* 64 bits that change with any byte. */
+uint64_t hone_checksum(const void *bytes, size_t size);
+
+/* What a column is called in files: "embedding", "sparse_adam_exp_avg". */
+void hone_column_file_name(const struct hone_table *table, const struct hone_column *column,
+                           char *name, size_t size);
+
+/* Writes and reads a table's counters and hyperparameters; NULL or false: out of memory, or they
+ * do not fit the table (with an error). */
+json_t *hone_table_facts(const struct hone_table *table);
+hone_status hone_table_take_facts(struct hone_table *table, const json_t *facts, bool apply,
+                                  hone_error *error);
+
+uint64_t hone_json_bits(const json_t *object, const char *key);
+json_t *hone_json_of_bits(uint64_t bits);
+
+#endif

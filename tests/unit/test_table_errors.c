@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What tables refuse, in which words; and that a call that fails, for want of memory too, leaves
+ * everything as it was. */
+#include "table_subject.h"
+
+#include <math.h>
+
+static hone_context *context;
+
+static int open_context(void **state)
+{
+    (void)state;
+    context = make_context(1, NULL);
+    return 0;
+}
+
+static int close_context(void **state)
+{
+    (void)state;
+    hone_context_free(context);
+    return 0;
+}
+
+static void expect(hone_status found, const hone_error *error, hone_status status,
+                   const char *sentence)
+{
+    assert_int_equal(found, status);
+    if (strstr(error->message, sentence) == NULL)
+        fail_msg("\"%s\" was expected in: %s", sentence, error->message);
+}
+
+static void refuse_options(const hone_table_options *options, hone_status status,
+                           const char *sentence)
+{
+    hone_table *table = NULL;
+    hone_error error;
+    expect(hone_table_create(&table, context, "t", options, &error), &error, status, sentence);
+    assert_null(table);
+}
+
+static void test_options(void **state)
+{
+    (void)state;
+    hone_table_options o = plain_options(0, "sgd");
+    refuse_options(&o, HONE_ERROR_RANGE, "width is 0; it must be 1 to 4096");
+    o.width = 4097;
+    refuse_options(&o, HONE_ERROR_RANGE, "width is 4097");
+    o.width = 4;
+    o.dtype = HONE_I32;
+    refuse_options(&o, HONE_ERROR_DTYPE, "dtype is I32");
+    o.dtype = HONE_F32;
+    o.rule = "adamwww";
+    refuse_options(&o, HONE_ERROR_NAME, "adamw");
+    o.rule = "sgd";
+    o.admit_probability = NAN;
+    refuse_options(&o, HONE_ERROR_RANGE, "admit_probability");
+    o.admit_probability = 1;
+    o.admit_count = 0;
+    refuse_options(&o, HONE_ERROR_RANGE, "admit_count is 0");
+    o.admit_count = 1;
+    o.max_bytes = 100;
+    refuse_options(&o, HONE_ERROR_RANGE, "needs at least");
+    o.max_bytes = 0;
+    o.initial_b = -1;
+    refuse_options(&o, HONE_ERROR_RANGE, "deviation");
+    hone_table *table = NULL;
+    hone_error error;
+    o.initial_b = 1;
+    expect(hone_table_create(&table, context, "", &o, &error), &error, HONE_ERROR_NAME, "empty");
+    expect(hone_table_create(&table, context, "a@b", &o, &error), &error, HONE_ERROR_NAME, "'@'");
+}
+
+static void test_batches(void **state)
+{
+    (void)state;
+    const hone_table_options o = plain_options(4, "sgd"), other = plain_options(4, "adam");
+    hone_table *const table = make_table(context, "t", &o);
+    hone_table *const second = make_table(context, "u", &other);
+    hone_lookup *lookup = NULL;
+    hone_error error;
+    require(hone_lookup_create(&lookup, table, &error), &error);
+    int64_t keys[2] = {1, 2}, rows[2];
+    float values[8] = {0};
+    expect(hone_table_insert(table, keys, -1, rows, NULL, &error), &error, HONE_ERROR_RANGE, "-1");
+    expect(hone_table_insert(table, keys, (int64_t)1 << 32, rows, NULL, &error), &error,
+           HONE_ERROR_RANGE, "2^32 - 1");
+    expect(hone_table_find(table, NULL, 2, rows, NULL, &error), &error, HONE_ERROR_ARGUMENT,
+           "keys is NULL");
+    require(hone_table_insert(table, NULL, 0, NULL, NULL, &error), &error);
+    require(hone_table_insert(table, keys, 2, rows, NULL, &error), &error);
+    hone_tensor view = ROWS(values, HONE_F32, 2, 3);
+    expect(hone_table_gather(table, rows, 2, NULL, &view, &error), &error, HONE_ERROR_SHAPE,
+           "[2, 4]");
+    view = ROWS(values, HONE_I32, 2, 4);
+    expect(hone_table_gather(table, rows, 2, NULL, &view, &error), &error, HONE_ERROR_DTYPE, "I32");
+    view = ROWS(values, HONE_F32, 2, 4);
+    rows[1] = 2;
+    expect(hone_table_scatter(table, rows, 2, NULL, &view, &error), &error, HONE_ERROR_RANGE,
+           "row 1 is 2");
+    rows[1] = 1;
+    expect(hone_table_gather(second, rows, 0, "exp_avgg", &view, &error), &error, HONE_ERROR_NAME,
+           "exp_avg");
+    expect(hone_table_lookup(second, lookup, keys, 2, HONE_LOOKUP_TRAIN, NULL, &error), &error,
+           HONE_ERROR_ARGUMENT, "not \"u\"");
+    require(hone_table_lookup(table, lookup, keys, 2, HONE_LOOKUP_READ_ONLY, NULL, &error), &error);
+    expect(hone_table_apply(table, lookup, &view, NULL, &error), &error, HONE_ERROR_ARGUMENT,
+           "read-only");
+    const int64_t offsets[3] = {0, 2, 1};
+    expect(hone_table_lookup_bags(table, lookup, keys, 1, offsets, 2, NULL, HONE_POOLING_SUM,
+                                  HONE_LOOKUP_TRAIN, NULL, &error),
+           &error, HONE_ERROR_RANGE, "below the one before");
+    expect(hone_table_set(table, "lr", -1, &error), &error, HONE_ERROR_RANGE, "lr");
+    expect(hone_table_set(table, "momentum", 0.9, &error), &error, HONE_ERROR_UNSUPPORTED,
+           "momentum");
+    expect(hone_table_set_grad_accum_steps(table, 0, false, &error), &error, HONE_ERROR_RANGE, "0");
+    require(hone_table_lookup(table, lookup, keys, 2, HONE_LOOKUP_TRAIN, NULL, &error), &error);
+    require(hone_table_add_gradients(table, lookup, &view, &error), &error);
+    expect(hone_table_set_grad_accum_steps(table, 2, false, &error), &error, HONE_ERROR_ARGUMENT,
+           "wait");
+    hone_table_zero_grad(table);
+    require(hone_table_set_grad_accum_steps(table, 2, false, &error), &error);
+    hone_lookup_free(lookup);
+    hone_table_free(table);
+    hone_table_free(second);
+}
+
+/* Empty batches are ordinary steps: the powers move, no row does. */
+static void test_empty_batches(void **state)
+{
+    (void)state;
+    const hone_table_options o = plain_options(4, "sparse_adam");
+    hone_table *const table = make_table(context, "t", &o);
+    hone_error error;
+    hone_table_report report;
+    const hone_tensor none = ROWS(NULL, HONE_F32, 0, 4);
+    require(hone_table_apply_gradients(table, NULL, 0, &none, &report, &error), &error);
+    assert_true(report.applied);
+    assert_int_equal(report.stepped, 0);
+    double one, two;
+    hone_table_powers(table, &one, &two);
+    assert_true(one == 0.9 && two == 0.999);
+    require(hone_table_step(table, &report, &error), &error);
+    assert_false(report.applied);
+    assert_int_equal(hone_table_step_count(table), 1);
+    hone_table_free(table);
+}
+
+/* ---- memory that runs out ---------------------------------------------------------------------- */
+
+struct budget {
+    int64_t left; /* allocations before the first that fails; all after it fail too */
+    int64_t open;
+};
+
+static void *limited_allocate(size_t size, size_t alignment, void *user)
+{
+    struct budget *const budget = user;
+    void *memory = NULL;
+    if (budget->left-- <= 0 || posix_memalign(&memory, alignment, size) != 0)
+        return NULL;
+    budget->open++;
+    return memory;
+}
+
+static void limited_release(void *memory, size_t size, void *user)
+{
+    (void)size;
+    ((struct budget *)user)->open--;
+    free(memory);
+}
+
+enum { GROW = 30000 };
+
+/* Grows a table by calls that may each fail; what fails leaves the count as it was, and with memory
+ * again the same call succeeds. */
+static void grow_with(int threads, int64_t step)
+{
+    struct budget budget = {.left = INT64_MAX};
+    hone_context_options options;
+    hone_context_options_init(&options);
+    options.threads = threads;
+    options.allocator = (hone_allocator){limited_allocate, limited_release, &budget};
+    hone_context *limited = NULL;
+    hone_error error;
+    require(hone_context_create(&limited, &options, &error), &error);
+    const hone_table_options o = plain_options(8, "adamw");
+    hone_table *table = NULL;
+    int64_t tries = 0;
+    do
+        budget.left = tries++;
+    while (hone_table_create(&table, limited, "t", &o, &error) == HONE_ERROR_MEMORY);
+    assert_non_null(table);
+    int64_t *const keys = malloc(GROW * sizeof *keys), *const rows = malloc(GROW * sizeof *rows);
+    int64_t failures = 0;
+    for (int64_t first = 0; first < 10 * GROW; first += GROW) {
+        for (int64_t i = 0; i < GROW; i++)
+            keys[i] = first + i;
+        for (int64_t allowed = 0;; allowed += step) {
+            const int64_t before = hone_table_count(table);
+            budget.left = allowed;
+            const hone_status status = hone_table_insert(table, keys, GROW, rows, NULL, &error);
+            if (status == HONE_OK)
+                break;
+            failures++;
+            assert_int_equal(status, HONE_ERROR_MEMORY);
+            assert_int_equal(hone_table_count(table), before);
+            int64_t missing;
+            require(hone_table_find(table, keys, GROW, rows, &missing, &error), &error);
+            assert_int_equal(missing, GROW);
+        }
+        for (int64_t i = 0; i < GROW; i++)
+            assert_int_equal(rows[i], first + i);
+    }
+    assert_true(failures > 10);
+    hone_lookup *lookup = NULL;
+    float *const grads = calloc(GROW * 8, sizeof *grads);
+    const hone_tensor view = ROWS(grads, HONE_F32, GROW, 8);
+    for (budget.left = 0; hone_lookup_create(&lookup, table, &error) != HONE_OK; budget.left = 5)
+        assert_null(lookup);
+    for (int64_t allowed = 0;; allowed++) {
+        budget.left = allowed;
+        if (hone_table_lookup(table, lookup, keys, GROW, HONE_LOOKUP_TRAIN, NULL, &error) ==
+                HONE_OK &&
+            hone_table_add_gradients(table, lookup, &view, &error) == HONE_OK)
+            break;
+        assert_int_equal(error.status, HONE_ERROR_MEMORY);
+    }
+    budget.left = INT64_MAX;
+    require(hone_table_step(table, NULL, &error), &error);
+    hone_lookup_free(lookup);
+    hone_table_free(table);
+    hone_context_free(limited);
+    assert_int_equal(budget.open, 0);
+    free(keys);
+    free(rows);
+    free(grads);
+}
+
+static void test_growth_without_memory(void **state)
+{
+    (void)state;
+    grow_with(1, 1);
+    grow_with(3, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_empty_batches),
+        cmocka_unit_test(test_growth_without_memory),
+    };
+    return cmocka_run_group_tests(tests, open_context, close_context);
+}

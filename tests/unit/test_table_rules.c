@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The switches of tables and the row-wise presets, in float64 against the formulas written out. */
+#include "table_subject.h"
+
+#include <math.h>
+
+#define WIDTH 3
+#define LR 0.01
+#define WD 0.1
+#define B1 0.9
+#define B2 0.99
+#define EPS 1e-8
+
+static hone_context *context;
+static hone_error error;
+
+static int open_context(void **state)
+{
+    (void)state;
+    context = make_context(1, NULL);
+    return 0;
+}
+
+static int close_context(void **state)
+{
+    (void)state;
+    hone_context_free(context);
+    return 0;
+}
+
+static hone_table *make(const char *rule, hone_bias bias, hone_decay decay)
+{
+    hone_table_options o = plain_options(WIDTH, rule);
+    o.dtype = HONE_F64;
+    o.bias = bias;
+    o.decay = decay;
+    o.initial = HONE_INITIAL_CONSTANT;
+    o.initial_a = 0.5;
+    hone_table *const table = make_table(context, "t", &o);
+    require(hone_table_set(table, "lr", LR, &error), &error);
+    require(hone_table_set(table, "weight_decay", WD, &error), &error);
+    hone_table_set(table, "beta1", B1, NULL);
+    hone_table_set(table, "beta2", B2, NULL);
+    return table;
+}
+
+static void apply(hone_table *table, int64_t key, const double *grad)
+{
+    int64_t row;
+    const hone_tensor view = ROWS(grad, HONE_F64, 1, WIDTH);
+    require(hone_table_insert(table, &key, 1, &row, NULL, &error), &error);
+    require(hone_table_apply_gradients(table, &key, 1, &view, NULL, &error), &error);
+}
+
+static void read_row(hone_table *table, int64_t key, const char *slot, double *values,
+                     int64_t width)
+{
+    int64_t row;
+    const hone_tensor view = ROWS(values, HONE_F64, 1, width);
+    require(hone_table_find(table, &key, 1, &row, NULL, &error), &error);
+    require(hone_table_gather(table, &row, 1, slot, &view, &error), &error);
+}
+
+static void near(double found, double expected)
+{
+    if (!(fabs(found - expected) <= 1e-13 * (1 + fabs(expected))))
+        fail_msg("%.17g, expected %.17g", found, expected);
+}
+
+static const double grad[WIDTH] = {0.1, -0.2, 0.3};
+
+static void test_decay(void **state)
+{
+    (void)state;
+    const struct {
+        hone_decay decay;
+        double keep, l2;
+    } cases[] = {{HONE_DECAY_NONE, 1, 0},
+                 {HONE_DECAY_L2, 1, WD},
+                 {HONE_DECAY_RATE, 1 - LR * WD, 0},
+                 {HONE_DECAY_RAW, 1 - WD, 0},
+                 {HONE_DECAY_DEFAULT, 1, WD}}; /* sgd's own is L2 */
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        hone_table *const table = make("sgd", HONE_BIAS_DEFAULT, cases[i].decay);
+        double found[WIDTH];
+        apply(table, 1, grad);
+        read_row(table, 1, NULL, found, WIDTH);
+        for (int d = 0; d < WIDTH; d++)
+            near(found[d], 0.5 * cases[i].keep - LR * (grad[d] + cases[i].l2 * 0.5));
+        hone_table_free(table);
+    }
+}
+
+/* Rows that sit out steps end where a dense parameter with zero gradients would. */
+static void test_catch_up(void **state)
+{
+    (void)state;
+    hone_table *const table = make("sgd", HONE_BIAS_DEFAULT, HONE_DECAY_CATCH_UP);
+    double dense[2] = {0.5, 0.5}, found[WIDTH];
+    const int turns[] = {0, 1, 1, 1, 0, 1};
+    apply(table, 0, grad);
+    dense[0] = dense[0] * (1 - LR * WD) - LR * grad[0];
+    int64_t row;
+    require(hone_table_insert(table, (const int64_t[]){1}, 1, &row, NULL, &error), &error);
+    for (size_t i = 1; i < COUNT(turns); i++) {
+        apply(table, turns[i], grad);
+        for (int k = 0; k < 2; k++)
+            dense[k] = dense[k] * (1 - LR * WD) - (k == turns[i] ? LR * grad[0] : 0);
+    }
+    /* looking a row up in training catches it up too */
+    hone_lookup *lookup = NULL;
+    const int64_t keys[] = {0, 1};
+    require(hone_lookup_create(&lookup, table, &error), &error);
+    require(hone_table_lookup(table, lookup, keys, 2, HONE_LOOKUP_TRAIN, NULL, &error), &error);
+    for (int k = 0; k < 2; k++) {
+        read_row(table, k, NULL, found, WIDTH);
+        near(found[0], dense[k]);
+    }
+    hone_lookup_free(lookup);
+    hone_table_free(table);
+}
+
+/* The first step of a row that appears at the table's fourth: whose count corrects it? */
+static void test_bias_correction(void **state)
+{
+    (void)state;
+    const hone_bias biases[] = {HONE_BIAS_TABLE, HONE_BIAS_GLOBAL, HONE_BIAS_ROW,
+                                HONE_BIAS_DEFAULT};
+    const double steps[] = {4, 100, 1, 1};
+    for (size_t i = 0; i < COUNT(biases); i++) {
+        hone_table *const table = make("adamw", biases[i], HONE_DECAY_NONE);
+        double found[WIDTH];
+        for (int k = 0; k < 3; k++)
+            apply(table, 7, grad);
+        require(hone_table_set_step(table, 100, &error), &error);
+        apply(table, 8, grad);
+        read_row(table, 8, NULL, found, WIDTH);
+        for (int d = 0; d < WIDTH; d++) {
+            const double m = (1 - B1) * grad[d], v = (1 - B2) * grad[d] * grad[d];
+            const double bias1 = 1 - pow(B1, steps[i]), bias2 = 1 - pow(B2, steps[i]);
+            near(found[d], 0.5 - LR / bias1 * m / (sqrt(v) / sqrt(bias2) + EPS));
+        }
+        hone_table_free(table);
+    }
+}
+
+static double mean_square(const double *g)
+{
+    return (g[0] * g[0] + g[1] * g[1] + g[2] * g[2]) / WIDTH;
+}
+
+static void test_rowwise_adagrad(void **state)
+{
+    (void)state;
+    hone_table *const table = make("rowwise_adagrad", HONE_BIAS_DEFAULT, HONE_DECAY_DEFAULT);
+    double w[WIDTH] = {0.5, 0.5, 0.5}, sum = 0, found[WIDTH];
+    for (int step = 1; step <= 4; step++) {
+        const double g[WIDTH] = {0.1 * step, -0.2, 0.3 / step};
+        apply(table, 1, g);
+        sum += mean_square(g);
+        for (int d = 0; d < WIDTH; d++)
+            w[d] = w[d] * (1 - LR * WD) - LR / (sqrt(sum) + EPS) * g[d];
+        read_row(table, 1, NULL, found, WIDTH);
+        for (int d = 0; d < WIDTH; d++)
+            near(found[d], w[d]);
+        read_row(table, 1, "sum", found, 1);
+        near(found[0], sum);
+    }
+    hone_table_free(table);
+}
+
+static void test_rowwise_adam(void **state)
+{
+    (void)state;
+    hone_table *const table = make("rowwise_adam", HONE_BIAS_DEFAULT, HONE_DECAY_DEFAULT);
+    double w[WIDTH] = {0.5, 0.5, 0.5}, m[WIDTH] = {0}, v = 0, found[WIDTH];
+    for (int step = 1; step <= 4; step++) {
+        const double g[WIDTH] = {0.1 * step, -0.2, 0.3 / step};
+        apply(table, 1, g);
+        v = B2 * v + (1 - B2) * mean_square(g);
+        const double root = sqrt(v / (1 - pow(B2, step))) + EPS;
+        for (int d = 0; d < WIDTH; d++) {
+            m[d] = B1 * m[d] + (1 - B1) * g[d];
+            w[d] = w[d] * (1 - LR * WD) - LR / (1 - pow(B1, step)) / root * m[d];
+        }
+        read_row(table, 1, NULL, found, WIDTH);
+        for (int d = 0; d < WIDTH; d++)
+            near(found[d], w[d]);
+        read_row(table, 1, "exp_avg", found, WIDTH);
+        for (int d = 0; d < WIDTH; d++)
+            near(found[d], m[d]);
+        read_row(table, 1, "exp_avg_sq", found, 1);
+        near(found[0], v);
+    }
+    hone_table_free(table);
+}
+
+/* Stochastic rounding moves a bf16 row by steps that rounding to nearest would lose, on average. */
+static void test_stochastic_rows(void **state)
+{
+    (void)state;
+    enum { N = 4000, STEPS = 20 };
+    static int64_t keys[N], rows[N];
+    static float grads[N], out[N];
+    for (int i = 0; i < N; i++) {
+        keys[i] = i;
+        grads[i] = 1;
+    }
+    for (int stochastic = 0; stochastic < 2; stochastic++) {
+        hone_table_options o = plain_options(1, "sgd");
+        o.dtype = HONE_BF16;
+        o.stochastic = stochastic == 1;
+        o.initial = HONE_INITIAL_CONSTANT;
+        o.initial_a = 1;
+        hone_table *const table = make_table(context, "t", &o);
+        require(hone_table_set(table, "lr", 1e-4, &error), &error);
+        require(hone_table_insert(table, keys, N, rows, NULL, &error), &error);
+        const hone_tensor view = ROWS(grads, HONE_F32, N, 1), now = ROWS(out, HONE_F32, N, 1);
+        for (int step = 0; step < STEPS; step++)
+            require(hone_table_apply_gradients(table, keys, N, &view, NULL, &error), &error);
+        require(hone_table_gather(table, rows, N, NULL, &now, &error), &error);
+        double mean = 0;
+        for (int i = 0; i < N; i++)
+            mean += (double)out[i] / N;
+        if (stochastic)
+            assert_true(fabs(mean - (1 - STEPS * 1e-4)) < 3e-4);
+        else
+            assert_true(fabs(mean - 1) < 1e-9);
+        hone_table_free(table);
+    }
+}
+
+/* Rule and values from a recipe's group that takes the table's name. */
+static void test_spec(void **state)
+{
+    (void)state;
+    const char json[] = "{\"optimizer_type\":\"adam\",\"groups\":[{\"match\":\"t*\","
+                        "\"optimizer_type\":\"sgd\",\"learning_rate\":0.25}]}";
+    hone_spec *spec = NULL;
+    require(hone_spec_parse(&spec, context, json, sizeof json - 1, &error), &error);
+    hone_table_options o = plain_options(WIDTH, NULL);
+    o.spec = spec;
+    o.dtype = HONE_F64;
+    o.initial = HONE_INITIAL_CONSTANT;
+    hone_table *const table = make_table(context, "t", &o);
+    hone_spec_free(spec);
+    double found[WIDTH];
+    apply(table, 1, grad);
+    read_row(table, 1, NULL, found, WIDTH);
+    for (int d = 0; d < WIDTH; d++)
+        near(found[d], -0.25 * grad[d]);
+    hone_table_free(table);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_decay),
+        cmocka_unit_test(test_catch_up),
+        cmocka_unit_test(test_bias_correction),
+        cmocka_unit_test(test_rowwise_adagrad),
+        cmocka_unit_test(test_rowwise_adam),
+        cmocka_unit_test(test_stochastic_rows),
+        cmocka_unit_test(test_spec),
+    };
+    return cmocka_run_group_tests(tests, open_context, close_context);
+}

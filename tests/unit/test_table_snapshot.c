@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshots of tables: full and increments restore a run to the bit, damage is found and named, a
+ * killed writer leaves the last good state, and rows go from any shards to any others. */
+#include "table_subject.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define WIDTH 5
+#define BATCH 700
+
+/* ---- a run that is a function of its steps ----------------------------------------------------- */
+
+struct subject {
+    hone_context *context;
+    hone_table *tables[2];
+    hone_lookup *lookups[2];
+};
+
+static void start(struct subject *s, int threads)
+{
+    s->context = make_context(threads, NULL);
+    hone_table_options options = plain_options(WIDTH, "sparse_adamw");
+    options.admit_count = 2;
+    options.admit_counters = 5000;
+    s->tables[0] = make_table(s->context, "items", &options);
+    options = plain_options(WIDTH, "adamw");
+    options.dtype = HONE_BF16;
+    options.stochastic = true;
+    options.max_bytes = 800000;
+    s->tables[1] = make_table(s->context, "users", &options);
+    hone_error error;
+    require(hone_table_set_grad_accum_steps(s->tables[0], 2, true, &error), &error);
+    for (int t = 0; t < 2; t++)
+        require(hone_lookup_create(&s->lookups[t], s->tables[t], &error), &error);
+}
+
+static void stop(struct subject *s)
+{
+    for (int t = 0; t < 2; t++) {
+        hone_lookup_free(s->lookups[t]);
+        hone_table_free(s->tables[t]);
+    }
+    hone_context_free(s->context);
+}
+
+/* Step `step`, from 0; keys drift so that rows come and go. */
+static void train(struct subject *s, uint64_t step)
+{
+    hone_error error;
+    for (int t = 0; t < 2; t++) {
+        uint64_t random = step * 2 + (uint64_t)t;
+        int64_t keys[BATCH];
+        float grads[BATCH * WIDTH];
+        for (int i = 0; i < BATCH; i++)
+            keys[i] = (int64_t)(step * 150 + next_random(&random) % 1500);
+        for (int i = 0; i < BATCH * WIDTH; i++)
+            grads[i] = random_float(&random);
+        const hone_tensor view = ROWS(grads, HONE_F32, BATCH, WIDTH);
+        require(hone_table_lookup(s->tables[t], s->lookups[t], keys, BATCH, HONE_LOOKUP_TRAIN, NULL,
+                                  &error),
+                &error);
+        require(hone_table_apply(s->tables[t], s->lookups[t], &view, NULL, &error), &error);
+        require(hone_table_erase(s->tables[t], keys, 20, NULL, &error), &error);
+    }
+}
+
+static void save(struct subject *s, const char *directory, hone_snapshot_kind kind)
+{
+    hone_error error;
+    hone_snapshot *snapshot = NULL;
+    require(hone_snapshot_take(&snapshot, s->tables, 2, kind, &error), &error);
+    require(hone_snapshot_write(snapshot, directory, NULL, 0, &error), &error);
+    hone_snapshot_free(snapshot);
+}
+
+static void assert_same(const struct subject *a, const struct subject *b)
+{
+    hone_error error;
+    for (int t = 0; t < 2; t++) {
+        const int64_t n = hone_table_count(a->tables[t]);
+        assert_int_equal(n, hone_table_count(b->tables[t]));
+        const size_t size = (size_t)n * WIDTH * sizeof(float);
+        int64_t *const keys = malloc((size_t)n * 4 * sizeof *keys);
+        float *const x = malloc(2 * size), *const y = x + (size_t)n * WIDTH;
+        require(hone_table_keys(a->tables[t], keys, &error), &error);
+        require(hone_table_keys(b->tables[t], keys + n, &error), &error);
+        require(hone_table_find(a->tables[t], keys, n, keys + 2 * n, NULL, &error), &error);
+        require(hone_table_find(b->tables[t], keys, n, keys + 3 * n, NULL, &error), &error);
+        assert_memory_equal(keys, keys + n, (size_t)n * sizeof *keys);
+        assert_memory_equal(keys + 2 * n, keys + 3 * n, (size_t)n * sizeof *keys);
+        const char *const slots[] = {NULL, "exp_avg", "exp_avg_sq"};
+        for (int k = 0; k < 3; k++) {
+            const hone_tensor vx = ROWS(x, HONE_F32, n, WIDTH), vy = ROWS(y, HONE_F32, n, WIDTH);
+            require(hone_table_gather(a->tables[t], keys + 2 * n, n, slots[k], &vx, &error),
+                    &error);
+            require(hone_table_gather(b->tables[t], keys + 2 * n, n, slots[k], &vy, &error),
+                    &error);
+            assert_memory_equal(x, y, size);
+        }
+        free(keys);
+        free(x);
+    }
+}
+
+/* ---- directories ------------------------------------------------------------------------------ */
+
+static void make_directory(char *path)
+{
+    strcpy(path, "/tmp/hone-snapshot-XXXXXX");
+    assert_non_null(mkdtemp(path));
+}
+
+static void remove_directory(const char *path)
+{
+    DIR *const dir = opendir(path);
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        char file[512];
+        snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+        unlink(file);
+    }
+    closedir(dir);
+    rmdir(path);
+}
+
+static void flip_byte(const char *directory, const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    FILE *const file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, -100, SEEK_END);
+    const int byte = fgetc(file);
+    fseek(file, -100, SEEK_END);
+    fputc(byte ^ 4, file);
+    fclose(file);
+}
+
+/* ---- tests ------------------------------------------------------------------------------------ */
+
+static void test_a_chain_restores_the_run(void **state)
+{
+    (void)state;
+    char directory[64];
+    make_directory(directory);
+    struct subject whole, again;
+    hone_error error;
+    hone_restore_report report;
+    start(&whole, 1);
+    for (uint64_t step = 0; step < 25; step++) {
+        train(&whole, step);
+        if (step == 6 || step == 9 || step == 10 || step == 15)
+            save(&whole, directory, step == 6 ? HONE_SNAPSHOT_FULL : HONE_SNAPSHOT_INCREMENT);
+    }
+    for (int threads = 1; threads <= 3; threads += 2) {
+        start(&again, threads);
+        require(hone_snapshot_restore(again.tables, 2, directory, &report, &error), &error);
+        assert_int_equal(report.files, 4);
+        assert_string_equal(report.problem, "");
+        for (uint64_t step = 16; step < 25; step++)
+            train(&again, step);
+        assert_same(&whole, &again);
+        stop(&again);
+    }
+    stop(&whole);
+    remove_directory(directory);
+}
+
+/* A damaged or missing increment: the state before it, and its name. */
+static void test_damage_is_named(void **state)
+{
+    (void)state;
+    for (int missing = 0; missing < 2; missing++) {
+        char directory[64], path[128];
+        make_directory(directory);
+        struct subject whole, again;
+        hone_error error;
+        hone_restore_report report;
+        start(&whole, 1);
+        start(&again, 1);
+        for (uint64_t step = 0; step < 4; step++) {
+            train(&whole, step);
+            save(&whole, directory, step == 0 ? HONE_SNAPSHOT_FULL : HONE_SNAPSHOT_INCREMENT);
+        }
+        snprintf(path, sizeof path, "%s/000000000003-increment.safetensors", directory);
+        if (missing)
+            unlink(path);
+        else
+            flip_byte(directory, "000000000003-increment.safetensors");
+        require(hone_snapshot_restore(again.tables, 2, directory, &report, &error), &error);
+        assert_int_equal(report.files, 2);
+        assert_non_null(strstr(report.problem, missing ? "000000000004" : "000000000003"));
+        stop(&whole);
+        start(&whole, 1);
+        train(&whole, 0);
+        train(&whole, 1);
+        assert_same(&whole, &again);
+        /* training goes on from there, and so does the chain */
+        train(&again, 2);
+        save(&again, directory, HONE_SNAPSHOT_INCREMENT);
+        train(&whole, 2);
+        stop(&again);
+        start(&again, 1);
+        require(hone_snapshot_restore(again.tables, 2, directory, &report, &error), &error);
+        assert_int_equal(report.files, 3);
+        assert_same(&whole, &again);
+        /* nothing sound at all: an error, and the tables are empty */
+        stop(&again);
+        start(&again, 1);
+        flip_byte(directory, "000000000001-full.safetensors");
+        assert_int_equal(hone_snapshot_restore(again.tables, 2, directory, &report, &error),
+                         HONE_ERROR_FORMAT);
+        assert_non_null(strstr(error.message, "checksum"));
+        assert_int_equal(hone_table_count(again.tables[0]), 0);
+        stop(&whole);
+        stop(&again);
+        remove_directory(directory);
+    }
+}
+
+/* What a snapshot held that was never written is in the next one. */
+static void test_an_unwritten_snapshot_loses_nothing(void **state)
+{
+    (void)state;
+    char directory[64];
+    make_directory(directory);
+    struct subject whole, again;
+    hone_error error;
+    start(&whole, 1);
+    start(&again, 1);
+    hone_snapshot *snapshot = NULL, *second = NULL;
+    assert_int_equal(
+        hone_snapshot_take(&snapshot, whole.tables, 2, HONE_SNAPSHOT_INCREMENT, &error),
+        HONE_ERROR_ARGUMENT);
+    for (uint64_t step = 0; step < 8; step++) {
+        train(&whole, step);
+        if (step == 0) {
+            save(&whole, directory, HONE_SNAPSHOT_FULL);
+            continue;
+        }
+        const hone_snapshot_kind kind = step == 4 ? HONE_SNAPSHOT_FULL : HONE_SNAPSHOT_INCREMENT;
+        require(hone_snapshot_take(&snapshot, whole.tables, 2, kind, &error), &error);
+        assert_int_equal(hone_snapshot_take(&second, whole.tables, 2, kind, &error),
+                         HONE_ERROR_ARGUMENT);
+        if (step % 2 == 1)
+            require(hone_snapshot_write(snapshot, directory, NULL, 0, &error), &error);
+        else
+            assert_int_equal(hone_snapshot_write(snapshot, "/nonexistent/place", NULL, 0, &error),
+                             HONE_ERROR_IO);
+        hone_snapshot_free(snapshot);
+    }
+    hone_restore_report report;
+    require(hone_snapshot_restore(again.tables, 2, directory, &report, &error), &error);
+    assert_int_equal(report.files, 5);
+    assert_same(&whole, &again);
+    stop(&whole);
+    stop(&again);
+    remove_directory(directory);
+}
+
+static void test_other_tables_are_refused(void **state)
+{
+    (void)state;
+    char directory[64];
+    make_directory(directory);
+    struct subject whole;
+    hone_error error;
+    start(&whole, 1);
+    train(&whole, 0);
+    save(&whole, directory, HONE_SNAPSHOT_FULL);
+    struct {
+        const char *name, *rule, *message;
+        int64_t width;
+        hone_dtype dtype;
+    } const cases[] = {
+        {"items", "sparse_adamw", "width", WIDTH + 1, HONE_F32},
+        {"items", "sparse_adamw", "BF16", WIDTH, HONE_BF16},
+        {"items", "sparse_adam", "follows", WIDTH, HONE_F32},
+        {"else", "sparse_adamw", "no table", WIDTH, HONE_F32},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        hone_table_options options = plain_options(cases[i].width, cases[i].rule);
+        options.dtype = cases[i].dtype;
+        hone_table *table = make_table(whole.context, cases[i].name, &options);
+        assert_int_equal(hone_snapshot_restore(&table, 1, directory, NULL, &error),
+                         HONE_ERROR_MISMATCH);
+        if (strstr(error.message, cases[i].message) == NULL)
+            fail_msg("\"%s\" was expected in: %s", cases[i].message, error.message);
+        assert_int_equal(hone_table_count(table), 0);
+        hone_table_free(table);
+    }
+    assert_int_equal(hone_snapshot_restore(whole.tables, 2, directory, NULL, &error),
+                     HONE_ERROR_ARGUMENT);
+    stop(&whole);
+    remove_directory(directory);
+}
+
+/* Written in three shards, read in two. */
+static void test_shards(void **state)
+{
+    (void)state;
+    char directory[64], path[3][128];
+    make_directory(directory);
+    struct subject whole;
+    hone_error error;
+    start(&whole, 1);
+    for (uint64_t step = 0; step < 6; step++)
+        train(&whole, step);
+    hone_table *const from = whole.tables[1];
+    for (int64_t shard = 0; shard < 3; shard++) {
+        snprintf(path[shard], sizeof path[shard], "%s/shard-%d.safetensors", directory, (int)shard);
+        require(hone_table_export(from, path[shard], shard, 3, &error), &error);
+    }
+    int64_t total = 0;
+    for (int64_t shard = 0; shard < 2; shard++) {
+        hone_table_options options = plain_options(WIDTH, "adamw");
+        hone_table *const to = make_table(whole.context, "users", &options); /* f32 from bf16 */
+        for (int k = 0; k < 3; k++)
+            require(hone_table_import(to, path[k], shard, 2, &error), &error);
+        const int64_t n = hone_table_count(to);
+        total += n;
+        int64_t *const keys = malloc((size_t)n * 3 * sizeof *keys);
+        float *const x = malloc((size_t)n * 2 * WIDTH * sizeof *x), *const y = x + n * WIDTH;
+        require(hone_table_keys(to, keys, &error), &error);
+        require(hone_table_find(to, keys, n, keys + n, NULL, &error), &error);
+        require(hone_table_find(from, keys, n, keys + 2 * n, NULL, &error), &error);
+        const char *const slots[] = {NULL, "exp_avg", "exp_avg_sq"};
+        for (int k = 0; k < 3; k++) {
+            const hone_tensor vx = ROWS(x, HONE_F32, n, WIDTH), vy = ROWS(y, HONE_F32, n, WIDTH);
+            require(hone_table_gather(to, keys + n, n, slots[k], &vx, &error), &error);
+            require(hone_table_gather(from, keys + 2 * n, n, slots[k], &vy, &error), &error);
+            assert_memory_equal(x, y, (size_t)n * WIDTH * sizeof *x);
+        }
+        for (int64_t i = 0; i < n; i++)
+            assert_int_equal(hone_shard_of(keys[i], 2), shard);
+        free(keys);
+        free(x);
+        hone_table_free(to);
+    }
+    assert_int_equal(total, hone_table_count(from));
+    hone_table_options options = plain_options(WIDTH + 1, "adamw");
+    hone_table *const wide = make_table(whole.context, "users", &options);
+    assert_int_equal(hone_table_import(wide, path[0], 0, 1, &error), HONE_ERROR_MISMATCH);
+    assert_int_equal(hone_table_count(wide), 0);
+    hone_table_free(wide);
+    stop(&whole);
+    remove_directory(directory);
+}
+
+/* A child trains and saves; it is killed at any moment; what it left restores to some whole step. */
+static void test_killed_while_saving(void **state)
+{
+    (void)state;
+    char directory[64];
+    make_directory(directory);
+    hone_error error;
+    hone_restore_report report;
+    uint64_t random = 99, furthest = 0;
+    for (int round = 0; round < 25; round++) {
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            struct subject s;
+            start(&s, 1);
+            const hone_status status =
+                hone_snapshot_restore(s.tables, 2, directory, &report, &error);
+            if (status != HONE_OK && status != HONE_ERROR_IO)
+                _exit(1);
+            uint64_t step = hone_table_step_count(s.tables[1]);
+            for (;; step++) {
+                if (step % 10 == 0 || status == HONE_OK || step > 0)
+                    save(&s, directory,
+                         step % 10 == 0 ? HONE_SNAPSHOT_FULL : HONE_SNAPSHOT_INCREMENT);
+                train(&s, step);
+            }
+        }
+        const uint64_t patience = furthest == 0 ? (uint64_t)round + 1 : 1;
+        usleep((useconds_t)(3000 + next_random(&random) % 40000 * patience));
+        kill(child, SIGKILL);
+        int how = 0;
+        waitpid(child, &how, 0);
+        assert_true(WIFSIGNALED(how));
+        struct subject found, expected;
+        start(&found, 2);
+        const hone_status status =
+            hone_snapshot_restore(found.tables, 2, directory, &report, &error);
+        if (status == HONE_ERROR_IO) { /* killed before its first save */
+            stop(&found);
+            continue;
+        }
+        require(status, &error);
+        assert_string_equal(report.problem, "");
+        const uint64_t steps = hone_table_step_count(found.tables[1]);
+        assert_true(steps >= furthest);
+        furthest = steps;
+        start(&expected, 1);
+        for (uint64_t step = 0; step < steps; step++)
+            train(&expected, step);
+        assert_same(&expected, &found);
+        stop(&expected);
+        stop(&found);
+    }
+    assert_true(furthest > 0);
+    remove_directory(directory);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_chain_restores_the_run),
+        cmocka_unit_test(test_damage_is_named),
+        cmocka_unit_test(test_an_unwritten_snapshot_loses_nothing),
+        cmocka_unit_test(test_other_tables_are_refused),
+        cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_killed_while_saving),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
