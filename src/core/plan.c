@@ -317,7 +317,7 @@ static void choose_matrix_kernels(const struct hone_optimizer *optimizer,
     tensor->move.grad = wide ? HONE_FORMAT_F64 : HONE_FORMAT_F32;
     tensor->move.slot_count = 0;
     tensor->move.kernel = move->step[0][0][tensor->form];
-    const int direct = find_direct(&tensor->move, &tensor->base);
+    const int direct = hone_find_direct(&tensor->move, &tensor->base);
     tensor->kernel = direct < 0 ? NULL : move->step[direct][0][tensor->form];
 }
 
