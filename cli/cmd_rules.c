@@ -154,9 +154,10 @@ static int print_rule(const hone_rule *rule)
 
 static void write_hyper(json_writer *json, const hone_hyper *hyper)
 {
-    static const char *const kinds[] = {
-        [HONE_NUMBER] = "number", [HONE_FLAG] = "flag", [HONE_CURVE] = "curve",
-        [HONE_CHOICE] = "choice"};
+    static const char *const kinds[] = {[HONE_NUMBER] = "number",
+                                        [HONE_FLAG] = "flag",
+                                        [HONE_CURVE] = "curve",
+                                        [HONE_CHOICE] = "choice"};
     json_open_object(json, true);
     json_put_key(json, "name");
     json_put_string(json, hyper->name);

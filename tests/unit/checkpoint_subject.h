@@ -27,8 +27,8 @@ struct subject {
     hone_optimizer *optimizer;
     hone_dtype dtype;
     bool matrices; /* the rule takes no vectors */
-    int late;   /* the number of the first step in which "late" has a gradient */
-    int poison; /* the number of a step with a NaN among its gradients */
+    int late;      /* the number of the first step in which "late" has a gradient */
+    int poison;    /* the number of a step with a NaN among its gradients */
     struct {
         _Alignas(16) unsigned char value[SUBJECT_BYTES], gradient[SUBJECT_BYTES];
         int64_t index;
