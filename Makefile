@@ -12,9 +12,10 @@ preset = cmake --preset $(1) && cmake --build --preset $(1) --parallel $(JOBS)
 all: build/setup/build ## the libraries and the hone command, in build/release (also plain `make`)
 	$(call preset,release)
 
-demo: build/setup/demo ## train a small GPT by every rule (TEXT=any.txt; else on these sources)
+demo: build/setup/demo ## train a small GPT by every rule (TEXT=any.txt; else on these sources) and a click model
 	$(call preset,demo)
 	build/release/examples/gpt/gpt_demo --out build/demo $(if $(TEXT),--text $(TEXT)) $(DEMO)
+	build/release/examples/recsys/recsys_train --out build/demo/recsys
 
 test: build/setup/test ## every check: style, all suites, sanitizers, valgrind, both compilers
 	tools/test.sh

@@ -150,7 +150,8 @@ static void chain_share(const struct hone_table *table, struct hone_lookup *look
 
 static void chain(struct hone_table *table, struct hone_lookup *lookup)
 {
-    memset(lookup->last, 0xff, lookup->n * sizeof *lookup->last);
+    if (lookup->n > 0)
+        memset(lookup->last, 0xff, lookup->n * sizeof *lookup->last);
     const int threads = hone_table_threads(table, lookup->n / 4);
 #pragma omp parallel num_threads(threads)
     chain_share(table, lookup, (uint32_t)omp_get_thread_num(), (uint32_t)omp_get_num_threads());

@@ -182,6 +182,11 @@ hone_status hone_table_set_rule(struct hone_table *table, hone_error *error)
     if (table->kernel_rule == NULL)
         return hone_fail(error, HONE_ERROR_UNSUPPORTED, "this build has no rule \"%s\"",
                          preset->kernel);
+    if (hone_rule_is_matrix(table->kernel_rule))
+        return hone_fail(
+            error, HONE_ERROR_UNSUPPORTED,
+            "table \"%s\": \"%s\" is a rule over matrices; rows need one over elements",
+            table->name, table->kernel_rule->name);
     struct hone_group group;
     const int variant = kernel_variant(table, &group);
     lay_out(table, &group);

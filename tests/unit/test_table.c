@@ -174,6 +174,8 @@ static void test_rows_equal_parameters(void **state)
     const hone_dtype dtypes[] = {HONE_F32, HONE_F64, HONE_BF16, HONE_F16};
     for (int r = 0; r < hone_rule_count(); r++)
         for (size_t d = 0; d < COUNT(dtypes); d++) {
+            if (hone_rule_is_matrix(hone_rule_at(r)))
+                continue;
             const char *const rule = hone_rule_name(hone_rule_at(r));
             hone_table_options options = plain_options(WIDTH, rule);
             options.dtype = dtypes[d];
@@ -271,14 +273,15 @@ static void test_gradients_of_removed_rows_are_dropped(void **state)
     const float grad[] = {1, 1};
     const hone_tensor view = ROWS(grad, HONE_F32, 2, 1);
     for (int waiting = 0; waiting < 2; waiting++) {
-        const int64_t keys[] = {5, 6}, successor[] = {5, 7};
+        /* the last freed record is the first to serve again: 7 gets 6's, and 5 its own */
+        const int64_t keys[] = {5, 6}, successor[] = {7, 5};
         require(hone_table_lookup(table, lookup, keys, 2, HONE_LOOKUP_TRAIN, NULL, &error), &error);
         if (waiting)
             require(hone_table_add_gradients(table, lookup, &view, &error), &error);
         require(hone_table_erase(table, keys, 2, NULL, &error), &error);
         int64_t rows[2];
         require(hone_table_insert(table, successor, 2, rows, NULL, &error), &error);
-        assert_true(rows[0] < 2 && rows[1] < 2); /* both records are used again */
+        assert_true(rows[0] == 1 && rows[1] == 0);
         if (waiting)
             require(hone_table_step(table, &report, &error), &error);
         else
@@ -289,7 +292,8 @@ static void test_gradients_of_removed_rows_are_dropped(void **state)
         const hone_tensor now = ROWS(out, HONE_F32, 2, 1);
         require(hone_table_gather(table, rows, 2, NULL, &now, &error), &error);
         assert_true(out[0] == 0 && out[1] == 0);
-        require(hone_table_erase(table, successor, 2, NULL, &error), &error);
+        const int64_t back[] = {7, 5};
+        require(hone_table_erase(table, back, 2, NULL, &error), &error);
     }
     hone_lookup_free(lookup);
     hone_table_free(table);

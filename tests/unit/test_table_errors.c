@@ -51,6 +51,8 @@ static void test_options(void **state)
     o.dtype = HONE_F32;
     o.rule = "adamwww";
     refuse_options(&o, HONE_ERROR_NAME, "adamw");
+    o.rule = "muon";
+    refuse_options(&o, HONE_ERROR_UNSUPPORTED, "a rule over matrices");
     o.rule = "sgd";
     o.admit_probability = NAN;
     refuse_options(&o, HONE_ERROR_RANGE, "admit_probability");

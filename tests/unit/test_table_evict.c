@@ -162,6 +162,21 @@ static void test_budget(void **state)
         assert_true(witness.count > MOST / 2);
         for (int64_t i = 0; i < 10; i++)
             assert_false(witness.gone[i]);
+        /* a batch of all rows but five, and five new keys: just those five go */
+        const int64_t full = hone_table_count(table), gone = witness.count;
+        int64_t *const all = malloc((size_t)full * sizeof *all);
+        require(hone_table_keys(table, all, &error), &error);
+        for (int64_t i = 0; i < 5; i++)
+            all[full / 2 + i] = MOST + i;
+        assert_int_equal(look(table, lookup, all, full), 0);
+        assert_int_equal(witness.count, gone + 5);
+        assert_int_equal(hone_table_count(table), full); /* none had to be made again */
+        int64_t missing;
+        int64_t *const places = malloc((size_t)full * sizeof *places);
+        require(hone_table_find(table, all, full, places, &missing, &error), &error);
+        assert_int_equal(missing, 0);
+        free(all);
+        free(places);
         /* a batch that cannot fit is refused and nothing goes */
         static int64_t many[MOST];
         for (int64_t i = 0; i < MOST; i++)
