@@ -21,6 +21,13 @@ target_include_directories(
 target_compile_definitions(hone_objects PRIVATE "HONE_LEVELS=${HONE_LEVELS}" _GNU_SOURCE)
 if(HONE_ONEDNN_LIBRARY)
   target_compile_definitions(hone_objects PRIVATE HONE_WITH_ONEDNN)
+  # It runs only where hone_gemm_has_bf16() says that the processor has more than these.
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    set_source_files_properties(
+      "${PROJECT_SOURCE_DIR}/src/core/polar_bf16.c"
+      PROPERTIES COMPILE_OPTIONS
+                 "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mprefer-vector-width=512")
+  endif()
 endif()
 target_link_libraries(hone_objects PRIVATE OpenMP::OpenMP_C PkgConfig::jansson PkgConfig::libzip
     PkgConfig::openblas ${HONE_ONEDNN_LIBRARY})

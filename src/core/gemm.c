@@ -22,13 +22,12 @@ void hone_gemm_f64(char transpose_a, char transpose_b, int m, int n, int k, cons
 #if defined(HONE_WITH_ONEDNN)
 #include <oneapi/dnnl/dnnl.h>
 
-/* Exported by every release since 1.0 and used by oneDNN's own tests, though in no header: Fortran's
- * convention, column-major. The build probes for it. */
-dnnl_status_t dnnl_gemm_bf16bf16f32(const char *transa, const char *transb, const dnnl_dim_t *m,
-                                    const dnnl_dim_t *n, const dnnl_dim_t *k, const float *alpha,
-                                    const uint16_t *a, const dnnl_dim_t *lda, const uint16_t *b,
-                                    const dnnl_dim_t *ldb, const float *beta, float *c,
-                                    const dnnl_dim_t *ldc);
+/* Exported by every release since 1.0 and used by oneDNN's own tests, though in no header; called as
+ * dnnl_sgemm. The build probes for it. */
+dnnl_status_t dnnl_gemm_bf16bf16f32(char transa, char transb, dnnl_dim_t m, dnnl_dim_t n,
+                                    dnnl_dim_t k, float alpha, const uint16_t *a, dnnl_dim_t lda,
+                                    const uint16_t *b, dnnl_dim_t ldb, float beta, float *c,
+                                    dnnl_dim_t ldc);
 
 void hone_gemm_enter(void)
 {
@@ -71,12 +70,8 @@ static void multiply_plainly(char transpose_a, char transpose_b, int m, int n, i
 void hone_gemm_bf16(char transpose_a, char transpose_b, int m, int n, int k, const uint16_t *a,
                     int lda, const uint16_t *b, int ldb, float *c, int ldc)
 {
-    /* Row-major c = a b is column-major c' = b' a'. */
-    const dnnl_dim_t rows = n, columns = m, inner = k, stride_a = lda, stride_b = ldb,
-                     stride_c = ldc;
-    const float one = 1, zero = 0;
-    if (dnnl_gemm_bf16bf16f32(&transpose_b, &transpose_a, &rows, &columns, &inner, &one, b,
-                              &stride_b, a, &stride_a, &zero, c, &stride_c) != dnnl_success)
+    if (dnnl_gemm_bf16bf16f32(transpose_a, transpose_b, m, n, k, 1, a, lda, b, ldb, 0, c, ldc) !=
+        dnnl_success)
         multiply_plainly(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc);
 }
 

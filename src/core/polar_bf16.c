@@ -11,7 +11,7 @@
 
 #if defined(HONE_WITH_ONEDNN)
 
-enum { STRIP = 192, TILE = 384, BLOCK = 32 };
+enum { STRIP = 96, TILE = 384, BLOCK = 32 };
 
 struct square {
     float shift;

@@ -6,7 +6,7 @@
 
 #define GEMM REAL_NAME(hone_gemm)
 
-enum { REAL_NAME(STRIP) = 192, REAL_NAME(TILE) = 384, REAL_NAME(MIRROR) = 32 };
+enum { REAL_NAME(STRIP) = 96, REAL_NAME(TILE) = 384, REAL_NAME(MIRROR) = 32 };
 
 struct REAL_NAME(wide) {
     bool tall;
