@@ -22,7 +22,7 @@ void hone_gemm_f64(char transpose_a, char transpose_b, int m, int n, int k, cons
 #if defined(HONE_WITH_ONEDNN)
 #include <oneapi/dnnl/dnnl.h>
 
-/* Exported by every release since 1.0 and used by oneDNN's own tests, though in no header; called as
+/* Exported by release 2.6.3 and used by oneDNN's own tests, though in no header; called as
  * dnnl_sgemm. The build probes for it. */
 dnnl_status_t dnnl_gemm_bf16bf16f32(char transa, char transb, dnnl_dim_t m, dnnl_dim_t n,
                                     dnnl_dim_t k, float alpha, const uint16_t *a, dnnl_dim_t lda,
