@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/device.h"
 #include "core/optimizer_internal.h"
 
 bool hone_group_needs_slot(const struct hone_group *group, int slot)
@@ -86,36 +87,74 @@ static void fill(const hone_context *context, struct hone_state *state, size_t c
         support->narrow_f64[state->format]((char *)state->data + i * size, &initial, 1);
 }
 
-void hone_state_place(const hone_context *context, struct hone_state *state, void *memory,
-                      size_t count, enum hone_format format, double initial)
+hone_status hone_state_memory(const hone_context *context, struct hone_device *device, size_t size,
+                              char **memory, hone_error *error)
 {
-    const size_t size = count * hone_format_size(format);
-    *state = (struct hone_state){.data = memory, .format = format, .size = size, .pooled = true};
-    if (initial == 0)
-        memset(memory, 0, size);
-    else
-        fill(context, state, count, initial);
+    if (device != NULL) {
+        void *data = NULL;
+        const hone_status status = hone_device_allocate(device, size, &data, "states", error);
+        *memory = data;
+        return status;
+    }
+    *memory = hone_allocate(context, size);
+    return *memory == NULL ? hone_fail_memory(error, size, "states") : HONE_OK;
 }
 
-hone_status hone_state_create(const hone_context *context, struct hone_state *state, size_t count,
-                              enum hone_format format, double initial, hone_error *error)
+void hone_state_give_back(const hone_context *context, struct hone_device *device, void *memory,
+                          size_t size)
+{
+    if (device != NULL)
+        hone_device_release(device, memory, size);
+    else
+        hone_release(context, memory, size);
+}
+
+hone_status hone_state_place(const hone_context *context, struct hone_device *device,
+                             struct hone_state *state, void *memory, size_t count,
+                             enum hone_format format, double initial, hone_error *error)
 {
     const size_t size = count * hone_format_size(format);
-    void *const data = hone_allocate(context, size);
-    if (data == NULL)
-        return hone_fail_memory(error, size, "a state");
-    *state = (struct hone_state){.data = data, .format = format, .size = size};
-    if (initial == 0)
-        memset(data, 0, size);
-    else
-        fill(context, state, count, initial);
-    return HONE_OK;
+    *state = (struct hone_state){
+        .data = memory, .format = format, .size = size, .pooled = true, .device = device};
+    if (device == NULL) {
+        if (initial == 0)
+            memset(memory, 0, size);
+        else
+            fill(context, state, count, initial);
+        return HONE_OK;
+    }
+    if (count == 0)
+        return HONE_OK;
+    const hone_status status = hone_device_check(
+        device,
+        initial == 0 ? device->target->zero(device->queue, memory, size)
+                     : device->target->fill(device->queue, memory, format, initial, count),
+        "a state", error);
+    if (status != HONE_OK)
+        *state = (struct hone_state){0};
+    return status;
+}
+
+hone_status hone_state_create(const hone_context *context, struct hone_device *device,
+                              struct hone_state *state, size_t count, enum hone_format format,
+                              double initial, hone_error *error)
+{
+    char *data;
+    const size_t size = count * hone_format_size(format);
+    hone_status status = hone_state_memory(context, device, size, &data, error);
+    if (status != HONE_OK)
+        return status;
+    status = hone_state_place(context, device, state, data, count, format, initial, error);
+    state->pooled = false;
+    if (status != HONE_OK)
+        hone_state_give_back(context, device, data, size);
+    return status;
 }
 
 void hone_state_free(const hone_context *context, struct hone_state *state)
 {
     if (!state->pooled)
-        hone_release(context, state->data, state->size);
+        hone_state_give_back(context, state->device, state->data, state->size);
     *state = (struct hone_state){0};
 }
 
@@ -139,7 +178,9 @@ hone_status hone_optimizer_state(const hone_optimizer *optimizer, int64_t index,
                                  hone_tensor *view, hone_error *error)
 {
     int k = -1;
-    const hone_status status = find_slot(optimizer, index, slot, &k, error);
+    hone_status status = find_slot(optimizer, index, slot, &k, error);
+    if (status == HONE_OK)
+        status = hone_devices_settle(optimizer, error);
     if (status != HONE_OK)
         return status;
     if (view == NULL)
@@ -149,10 +190,12 @@ hone_status hone_optimizer_state(const hone_optimizer *optimizer, int64_t index,
     const hone_dtype dtype = hone_format_dtype(
         state->data != NULL ? state->format : hone_state_format(optimizer, param, k));
     if (state->data == NULL || (param->fresh >> k & 1u) != 0)
-        *view = (hone_tensor){.dtype = dtype, .device = HONE_CPU};
+        *view = (hone_tensor){.dtype = dtype};
     else
         *view = hone_tensor_view(state->data, dtype,
                                  param->tensor.ndim + (param->reals == 2 ? 1 : 0), param->shape);
+    view->device = param->tensor.device;
+    view->device_index = param->tensor.device_index;
     return HONE_OK;
 }
 
@@ -179,6 +222,47 @@ static void convert(const hone_context *context, struct hone_state *to, const vo
         support->narrow_f64[to->format]((char *)to->data + first * hone_format_size(to->format),
                                         tile, n);
     }
+}
+
+hone_status hone_state_fetch(const struct hone_state *state, void *to, hone_error *error)
+{
+    if (state->device != NULL)
+        return hone_device_download(state->device, to, state->data, state->size, "a state", error);
+    if (state->size > 0)
+        memcpy(to, state->data, state->size);
+    return HONE_OK;
+}
+
+hone_status hone_state_send(const struct hone_state *state, const void *from, hone_error *error)
+{
+    if (state->device != NULL)
+        return hone_device_upload(state->device, state->data, from, state->size, "a state", error);
+    if (state->size > 0)
+        memcpy(state->data, from, state->size);
+    return HONE_OK;
+}
+
+/* As convert, to a state on a device: converted here, in pieces. */
+static hone_status convert_to_device(const hone_context *context, const struct hone_state *to,
+                                     const void *from, enum hone_format format, size_t count,
+                                     hone_error *error)
+{
+    enum { PIECE = 1 << 20 };
+    const size_t size = hone_format_size(to->format);
+    const size_t room = (count < PIECE ? count : PIECE) * size;
+    void *const piece = hone_allocate(context, room);
+    if (piece == NULL)
+        return hone_fail_memory(error, room, "a state on its way to a device");
+    hone_status status = HONE_OK;
+    for (size_t first = 0; first < count && status == HONE_OK; first += PIECE) {
+        const size_t n = count - first < PIECE ? count - first : PIECE;
+        struct hone_state part = {.data = piece, .format = to->format};
+        convert(context, &part, (const char *)from + first * hone_format_size(format), format, n);
+        status = hone_device_upload(to->device, (char *)to->data + first * size, piece, n * size,
+                                    "a state", error);
+    }
+    hone_release(context, piece, room);
+    return status;
 }
 
 void hone_param_copy_master(const struct hone_optimizer *optimizer, struct hone_param *param)
@@ -208,16 +292,24 @@ hone_status hone_optimizer_set_state(hone_optimizer *optimizer, int64_t index, c
     if (!fits(param, values))
         return hone_fail(error, HONE_ERROR_SHAPE, "%s does not have the parameter's shape", what);
     struct hone_state *const state = &param->state[k];
+    status = hone_devices_take_counters(optimizer, error);
+    if (status != HONE_OK)
+        return status;
     if (state->data == NULL) {
-        status = hone_state_create(optimizer->context, state, param->count,
+        status = hone_state_create(optimizer->context, param->device, state, param->count,
                                    hone_state_format(optimizer, param, k), 0, error);
         if (status != HONE_OK)
             return status;
         optimizer->plan.valid = false;
     }
-    convert(optimizer->context, state, values->data, format, param->count);
-    param->fresh &= ~(1u << k);
-    return HONE_OK;
+    if (state->device != NULL)
+        status =
+            convert_to_device(optimizer->context, state, values->data, format, param->count, error);
+    else
+        convert(optimizer->context, state, values->data, format, param->count);
+    if (status == HONE_OK)
+        param->fresh &= ~(1u << k);
+    return status;
 }
 
 uint64_t hone_optimizer_state_bytes(const hone_optimizer *optimizer)

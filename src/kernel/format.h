@@ -93,6 +93,12 @@ RULE_INLINE uint32_t noise_at(uint32_t key, size_t i)
     return x ^ x >> 16;
 }
 
+/* The key under which element k has the noise of element first + k under `key`. */
+RULE_INLINE uint32_t noise_from(uint32_t key, size_t first)
+{
+    return (uint32_t)first * 0x9e3779b9u + key;
+}
+
 /* Stochastic rounding: the chance to round away from zero is the distance past the nearer-to-zero
  * neighbour, so that the expectation is the value itself. Infinities and NaN round as ever. */
 RULE_INLINE uint16_t narrow_bf16_random(float value, uint32_t noise)

@@ -170,13 +170,6 @@ static inline void *hone_row_column(const struct hone_row *row, const struct hon
     return (char *)(uintptr_t)row + column->offset;
 }
 
-static inline uint64_t hone_mix(uint64_t x)
-{
-    x = (x ^ x >> 33) * 0xff51afd7ed558ccdu;
-    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53u;
-    return x ^ x >> 33;
-}
-
 const struct hone_column *hone_table_column(const struct hone_table *table, const char *slot);
 
 /* Threads worth using for `n` rows of work. */
