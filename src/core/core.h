@@ -121,6 +121,12 @@ hone_status hone_group_attach(struct hone_group *group, hone_error *error);
 hone_status hone_group_resume(struct hone_group *group, const struct hone_group *before,
                               hone_error *error);
 void hone_group_rescale(struct hone_group *group, double old_lr, double old_masked_lr);
+/* Running it: whether a step (or epoch) moves it, and if it has a value to move to; going there; a
+ * metric, for one that waits for metrics. */
+bool hone_group_advances(const struct hone_group *group, bool epoch);
+hone_status hone_group_check_next(const struct hone_group *group, hone_error *error);
+void hone_group_advance(struct hone_group *group);
+void hone_group_observe(struct hone_group *group, double metric);
 hone_status hone_schedule_create_decay(hone_schedule **schedule, const hone_context *context,
                                        double gamma, hone_error *error);
 hone_status hone_schedule_copy(hone_schedule **copy, const hone_context *context,

@@ -312,10 +312,21 @@ uint64_t hone_optimizer_schedule_count(const hone_optimizer *optimizer, int grou
                : optimizer->spec->groups[group].schedule_state.e;
 }
 
-static bool advances(const struct hone_group *group, bool epoch)
+bool hone_group_advances(const struct hone_group *group, bool epoch)
 {
     return group->schedule != NULL && group->schedule->per_epoch == epoch &&
            !hone_schedule_is_plateau(group->schedule);
+}
+
+hone_status hone_group_check_next(const struct hone_group *group, hone_error *error)
+{
+    return check_end(group->schedule, (double)group->schedule_state.e + 1, error);
+}
+
+void hone_group_advance(struct hone_group *group)
+{
+    group->schedule_state.e++;
+    set_rates(group);
 }
 
 static hone_status advance(hone_optimizer *optimizer, bool epoch, hone_error *error)
@@ -324,20 +335,15 @@ static hone_status advance(hone_optimizer *optimizer, bool epoch, hone_error *er
         return hone_fail(error, HONE_ERROR_ARGUMENT, "optimizer is NULL");
     hone_spec *const spec = optimizer->spec;
     for (int g = 0; g < spec->group_count; g++) {
-        const struct hone_group *const group = &spec->groups[g];
-        if (!advances(group, epoch))
+        if (!hone_group_advances(&spec->groups[g], epoch))
             continue;
-        const hone_status status =
-            check_end(group->schedule, (double)group->schedule_state.e + 1, error);
+        const hone_status status = hone_group_check_next(&spec->groups[g], error);
         if (status != HONE_OK)
             return status;
     }
-    for (int g = 0; g < spec->group_count; g++) {
-        if (!advances(&spec->groups[g], epoch))
-            continue;
-        spec->groups[g].schedule_state.e++;
-        set_rates(&spec->groups[g]);
-    }
+    for (int g = 0; g < spec->group_count; g++)
+        if (hone_group_advances(&spec->groups[g], epoch))
+            hone_group_advance(&spec->groups[g]);
     return HONE_OK;
 }
 
@@ -386,10 +392,12 @@ static double reduced(const hone_schedule *schedule, double lr)
     return lr - lower > hone_schedule_argument(schedule, "eps") ? lower : lr;
 }
 
-static void observe(struct hone_group *group, double metric)
+void hone_group_observe(struct hone_group *group, double metric)
 {
     const hone_schedule *const schedule = group->schedule;
     struct hone_schedule_state *const state = &group->schedule_state;
+    if (schedule == NULL || !hone_schedule_is_plateau(schedule))
+        return;
     if (is_better(schedule, metric, state->best)) {
         state->best = metric;
         state->bad = 0;
@@ -417,10 +425,7 @@ hone_status hone_optimizer_schedule_metric(hone_optimizer *optimizer, double met
 {
     if (optimizer == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "optimizer is NULL");
-    for (int g = 0; g < optimizer->spec->group_count; g++) {
-        struct hone_group *const group = &optimizer->spec->groups[g];
-        if (group->schedule != NULL && hone_schedule_is_plateau(group->schedule))
-            observe(group, metric);
-    }
+    for (int g = 0; g < optimizer->spec->group_count; g++)
+        hone_group_observe(&optimizer->spec->groups[g], metric);
     return HONE_OK;
 }
