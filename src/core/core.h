@@ -124,7 +124,9 @@ hone_status hone_group_attach(struct hone_group *group, hone_error *error);
 hone_status hone_group_resume(struct hone_group *group, const struct hone_group *before,
                               hone_error *error);
 void hone_group_rescale(struct hone_group *group, double old_lr, double old_masked_lr);
-/* Those counted in epochs (or in steps): whether they have a next value; going there. */
+/* Those counted in epochs (or in steps): whether there are any; whether they have a next value; going
+ * there. */
+bool hone_group_advances(const struct hone_group *group, bool epoch);
 hone_status hone_group_check_next(const struct hone_group *group, bool epoch, hone_error *error);
 void hone_group_advance(struct hone_group *group, bool epoch);
 /* Whether lr or masked_lr has one. */

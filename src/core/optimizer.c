@@ -179,7 +179,7 @@ static void drop_fresh_states(hone_optimizer *optimizer, int group)
     for (int64_t i = 0; i < optimizer->count; i++) {
         struct hone_param *const param = &optimizer->params[i];
         for (int k = 0; param->group == group && k < HONE_STATE_COUNT; k++)
-            if ((param->fresh >> k & 1u) != 0) {
+            if ((param->fresh >> k & 1u) != 0 && param->state[k].owner != HONE_CALLER) {
                 hone_state_free(optimizer->context, &param->state[k]);
                 param->fresh &= ~(1u << k);
             }

@@ -425,6 +425,11 @@ static bool advances(const hone_schedule *schedule, bool epoch)
     return schedule != NULL && schedule->per_epoch == epoch && !hone_schedule_is_plateau(schedule);
 }
 
+bool hone_group_advances(const struct hone_group *group, bool epoch)
+{
+    return advances(group->schedule, epoch) || advances(group->masked_schedule, epoch);
+}
+
 hone_status hone_group_check_next(const struct hone_group *group, bool epoch, hone_error *error)
 {
     hone_status status = HONE_OK;
