@@ -165,9 +165,7 @@ static hone_status copy_table(const struct hone_snapshot *snapshot, struct hone_
         status = copy_waiting(snapshot, copy, error);
     if (status != HONE_OK)
         return status;
-    copy->facts = hone_table_facts(table);
-    return copy->facts == NULL ? hone_fail_memory(error, sizeof *table, "a snapshot's metadata")
-                               : HONE_OK;
+    return hone_table_facts(table, &copy->facts, error);
 }
 
 /* ---- taking and freeing ----------------------------------------------------------------------- */
