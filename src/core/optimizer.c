@@ -18,8 +18,7 @@ hone_status hone_optimizer_create(hone_optimizer **optimizer, const hone_context
     made->loss_scale = 1;
     hone_status status = hone_spec_copy(&made->spec, context, spec, error);
     for (int g = 0; status == HONE_OK && g < made->spec->group_count; g++)
-        if (made->spec->groups[g].schedule != NULL)
-            status = hone_group_attach(&made->spec->groups[g], error);
+        status = hone_group_attach(&made->spec->groups[g], error);
     if (status != HONE_OK) {
         hone_spec_free(made->spec);
         hone_release(context, made, sizeof *made);
@@ -101,7 +100,7 @@ hone_status hone_optimizer_add_group(hone_optimizer *optimizer, const char *rule
     if (status != HONE_OK)
         return status;
     struct hone_group *const made = &optimizer->spec->groups[added];
-    if (made->schedule != NULL && rule != NULL)
+    if (rule != NULL)
         hone_group_attach(made, NULL); /* checked above */
     optimizer->plan.valid = false;
     if (group != NULL)

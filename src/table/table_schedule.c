@@ -68,10 +68,10 @@ static hone_status advance(hone_table *table, bool epoch, hone_error *error)
     if (status != HONE_OK || !hone_group_advances(group_of(table), epoch))
         return status;
     struct hone_group moved = *group_of(table);
-    status = hone_group_check_next(&moved, error);
+    status = hone_group_check_next(&moved, epoch, error);
     if (status != HONE_OK)
         return status;
-    hone_group_advance(&moved);
+    hone_group_advance(&moved, epoch);
     return become(table, &moved, error);
 }
 
