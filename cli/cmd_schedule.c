@@ -51,18 +51,19 @@ static void print_curves(const curves *curves)
 static void warn(const curves *curves)
 {
     const bool by_steps = strcmp(curves->unit, "step") == 0;
-    for (int g = 0; g < hone_optimizer_group_count(curves->optimizer); g++) {
-        const hone_schedule *const schedule = hone_optimizer_schedule(curves->optimizer, g);
-        if (schedule == NULL)
+    for (int i = 0; i < curves->count; i++) {
+        const curve *const c = &curves->list[i];
+        const hone_schedule *const schedule = curve_schedule(curves, c);
+        if (schedule == NULL || c->same || c->kind == CURVE_MOMENTUM)
             continue;
         if (strcmp(hone_schedule_type(schedule), "reduce_lr_on_plateau") == 0)
             report_warning("group %d: reduce_lr_on_plateau depends on metrics; shown is its rate "
                            "while they improve",
-                           g);
+                           c->group);
         else if (hone_schedule_counts_epochs(schedule) && by_steps && curves->epoch_steps == 0)
-            report_warning("group %d counts epochs, others count steps; shown is an epoch of one "
+            report_warning("group %d counts epochs, others count steps; shown are epochs of one "
                            "step: --epoch-steps tells another length",
-                           g);
+                           c->group);
     }
 }
 
@@ -82,22 +83,27 @@ static void write_patterns(json_writer *json, const curves *curves, int group)
     json_close(json);
 }
 
+static void put_schedule(json_writer *json, const char *key, const hone_schedule *schedule)
+{
+    json_put_key(json, key);
+    json_put_string(json, schedule == NULL ? NULL : hone_schedule_type(schedule));
+}
+
 static void write_group(json_writer *json, const curves *curves, int group)
 {
-    const hone_schedule *const schedule = hone_optimizer_schedule(curves->optimizer, group);
     json_open_object(json, false);
     json_put_key(json, "rule");
     json_put_string(
         json,
         curves->bare ? NULL : hone_rule_name(hone_optimizer_group_rule(curves->optimizer, group)));
     write_patterns(json, curves, group);
-    json_put_key(json, "schedule");
-    json_put_string(json, schedule == NULL ? NULL : hone_schedule_type(schedule));
+    put_schedule(json, "schedule", hone_optimizer_schedule(curves->optimizer, group));
+    put_schedule(json, "masked_schedule", hone_optimizer_masked_schedule(curves->optimizer, group));
     for (int i = 0; i < curves->count; i++) {
         const curve *const c = &curves->list[i];
         if (c->group != group)
             continue;
-        json_put_key(json, c->hyper);
+        json_put_key(json, c->name);
         json_open_array(json, true);
         for (int64_t step = 0; step < curves->steps; step++)
             json_put_number(json, c->values[step]);

@@ -86,6 +86,7 @@ static void add_curve(curves *curves, int group, curve_kind kind, const char *hy
         (curve){.group = group,
                 .kind = kind,
                 .hyper = hyper,
+                .name = kind == CURVE_MOMENTUM && curves->bare ? "momentum" : hyper,
                 .multiplier = multiplier,
                 .values = text_allocate((size_t)curves->steps * sizeof(double))};
 }
@@ -140,10 +141,16 @@ static void drop_constant_momentum(curves *curves)
 
 /* ---- titles ----------------------------------------------------------------------------------- */
 
+static const char *schedule_name(const curves *curves, const curve *c)
+{
+    const hone_schedule *const schedule = curve_schedule(curves, c);
+    return schedule == NULL ? "no schedule" : hone_schedule_type(schedule);
+}
+
 static bool is_same(const curves *curves, const curve *a, const curve *b)
 {
     return a->kind == b->kind && strcmp(a->hyper, b->hyper) == 0 &&
-           strcmp(curves_schedule(curves, a->group), curves_schedule(curves, b->group)) == 0 &&
+           strcmp(schedule_name(curves, a), schedule_name(curves, b)) == 0 &&
            memcmp(a->values, b->values, (size_t)curves->steps * sizeof(double)) == 0;
 }
 
@@ -151,7 +158,7 @@ static const char *quantity(const curve *c)
 {
     return c->kind == CURVE_RATE          ? "learning rate"
            : c->kind == CURVE_MASKED_RATE ? "learning rate under masks"
-                                          : c->hyper;
+                                          : c->name;
 }
 
 enum { MOST_OWNER = 80 };
@@ -209,7 +216,7 @@ static void set_titles(curves *curves)
             name_group(curves, c->group, owner);
         else
             name_groups(curves, i, owner);
-        snprintf(title, sizeof title, "%s, %s", quantity(c), curves_schedule(curves, c->group));
+        snprintf(title, sizeof title, "%s, %s", quantity(c), schedule_name(curves, c));
         c->owner = curves->bare ? NULL : text_name(owner);
         c->title = text_copy(title);
     }
@@ -219,8 +226,8 @@ static void set_titles(curves *curves)
 static const char *find_unit(const curves *curves)
 {
     bool any = false;
-    for (int g = 0; g < hone_optimizer_group_count(curves->optimizer); g++) {
-        const hone_schedule *const schedule = hone_optimizer_schedule(curves->optimizer, g);
+    for (int i = 0; i < curves->count; i++) {
+        const hone_schedule *const schedule = curve_schedule(curves, &curves->list[i]);
         if (schedule != NULL && !hone_schedule_counts_epochs(schedule))
             return "step";
         any = any || schedule != NULL;
@@ -257,10 +264,13 @@ void curves_end(curves *curves)
 
 /* ---- about them ------------------------------------------------------------------------------- */
 
-const char *curves_schedule(const curves *curves, int group)
+/* Without a schedule of its own the second rate follows the first. */
+const hone_schedule *curve_schedule(const curves *curves, const curve *curve)
 {
-    const hone_schedule *const schedule = hone_optimizer_schedule(curves->optimizer, group);
-    return schedule == NULL ? "no schedule" : hone_schedule_type(schedule);
+    const hone_schedule *own = NULL;
+    if (curve->kind == CURVE_MASKED_RATE)
+        own = hone_optimizer_masked_schedule(curves->optimizer, curve->group);
+    return own != NULL ? own : hone_optimizer_schedule(curves->optimizer, curve->group);
 }
 
 curve_range curve_find_range(const curve *curve, int64_t steps)

@@ -16,6 +16,7 @@ typedef struct curve {
     int group;
     curve_kind kind;
     const char *hyper; /* "lr", "masked_lr", "momentum" or "beta1" */
+    const char *name;  /* the same, but a schedule alone moves "momentum" */
     double multiplier;
     double *values; /* one for each step */
     bool same;      /* as an earlier curve of its kind: shown there */
@@ -40,8 +41,8 @@ int curves_read(curves *curves, const char *path, double base);
 int curves_run(curves *curves);
 void curves_end(curves *curves);
 
-/* The schedule of a group in one word: its type, or "no schedule". */
-const char *curves_schedule(const curves *curves, int group);
+/* What moves a curve; NULL: nothing. */
+const hone_schedule *curve_schedule(const curves *curves, const curve *curve);
 
 /* Lowest, highest and where the highest is first met. */
 typedef struct curve_range {

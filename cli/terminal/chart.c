@@ -13,7 +13,7 @@
 #include "terminal/axis.h"
 #include "terminal/text.h"
 
-enum { LEAST_COLUMNS = 30, MOST_COLUMNS = 160, LINES = 12, MOST_TICKS = 6, TICK_COLUMNS = 12 };
+enum { LEAST_COLUMNS = 30, MOST_COLUMNS = 160, LINES = 12, MOST_TICKS = 6, TICK_COLUMNS = 10 };
 
 typedef struct chart {
     FILE *stream;
