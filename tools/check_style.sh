@@ -59,7 +59,9 @@ verdict "layer kernel: itself, <hone/rule.h>, the C library, intrinsics" \
     "$(includes src/kernel "kernel/.*|hone/rule\\.h|immintrin\\.h|$libc")"
 verdict "layer cpu: kernel" "$(includes src/cpu "(cpu|kernel)/.*|rules\\.inc|hone/.*|$libc|cpuid\\.h")"
 verdict "layer core: cpu, kernel" \
-    "$(includes src/core "(core|cpu|kernel)/.*|hone/.*|$libc|omp\\.h|jansson\\.h|cblas\\.h|oneapi/dnnl/dnnl\\.h")"
+    "$(includes src/core "(core|cpu|kernel)/.*|hone/.*|$libc|omp\\.h|dlfcn\\.h|jansson\\.h|cblas\\.h|oneapi/dnnl/dnnl\\.h")"
+verdict "layer cuda: kernel" \
+    "$(includes src/cuda "(cuda|kernel)/.*|rules\\.inc|cuda_runtime\\.h|$libc")"
 for folder in checkpoint mask table; do
     [ -d "src/$folder" ] || continue
     verdict "layer $folder: core, cpu, kernel" "$(includes src/$folder \
@@ -69,6 +71,8 @@ for folder in cli examples; do
     found=$(files "$folder/*.c" "$folder/*.h" | xargs -r grep -nE "#[[:space:]]*include[[:space:]]*[<\"]($inside|.*\\.\\./)")
     verdict "layer $folder: <hone/...> and its own files" "$found"
 done
+verdict "layer python: <hone/...>, Python, its own files" \
+    "$(includes python/src "hone/.*|Python\\.h|binding\\.h|dlpack_exchange\\.h|optimizer_object\\.h|$libc")"
 verdict "public headers: <hone/...>, the C library, DLPack" \
     "$(includes include/hone "hone/.*|$libc|dlpack/dlpack\\.h")"
 

@@ -176,6 +176,7 @@ static void free_device(struct hone_device *device)
     hone_device_release(device, device->tables.data, device->tables.size);
     hone_device_release(device, device->shares.data, device->shares.size);
     hone_device_release(device, device->prepared.data, device->prepared.size);
+    hone_release(context, device->image.data, device->image.size);
     hone_release(context, device->members, sizeof *device->members * device->member_capacity);
     hone_release(context, device->classes, sizeof *device->classes * device->class_capacity);
     hone_release(context, device->buckets, sizeof *device->buckets * device->bucket_capacity);
@@ -272,6 +273,16 @@ hone_status hone_device_check_tensor(hone_optimizer *optimizer, const hone_tenso
     return hone_fail(error, HONE_ERROR_ARGUMENT,
                      "%s: data at %p is memory of device %d, but the tensor says device %d", what,
                      tensor->data, found, (int)tensor->device_index);
+}
+
+bool hone_device_holds(const struct hone_device *device, const hone_tensor *tensor)
+{
+    if (device == NULL)
+        return tensor->device == HONE_CPU;
+    int found = -1;
+    return tensor->device == HONE_CUDA && tensor->device_index == device->queue.device &&
+           device->target->locate(tensor->data, &found).fault == HONE_DEVICE_OK &&
+           found == device->queue.device;
 }
 
 hone_status hone_device_inspect(struct hone_device *device, bool *capturing, hone_error *error)

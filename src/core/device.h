@@ -48,8 +48,9 @@ struct hone_device {
     bool fresh_masters; /* a step has to make them first */
     bool ahead;         /* classes have counted steps that their parameters do not know of */
 
-    /* The plan, on the device. */
-    struct hone_device_memory tables;
+    /* The plan, on the device, and the host's copy of the tables. */
+    struct hone_device_memory tables, image;
+    bool moved; /* gradients in the image have new addresses */
     struct hone_device_tensor *tensors;
     uint32_t *first;
     struct hone_device_source *sources; /* while gradients are accumulated */
@@ -109,6 +110,9 @@ hone_status hone_device_check_tensor(hone_optimizer *optimizer, const hone_tenso
                                      const char *what, struct hone_device **device,
                                      hone_error *error);
 
+/* Whether a tensor of at least one element is where it says, and that is `device` (NULL: the CPU). */
+bool hone_device_holds(const struct hone_device *device, const hone_tensor *tensor);
+
 /* Values from the host, from or to memory of either side. */
 hone_status hone_device_upload(struct hone_device *device, void *to, const void *from, size_t size,
                                const char *what, hone_error *error);
@@ -116,6 +120,9 @@ hone_status hone_device_download(struct hone_device *device, void *to, const voi
                                  size_t size, const char *what, hone_error *error);
 
 /* ---- the plan (device_plan.c) ----------------------------------------------------------------- */
+
+/* A gradient of the plan has only another address. */
+void hone_device_move_grad(struct hone_device *device, const struct hone_plan_tensor *tensor);
 
 /* Whether steps are prepared on the devices: by their own counters and rates. */
 bool hone_devices_prepare(const hone_optimizer *optimizer);

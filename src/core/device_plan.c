@@ -139,6 +139,7 @@ struct entry {
     struct hone_device_tensor tensor;
     struct hone_device_source source;
     struct hone_device_share share;
+    uint32_t *listed; /* the plan's note of where it goes */
     uint32_t bucket;
 };
 
@@ -191,6 +192,7 @@ static hone_status collect(hone_optimizer *optimizer, struct hone_device *device
                 entry->tensor = describe(optimizer, tensor);
                 entry->tensor.scalars = device->members[member].class_index;
                 entry->tensor.share = (uint32_t)own;
+                entry->listed = &optimizer->plan.tensors[i].listed;
                 entry->share = (struct hone_device_share){own, before, chunks};
                 entry->source =
                     (struct hone_device_source){tensor->source, (uint32_t)tensor->source_format};
@@ -247,6 +249,7 @@ static void fill_image(struct hone_device *device, const struct entry *entries, 
                 continue;
             tensors[tensor] = entries[i].tensor;
             device->share_ranges[tensor] = entries[i].share;
+            *entries[i].listed = tensor;
             first[tensor] = chunk;
             if (at->end > at->sources)
                 sources[tensor] = entries[i].source;
@@ -265,17 +268,36 @@ static hone_status send_tables(hone_optimizer *optimizer, struct hone_device *de
     hone_status status = reserve(device, &device->tables, at.end, error);
     if (status != HONE_OK)
         return status;
-    char *const image = hone_allocate_zeroed(device->context, at.end);
-    if (image == NULL)
-        return hone_fail_memory(error, at.end, "the plan of a device");
-    fill_image(device, entries, image, &at);
+    if (at.end > device->image.size) {
+        void *const image = hone_allocate(device->context, at.end);
+        if (image == NULL)
+            return hone_fail_memory(error, at.end, "the plan of a device");
+        hone_release(device->context, device->image.data, device->image.size);
+        device->image = (struct hone_device_memory){image, at.end};
+    }
     char *const base = device->tables.data;
-    status = hone_device_upload(device, base, image, at.end, "the plan of a device", error);
-    hone_release(device->context, image, at.end);
+    if (at.end > 0)
+        memset(device->image.data, 0, at.end);
+    fill_image(device, entries, device->image.data, &at);
     device->tensors = (void *)base;
     device->first = (void *)(base + at.first);
     device->sources = at.end > at.sources ? (void *)(base + at.sources) : NULL;
-    return status;
+    device->moved = false;
+    return hone_device_upload(device, base, device->image.data, at.end, "the plan of a device",
+                              error);
+}
+
+void hone_device_move_grad(struct hone_device *device, const struct hone_plan_tensor *tensor)
+{
+    char *const image = device->image.data;
+    struct hone_device_tensor *const tensors = (void *)image;
+    tensors[tensor->listed].grad = tensor->base.grad;
+    if (device->sources != NULL) {
+        struct hone_device_source *const sources =
+            (void *)(image + ((char *)device->sources - (char *)device->tables.data));
+        sources[tensor->listed].grad = tensor->source;
+    }
+    device->moved = true;
 }
 
 /* ---- masks ------------------------------------------------------------------------------------ */

@@ -99,8 +99,8 @@ static hone_status reserve_numbers(hone_optimizer *optimizer, struct hone_device
     const void *const before = device->prepared.data;
     hone_status status = reserve(device, &device->prepared, end, capturing, error);
     if (status == HONE_OK && takes_norm(optimizer))
-        status = reserve(device, &device->shares, sizeof(double) * device->chunk_count, capturing,
-                         error);
+        status = reserve(device, &device->shares, sizeof(double) * (device->chunk_count + 1),
+                         capturing, error);
     if (status != HONE_OK)
         return status;
     char *const base = device->prepared.data;
@@ -224,6 +224,31 @@ static hone_status send_counters(hone_optimizer *optimizer, struct hone_device *
     return status;
 }
 
+/* New addresses of gradients, without waiting: they travel inside launches. */
+static hone_status send_moved(struct hone_device *device, bool capturing, hone_error *error)
+{
+    if (!device->moved)
+        return HONE_OK;
+    if (capturing)
+        return fail_capture(device, "gradients have moved", error);
+    const char *const image = device->image.data;
+    const size_t sources =
+        device->sources == NULL ? 0 : (size_t)((char *)device->sources - (char *)device->tensors);
+    hone_status status =
+        hone_device_check(device,
+                          device->target->put(device->queue, device->tensors, image,
+                                              sizeof *device->tensors * device->tensor_count),
+                          "the plan of a device", error);
+    if (status == HONE_OK && sources > 0)
+        status =
+            hone_device_check(device,
+                              device->target->put(device->queue, device->sources, image + sources,
+                                                  sizeof *device->sources * device->tensor_count),
+                              "the plan of a device", error);
+    device->moved = status != HONE_OK;
+    return status;
+}
+
 static hone_status ready(hone_optimizer *optimizer, struct hone_device *device, hone_error *error)
 {
     bool capturing;
@@ -247,7 +272,9 @@ static hone_status ready(hone_optimizer *optimizer, struct hone_device *device, 
                          "device %d: masters are made from the parameters by the first step, which "
                          "a graph would repeat; take one step before the capture",
                          device->queue.device);
-    status = reserve_numbers(optimizer, device, capturing, error);
+    status = send_moved(device, capturing, error);
+    if (status == HONE_OK)
+        status = reserve_numbers(optimizer, device, capturing, error);
     if (status == HONE_OK && prepared)
         status = send_groups(optimizer, device, capturing, error);
     if (status == HONE_OK && prepared)

@@ -414,6 +414,14 @@ static void fill_tensor(const struct hone_optimizer *optimizer, int64_t index,
         choose_kernel(optimizer, group, tensor);
 }
 
+void hone_plan_move_grad(struct hone_optimizer *optimizer, const struct hone_param *param)
+{
+    struct hone_plan_tensor *const tensor = &optimizer->plan.tensors[param->planned];
+    fill_grad(optimizer, param, tensor);
+    if (tensor->device != NULL)
+        hone_device_move_grad(tensor->device, tensor);
+}
+
 static void append_chunks(struct hone_plan *plan, size_t tensor, size_t count)
 {
     for (size_t first = 0; first < count; first += HONE_CHUNK) {
@@ -472,6 +480,7 @@ hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error
         if (!is_stepped(param))
             continue;
         fill_tensor(optimizer, i, &plan->tensors[plan->tensor_count]);
+        optimizer->params[i].planned = plan->tensor_count;
         if (param->device == NULL) {
             append_chunks(plan, plan->tensor_count, param->count);
             plan->host_count++;

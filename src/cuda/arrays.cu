@@ -51,7 +51,7 @@ struct hone_device_status hone_cuda_fill(struct hone_device_queue queue, void *t
 
 /* ---- small things ----------------------------------------------------------------------------- */
 
-#define PARCEL 3968 /* bytes: a launch's arguments are at most 4 KiB on every device */
+#define PARCEL 32000 /* bytes: a launch's arguments are at most 32764 */
 
 struct parcel {
     unsigned char *to;
