@@ -7,11 +7,15 @@
 #include "core/optimizer_internal.h"
 #include "kernel/device.h"
 
-/* Tensors that one kernel steps: neighbours in the device's list. */
+/* Tensors that one kernel steps: neighbours in the device's list. Those of a matrix rule are of one
+ * group and shape, and as many as become polar factors at once. */
 struct hone_device_bucket {
-    int rule, direct; /* direct: -1 for any formats */
+    int rule, direct; /* direct: -1 for any formats; of a matrix rule that of its move */
     bool wide;
     uint32_t tensor, tensor_count, chunk, chunk_count;
+    int group;
+    size_t rows, columns, batch; /* rows 0: an element rule */
+    size_t at_once;
 };
 
 /* Memory on the device that grows. */
@@ -54,6 +58,9 @@ struct hone_device {
     struct hone_device_tensor *tensors;
     uint32_t *first;
     struct hone_device_source *sources; /* while gradients are accumulated */
+    struct hone_device_tensor *moves;   /* of matrix rules: how what became of the directions goes in */
+    struct hone_device_memory workspace; /* of matrix rules: directions, and what products need */
+    void *products;                      /* the target's; NULL until there are matrices */
     struct hone_device_memory shares;
 
     /* Numbers of a step that do not travel with the launch. */
@@ -105,6 +112,10 @@ hone_status hone_device_allocate(struct hone_device *device, size_t size, void *
                                  const char *what, hone_error *error);
 void hone_device_release(struct hone_device *device, void *memory, size_t size);
 
+/* Room for `size` bytes; contents are not kept. */
+hone_status hone_device_reserve(struct hone_device *device, struct hone_device_memory *memory,
+                                size_t size, const char *what, hone_error *error);
+
 /* A view on a device: that the memory is really there. */
 hone_status hone_device_check_tensor(hone_optimizer *optimizer, const hone_tensor *tensor,
                                      const char *what, struct hone_device **device,
@@ -133,6 +144,30 @@ hone_status hone_device_inspect(struct hone_device *device, bool *capturing, hon
 /* The device's part of a new plan; not while a capture is under way. */
 hone_status hone_device_plan(hone_optimizer *optimizer, struct hone_device *device,
                              hone_error *error);
+
+/* ---- matrix rules (device_matrix.c) ------------------------------------------------------------ */
+
+/* The bucket that a matrix tensor wants, and whether `bucket`, of that kind, has room for it. */
+hone_status hone_device_matrix_bucket(const hone_optimizer *optimizer,
+                                      const struct hone_device *device,
+                                      const struct hone_plan_tensor *tensor,
+                                      struct hone_device_bucket *wanted, hone_error *error);
+bool hone_device_matrix_fits(const struct hone_device_bucket *bucket,
+                             const struct hone_device_bucket *wanted);
+
+/* Memory for the buckets' work. */
+hone_status hone_device_matrix_reserve(const hone_optimizer *optimizer, struct hone_device *device,
+                                       hone_error *error);
+
+/* A tensor of the list becomes that of its directions, which lie `offset` bytes into the workspace,
+ * and gets a tensor that moves the parameter by what is there afterwards. */
+void hone_device_matrix_split(const struct hone_device *device,
+                              const struct hone_device_bucket *bucket, size_t offset,
+                              struct hone_device_tensor *tensor, struct hone_device_tensor *move);
+
+/* Steps a bucket; the device's call is aimed at it. */
+hone_status hone_device_matrix_step(const hone_optimizer *optimizer, struct hone_device *device,
+                                    const struct hone_device_bucket *bucket, hone_error *error);
 
 /* ---- the step (device_step.c) ----------------------------------------------------------------- */
 

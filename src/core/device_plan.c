@@ -34,14 +34,13 @@ static hone_status grow(const hone_context *context, void **array, size_t *capac
 }
 
 /* Room for `size` bytes on the device; contents are not kept. */
-static hone_status reserve(struct hone_device *device, struct hone_device_memory *memory,
-                           size_t size, hone_error *error)
+hone_status hone_device_reserve(struct hone_device *device, struct hone_device_memory *memory,
+                                size_t size, const char *what, hone_error *error)
 {
     if (size <= memory->size)
         return HONE_OK;
     void *data;
-    const hone_status status =
-        hone_device_allocate(device, size, &data, "the plan of a device", error);
+    const hone_status status = hone_device_allocate(device, size, &data, what, error);
     if (status != HONE_OK)
         return status;
     hone_device_release(device, memory->data, memory->size);
@@ -143,26 +142,35 @@ struct entry {
     uint32_t bucket;
 };
 
+static bool same_bucket(const struct hone_device_bucket *a, const struct hone_device_bucket *wanted)
+{
+    return a->rule == wanted->rule && a->direct == wanted->direct && a->wide == wanted->wide &&
+           (wanted->rows == 0 || hone_device_matrix_fits(a, wanted));
+}
+
 static hone_status bucket_of(hone_optimizer *optimizer, struct hone_device *device,
                              const struct hone_plan_tensor *tensor, uint32_t *found,
                              hone_error *error)
 {
     const struct hone_group *const group =
         &optimizer->spec->groups[optimizer->params[tensor->param].group];
-    const struct hone_device_bucket wanted = {.rule = hone_rule_index(group->rule),
-                                              .direct =
-                                                  hone_find_direct(&tensor->stage, &tensor->base),
-                                              .wide = tensor->stage.param == HONE_FORMAT_F64};
-    for (size_t i = 0; i < device->bucket_count; i++) {
-        const struct hone_device_bucket *const b = &device->buckets[i];
-        if (b->rule == wanted.rule && b->direct == wanted.direct && b->wide == wanted.wide) {
+    struct hone_device_bucket wanted = {.rule = hone_rule_index(group->rule),
+                                        .direct = hone_find_direct(&tensor->stage, &tensor->base),
+                                        .wide = tensor->stage.param == HONE_FORMAT_F64};
+    hone_status status = HONE_OK;
+    if (tensor->matrix)
+        status = hone_device_matrix_bucket(optimizer, device, tensor, &wanted, error);
+    if (status != HONE_OK)
+        return status;
+    for (size_t i = 0; i < device->bucket_count; i++)
+        if (same_bucket(&device->buckets[i], &wanted)) {
+            device->buckets[i].batch += wanted.batch;
             *found = (uint32_t)i;
             return HONE_OK;
         }
-    }
     void *array = device->buckets;
-    const hone_status status = grow(device->context, &array, &device->bucket_capacity,
-                                    device->bucket_count + 1, sizeof *device->buckets, error);
+    status = grow(device->context, &array, &device->bucket_capacity, device->bucket_count + 1,
+                  sizeof *device->buckets, error);
     device->buckets = array;
     if (status != HONE_OK)
         return status;
@@ -218,8 +226,16 @@ static hone_status collect(hone_optimizer *optimizer, struct hone_device *device
 
 /* Where everything lies in the tables' memory. */
 struct layout {
-    size_t first, sources, end;
+    size_t first, sources, moves, end;
 };
+
+static bool has_matrices(const struct hone_device *device)
+{
+    bool any = false;
+    for (size_t i = 0; i < device->bucket_count; i++)
+        any = any || device->buckets[i].rows > 0;
+    return any;
+}
 
 static struct layout lay_out(const hone_optimizer *optimizer, const struct hone_device *device)
 {
@@ -239,9 +255,11 @@ static void fill_image(struct hone_device *device, const struct entry *entries, 
     struct hone_device_tensor *const tensors = (void *)image;
     uint32_t *const first = (void *)(image + at->first);
     struct hone_device_source *const sources = (void *)(image + at->sources);
+    struct hone_device_tensor *const moves = (void *)(image + at->moves);
     uint32_t tensor = 0, chunk = 0;
     for (size_t b = 0; b < device->bucket_count; b++) {
         struct hone_device_bucket *const bucket = &device->buckets[b];
+        size_t offset = 0;
         bucket->tensor = tensor;
         bucket->chunk = chunk;
         for (size_t i = 0; i < device->tensor_count; i++) {
@@ -251,8 +269,11 @@ static void fill_image(struct hone_device *device, const struct entry *entries, 
             device->share_ranges[tensor] = entries[i].share;
             *entries[i].listed = tensor;
             first[tensor] = chunk;
-            if (at->end > at->sources)
+            if (at->moves > at->sources)
                 sources[tensor] = entries[i].source;
+            if (bucket->rows > 0)
+                hone_device_matrix_split(device, bucket, offset, &tensors[tensor], &moves[tensor]);
+            offset += entries[i].tensor.count * (bucket->wide ? sizeof(double) : sizeof(float));
             chunk += (uint32_t)chunks_of(entries[i].tensor.count);
             tensor++;
         }
@@ -265,7 +286,8 @@ static hone_status send_tables(hone_optimizer *optimizer, struct hone_device *de
                                const struct entry *entries, hone_error *error)
 {
     const struct layout at = lay_out(optimizer, device);
-    hone_status status = reserve(device, &device->tables, at.end, error);
+    hone_status status =
+        hone_device_reserve(device, &device->tables, at.end, "the plan of a device", error);
     if (status != HONE_OK)
         return status;
     if (at.end > device->image.size) {
@@ -281,7 +303,8 @@ static hone_status send_tables(hone_optimizer *optimizer, struct hone_device *de
     fill_image(device, entries, device->image.data, &at);
     device->tensors = (void *)base;
     device->first = (void *)(base + at.first);
-    device->sources = at.end > at.sources ? (void *)(base + at.sources) : NULL;
+    device->sources = at.moves > at.sources ? (void *)(base + at.sources) : NULL;
+    device->moves = (void *)(base + at.moves);
     device->moved = false;
     return hone_device_upload(device, base, device->image.data, at.end, "the plan of a device",
                               error);
@@ -364,6 +387,8 @@ hone_status hone_device_plan(hone_optimizer *optimizer, struct hone_device *devi
     if (entries == NULL)
         return hone_fail_memory(error, size, "the plan of a device");
     status = collect(optimizer, device, entries, error);
+    if (status == HONE_OK)
+        status = hone_device_matrix_reserve(optimizer, device, error);
     if (status == HONE_OK)
         status = send_tables(optimizer, device, entries, error);
     hone_release(device->context, entries, size);

@@ -396,7 +396,8 @@ static void aim(struct hone_device *device, const struct hone_device_bucket *buc
     call->base = bucket == NULL ? 0 : bucket->chunk;
 }
 
-static hone_status launch_step(struct hone_device *device, const struct hone_frame *frame,
+static hone_status launch_step(const hone_optimizer *optimizer, struct hone_device *device,
+                               const struct hone_frame *frame,
                                const struct hone_device_outcome *outcome, bool stored,
                                hone_error *error)
 {
@@ -408,6 +409,10 @@ static hone_status launch_step(struct hone_device *device, const struct hone_fra
     for (size_t b = 0; b < device->bucket_count && status == HONE_OK; b++) {
         const struct hone_device_bucket *const bucket = &device->buckets[b];
         aim(device, bucket);
+        if (bucket->rows > 0) {
+            status = hone_device_matrix_step(optimizer, device, bucket, error);
+            continue;
+        }
         status = hone_device_check(
             device,
             device->target->step(device->queue, bucket->rule, bucket->wide, bucket->direct, call),
@@ -541,7 +546,7 @@ static hone_status step_prepared(hone_optimizer *optimizer, struct hone_device *
                                            "a step", error);
     if (status == HONE_OK)
         status = launch_prepare(device, error);
-    return status == HONE_OK ? launch_step(device, &call->frame, device->outcome, true, error)
+    return status == HONE_OK ? launch_step(optimizer, device, &call->frame, device->outcome, true, error)
                              : status;
 }
 
@@ -559,7 +564,7 @@ hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_call 
         status = make_masters(optimizer, device, error);
         if (status == HONE_OK)
             status = prepared ? step_prepared(optimizer, device, call, error)
-                              : launch_step(device, frame, NULL,
+                              : launch_step(optimizer, device, frame, NULL,
                                             device->class_count > HONE_DEVICE_SCALARS, error);
     }
     return status;
@@ -665,7 +670,7 @@ hone_status hone_device_step_alone(hone_optimizer *optimizer, const struct hone_
     if (status == HONE_OK && prepared)
         status = launch_prepare(device, error);
     if (status == HONE_OK)
-        status = launch_step(device, &call->frame, judged ? device->outcome : NULL,
+        status = launch_step(optimizer, device, &call->frame, judged ? device->outcome : NULL,
                              prepared || device->class_count > HONE_DEVICE_SCALARS, error);
     if (status == HONE_OK)
         status = hone_devices_clear(optimizer, call, error);

@@ -74,6 +74,12 @@ int longest_segment(const struct hone_device_polar *polar, const layout &l)
     return oblong ? 2 : 1;
 }
 
+/* Whether X is touched before the end, which needs a second place for it. */
+bool has_room(const struct hone_device_polar *polar, const layout &l)
+{
+    return polar->steps > longest_segment(polar, l);
+}
+
 /* ---- kernels: the norm, and X from the directions --------------------------------------------- */
 
 __device__ double sum_of_block(double value, double *memory)
@@ -386,9 +392,11 @@ template <typename factor> void work<factor>::run(void *matrices, char *workspac
     at += aligned(shares_of(polar) * l.batch * sizeof *shares);
     double *const inverse = (double *)at;
     at += aligned(l.batch * sizeof *inverse);
-    factor **const oblong[] = {&x, &room}, **const squares[] = {&r, &z, &q, &t, &next};
-    for (factor **array : oblong) {
-        *array = (factor *)at;
+    factor **const squares[] = {&r, &z, &q, &t, &next};
+    x = (factor *)at;
+    at += aligned(area * l.batch * sizeof(factor));
+    if (has_room(polar, l)) {
+        room = (factor *)at;
         at += aligned(area * l.batch * sizeof(factor));
     }
     for (factor **array : squares) {
@@ -419,7 +427,6 @@ cudaError_t run(const struct hone_device_polar *polar, void *matrices, void *wor
     w.handle = handle;
     w.stream = stream;
     w.status = cudaGetDevice(&device);
-    w.check(of_cublas(cublasSetStream(handle, stream)));
     w.hopper = w.status == cudaSuccess && hone_symmetric_available(device);
     if (w.status == cudaSuccess)
         w.run(matrices, (char *)workspace);
@@ -428,16 +435,40 @@ cudaError_t run(const struct hone_device_polar *polar, void *matrices, void *wor
 
 } // namespace
 
-size_t hone_device_polar_workspace(const struct hone_device_polar *polar)
+size_t hone_polar_device_workspace(const struct hone_device_polar *polar)
 {
     const layout l = lay_out(polar);
     const size_t size = element_size(polar->products);
     return aligned(shares_of(polar) * l.batch * sizeof(double)) + aligned(l.batch * sizeof(double)) +
-           2 * aligned(l.padded_n * l.padded_m * l.batch * size) +
+           (has_room(polar, l) ? 2 : 1) * aligned(l.padded_n * l.padded_m * l.batch * size) +
            5 * aligned(l.padded_n * l.padded_n * l.batch * size);
 }
 
-cudaError_t hone_device_polar_run(const struct hone_device_polar *polar, void *matrices,
+/* The largest batch that fits, or a smaller one that leaves fewer processors idle in the last round of
+ * a symmetric product's tiles. */
+size_t hone_polar_device_batch(const struct hone_device_polar *polar, size_t bytes,
+                               int multiprocessors)
+{
+    struct hone_device_polar one = *polar;
+    one.batch = 1;
+    const layout l = lay_out(&one);
+    const double area = (double)(l.n * l.m * (polar->products == HONE_DEVICE_PRODUCTS_DOUBLE ? 8 : 4));
+    const double fit = (double)bytes / ((double)hone_polar_device_workspace(&one) + area);
+    const size_t most = fit < 1 ? 1 : fit < (double)polar->batch ? (size_t)fit : polar->batch;
+    const double tiles = hone_symmetric_tiles((int)l.padded_n);
+    size_t best = most;
+    double best_rounds = INFINITY; /* per matrix */
+    for (size_t batch = most; batch > 0 && 2 * batch > most; batch--) {
+        const double rounds = ceil(tiles * (double)batch / multiprocessors) / (double)batch;
+        if (rounds < best_rounds * (1 - 1e-9)) {
+            best = batch;
+            best_rounds = rounds;
+        }
+    }
+    return best;
+}
+
+cudaError_t hone_polar_on_device(const struct hone_device_polar *polar, void *matrices,
                               void *workspace, cublasHandle_t handle, cudaStream_t stream)
 {
     if (polar->rows == 0 || polar->columns == 0 || polar->batch == 0)

@@ -9,29 +9,18 @@
 #include <cuda_runtime.h>
 #include <stddef.h>
 
-enum hone_device_products {
-    HONE_DEVICE_PRODUCTS_HALF,  /* factors in half precision, sums in float */
-    HONE_DEVICE_PRODUCTS_FLOAT, /* float, never tf32 */
-    HONE_DEVICE_PRODUCTS_DOUBLE
-};
+#include "kernel/device.h"
 
-/* `batch` row-major matrices of one shape. */
-struct hone_device_polar {
-    size_t rows, columns, batch;
-    enum hone_device_products products;
-    double eps; /* a matrix is divided by its Frobenius norm, but by no less than this */
-    int steps;
-    const double (*coefficients)[3]; /* (a, b, c) of each step; the last one repeats */
-    int coefficient_count;
-    double scale; /* of the result */
-};
-
-/* Bytes of workspace, which is to be aligned to 256. */
-size_t hone_device_polar_workspace(const struct hone_device_polar *polar);
+/* Bytes of workspace, which is to be aligned to 256; and how many matrices fit into so many bytes, as
+ * hone_device_target's polar_batch. */
+size_t hone_polar_device_workspace(const struct hone_device_polar *polar);
+size_t hone_polar_device_batch(const struct hone_device_polar *polar, size_t bytes,
+                               int multiprocessors);
 
 /* Replaces the matrices (double for PRODUCTS_DOUBLE, else float; in the memory of the current device)
- * by their polar factors times scale; a matrix of zeros stays one. The handle's stream is set. */
-cudaError_t hone_device_polar_run(const struct hone_device_polar *polar, void *matrices,
-                              void *workspace, cublasHandle_t handle, cudaStream_t stream);
+ * by their polar factors times scale; a matrix of zeros stays one. The
+ * handle's stream is `stream`. */
+cudaError_t hone_polar_on_device(const struct hone_device_polar *polar, void *matrices,
+                                 void *workspace, cublasHandle_t handle, cudaStream_t stream);
 
 #endif

@@ -516,15 +516,15 @@ cudaError_t encode(PFN_cuTensorMapEncodeTiled_v12000 function, CUtensorMap *map,
     return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
 }
 
-int tiles_of(int n)
+} // namespace
+
+int hone_symmetric_tiles(int n)
 {
     int count = 0;
     for (int row = 0; row < n; row += ROWS)
         count += (row + ROWS - 1) / COLUMNS + 1;
     return count;
 }
-
-} // namespace
 
 bool hone_symmetric_available(int device)
 {
@@ -559,7 +559,7 @@ cudaError_t hone_symmetric_product(const struct hone_symmetric *product, cudaStr
     if (status != cudaSuccess)
         return status;
     const arguments all = {product->alpha, product->beta,     product->gamma, n,
-                           k,              product->diagonal, batch,          tiles_of(n),
+                           k,              product->diagonal, batch,          hone_symmetric_tiles(n),
                            product->c,     product->d != NULL};
     const long long tiles = (long long)all.tiles * all.batch;
     const int blocks = tiles < processors ? (int)tiles : processors;

@@ -21,6 +21,9 @@ struct hone_symmetric {
 /* Whether this device has the instructions (compute capability 9.0). */
 bool hone_symmetric_available(int device);
 
+/* Tiles of one product, a multiprocessor each. */
+int hone_symmetric_tiles(int n);
+
 cudaError_t hone_symmetric_product(const struct hone_symmetric *product, cudaStream_t stream);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one constant that the core finds in this library: everything behind the seam. */
 #include "cuda/cuda_target.h"
+#include "cuda/polar.h"
 
 #define RULE(rule)                                                           \
     extern "C" const struct hone_rule_device_kernels hone_kernels_##rule##_f32_cuda; \
@@ -70,4 +71,9 @@ const struct hone_device_target HONE_DEVICE_SYMBOL = {
     .norm = hone_cuda_norm,
     .judge = hone_cuda_judge,
     .accumulate = hone_cuda_accumulate,
+    .open_products = hone_cuda_open_products,
+    .close_products = hone_cuda_close_products,
+    .polar_batch = hone_cuda_polar_batch,
+    .polar_workspace = hone_polar_device_workspace,
+    .polar = hone_cuda_polar,
 };

@@ -58,6 +58,11 @@ RULE_ON_HOST_AND_DEVICE int hone_place(uint32_t places, int place)
     return (int)(places >> (2 * place) & 3u);
 }
 
+static inline uint32_t hone_place_set(uint32_t places, int place, uint32_t value)
+{
+    return (places & ~((uint32_t)3 << (2 * place))) | value << (2 * place);
+}
+
 /* What a group's preparation reads, for steps that are prepared on the device. */
 struct hone_device_group {
     double number[HONE_MAX_HYPERS], power[HONE_MAX_HYPERS];
@@ -98,6 +103,7 @@ struct hone_device_call {
     uint32_t base;                             /* the number of the first chunk */
     const struct hone_scalars *scalars;        /* NULL: own */
     const struct hone_device_outcome *outcome; /* NULL: frame holds all, and the step goes ahead */
+    uint32_t own_frame;                        /* not 0: frame holds all even so */
     struct hone_frame frame;
     struct hone_scalars own[HONE_DEVICE_SCALARS];
 };
@@ -132,6 +138,26 @@ struct hone_device_judgement {
     const double *shares;                /* NULL: no norm was taken */
     uint32_t chunk_count;
     double order, max_norm;
+};
+
+/* ---- matrix rules ----------------------------------------------------------------------------- */
+
+enum hone_device_products {
+    HONE_DEVICE_PRODUCTS_HALF,  /* factors of 16 bits, sums in float */
+    HONE_DEVICE_PRODUCTS_FLOAT, /* float, never tf32 */
+    HONE_DEVICE_PRODUCTS_DOUBLE /* matrices of double */
+};
+
+/* `batch` row-major matrices of one shape, one after another, that become their polar factors times
+ * `scale`; core/polar.h tells what the numbers mean. */
+struct hone_device_polar {
+    size_t rows, columns, batch;
+    enum hone_device_products products;
+    double eps;
+    int steps;
+    const double (*coefficients)[3];
+    int coefficient_count;
+    double scale;
 };
 
 /* The kernels of one rule for one compute type: of an element rule step, by direct combination, and
@@ -226,6 +252,18 @@ struct hone_device_target {
     struct hone_device_status (*accumulate)(struct hone_device_queue queue,
                                             const struct hone_device_call *call,
                                             const struct hone_device_source *sources);
+
+    /* What products of matrices need beside memory, made once for a device; not while capturing. */
+    struct hone_device_status (*open_products)(struct hone_device_queue queue, void **products);
+    void (*close_products)(struct hone_device_queue queue, void *products);
+    /* How many matrices like these to step at once, so that their workspace takes at most `bytes` (one
+     * at least, and no more than the batch); and the bytes for a batch, a multiple of 256. */
+    size_t (*polar_batch)(const struct hone_device_facts *facts,
+                          const struct hone_device_polar *polar, size_t bytes);
+    size_t (*polar_workspace)(const struct hone_device_polar *polar);
+    struct hone_device_status (*polar)(struct hone_device_queue queue, void *products,
+                                       const struct hone_device_polar *polar, void *matrices,
+                                       void *workspace);
 };
 
 /* ---- what a device decides, for any device ---------------------------------------------------- */

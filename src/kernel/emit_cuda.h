@@ -64,7 +64,7 @@ RULE_INLINE void rule_describe(struct rule_work *work, const struct hone_device_
         call->scalars == NULL ? call->own + t.scalars : call->scalars + t.scalars;
     const size_t first = (size_t)(chunk - call->first[tensor]) * HONE_CHUNK;
     struct hone_frame frame = call->frame;
-    if (call->outcome != NULL) {
+    if (call->outcome != NULL && call->own_frame == 0) {
         frame.grad_scale = call->outcome->grad_scale;
         frame.clip_coef = call->outcome->coef;
     }
@@ -304,7 +304,7 @@ RULE_GLOBAL(direction)
     for (uint32_t i = threadIdx.x; i < work.chunk.n; i += HONE_DEVICE_THREADS) {
         real slot[HONE_MAX_SLOTS], param, direction;
         struct hone_chunk own = rule_widen_slots(&work, i, slot);
-        param = load(shape.param, own.param, 0);
+        param = work.f.has_l2 != 0 ? load(shape.param, own.param, 0) : 0; /* else nobody reads it */
         own.param = &param;
         own.extra = &direction;
         struct rule_shape computed = shape;
