@@ -338,6 +338,176 @@ static void test_formats(void **state)
         }
 }
 
+/* ---- hard matrices -------------------------------------------------------------------------- */
+
+/* What one step with nothing but the matrix makes of it: minus the orthogonalised matrix. */
+static void orthogonalise(const float *matrix, int64_t rows, int64_t columns, int products,
+                          float *found)
+{
+    hone_context *const context = test_context(2, NULL);
+    hone_optimizer *const optimizer = test_optimizer(context, "muon");
+    set(optimizer, "lr", 1);
+    set(optimizer, "momentum", 0);
+    set(optimizer, "nesterov", 0);
+    set(optimizer, "weight_decay", 0);
+    set(optimizer, "products", products);
+    const int64_t shape[] = {rows, columns};
+    memset(found, 0, sizeof *found * (size_t)(rows * columns));
+    const hone_tensor param = hone_tensor_view(found, HONE_F32, 2, shape);
+    const hone_tensor grad = hone_tensor_view((void *)(uintptr_t)matrix, HONE_F32, 2, shape);
+    OK(hone_optimizer_add(optimizer, "w", &param, 0, NULL, &problem));
+    OK(hone_optimizer_set_grad(optimizer, 0, &grad, &problem));
+    OK(hone_optimizer_step(optimizer, NULL, &problem));
+    hone_optimizer_free(optimizer);
+    hone_context_free(context);
+}
+
+enum { HARD_ROWS = 96, HARD_COLUMNS = 160 };
+
+/* What is not 0 of a null space grows by a^5 = 485 in five steps, so that exact arithmetic itself makes
+ * this of one rounding of a matrix of low rank to float, relative to the norm of what it leaves, which is
+ * about the root of the rank. The steps round several times. */
+#define GROWTH (485 * 0x1p-24)
+
+/* The sum of `rank` outer products of random vectors, the last of them `least` times the first. */
+static void fill_hard(float *matrix, int rank, double least)
+{
+    struct random random = {11};
+    double *const sum = calloc(HARD_ROWS * HARD_COLUMNS, sizeof *sum);
+    assert_non_null(sum);
+    for (int k = 0; k < rank; k++) {
+        const double size = rank == 1 ? 1 : pow(least, k / (double)(rank - 1));
+        double left[HARD_ROWS], right[HARD_COLUMNS];
+        for (int i = 0; i < HARD_ROWS; i++)
+            left[i] = size * random_signed(&random);
+        for (int j = 0; j < HARD_COLUMNS; j++)
+            right[j] = random_signed(&random);
+        for (int i = 0; i < HARD_ROWS; i++)
+            for (int j = 0; j < HARD_COLUMNS; j++)
+                sum[i * HARD_COLUMNS + j] += left[i] * right[j];
+    }
+    for (int i = 0; i < HARD_ROWS * HARD_COLUMNS; i++)
+        matrix[i] = (float)sum[i];
+    free(sum);
+}
+
+static double relative_distance(const double *found, const double *wanted)
+{
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < HARD_ROWS * HARD_COLUMNS; i++) {
+        difference += (found[i] - wanted[i]) * (found[i] - wanted[i]);
+        size += wanted[i] * wanted[i];
+    }
+    return sqrt(difference / size);
+}
+
+static double library_distance(const float *matrix, int products, const double *wanted)
+{
+    static float moved[HARD_ROWS * HARD_COLUMNS];
+    static double found[HARD_ROWS * HARD_COLUMNS];
+    orthogonalise(matrix, HARD_ROWS, HARD_COLUMNS, products, moved);
+    for (size_t i = 0; i < HARD_ROWS * HARD_COLUMNS; i++)
+        found[i] = -(double)moved[i];
+    return relative_distance(found, wanted);
+}
+
+/* With bfloat16, no farther from exact arithmetic than PyTorch's roundings. */
+static void test_hard_matrices(void **state)
+{
+    (void)state;
+    static const struct {
+        int rank;
+        double least;
+    } cases[] = {{1, 1}, {8, 1}, {HARD_ROWS, 1e-3}, {HARD_ROWS, 1e-6}};
+    static float matrix[HARD_ROWS * HARD_COLUMNS];
+    static double update[HARD_ROWS * HARD_COLUMNS], wanted[HARD_ROWS * HARD_COLUMNS],
+        rounded[HARD_ROWS * HARD_COLUMNS];
+    for (int k = 0; k < 4; k++) {
+        fill_hard(matrix, cases[k].rank, cases[k].least);
+        for (size_t i = 0; i < HARD_ROWS * HARD_COLUMNS; i++)
+            update[i] = (double)matrix[i];
+        oracle_muon_options options = oracle_muon_default_options();
+        oracle_muon_orthogonalize(&options, HARD_ROWS, HARD_COLUMNS, update, wanted);
+        options.bfloat16 = true;
+        oracle_muon_orthogonalize(&options, HARD_ROWS, HARD_COLUMNS, update, rounded);
+        const double wide = library_distance(matrix, FLOAT32, wanted);
+        const double narrow = library_distance(matrix, BFLOAT16, wanted);
+        const double pytorch = relative_distance(rounded, wanted);
+        const bool full = cases[k].rank == HARD_ROWS;
+        const double allowed = full ? F32_ALLOWED : 3 * GROWTH / sqrt(cases[k].rank);
+        if (!(wide <= allowed) || !(narrow <= pytorch))
+            fail_msg(
+                "rank %d, least %g: %g and with bfloat16 %g from the oracle, allowed %g and %g",
+                cases[k].rank, cases[k].least, wide, narrow, allowed, pytorch);
+    }
+}
+
+/* ---- threads -------------------------------------------------------------------------------- */
+
+/* Large and small matrices, batches and vectors' neighbours, in one optimizer: whatever is stepped
+ * together, each gets the bits that it gets alone. */
+static void test_together(void **state)
+{
+    (void)state;
+    if (test_is_quick())
+        return;
+    static const size_t shapes[][3] = {{1, 300, 64}, {1, 64, 300}, {1, 300, 64},  {1, 40, 50},
+                                       {9, 64, 70},  {1, 16, 16},  {1, 200, 200}, {1, 40, 50}};
+    enum { COUNT = sizeof shapes / sizeof shapes[0] };
+    for (int products = FLOAT32; products <= BFLOAT16; products++) {
+        struct subject subjects[COUNT];
+        hone_context *const context = test_context(3, NULL);
+        void *params[COUNT], *grads[COUNT];
+        double *values[COUNT];
+        hone_optimizer *optimizer = NULL;
+        for (int i = 0; i < COUNT; i++) {
+            struct subject *const s = &subjects[i];
+            *s = subject_of(shapes[i][1], shapes[i][2], HONE_F32);
+            s->products = products;
+            s->threads = 1;
+            s->matrices = BATCH;
+            s->ndim = 3;
+            s->batches = shapes[i][0];
+            for (int k = 0; k < 3; k++)
+                s->shape[k] = (int64_t)shapes[i][k];
+            if (i == 0)
+                optimizer = optimizer_of(s, context);
+            values[i] = start_of(s);
+            params[i] = numbers_store(s->dtype, values[i], count_of(s));
+            const hone_tensor param = hone_tensor_view(params[i], s->dtype, s->ndim, s->shape);
+            char name[8];
+            snprintf(name, sizeof name, "w%d", i);
+            OK(hone_optimizer_add(optimizer, name, &param, 0, NULL, &problem));
+        }
+        for (size_t call = 0; call < CALLS; call++) {
+            for (int i = 0; i < COUNT; i++) {
+                double *const gradient = gradient_of(&subjects[i], call);
+                grads[i] = numbers_store(HONE_F32, gradient, count_of(&subjects[i]));
+                free(gradient);
+                const hone_tensor view =
+                    hone_tensor_view(grads[i], HONE_F32, subjects[i].ndim, subjects[i].shape);
+                OK(hone_optimizer_set_grad(optimizer, i, &view, &problem));
+            }
+            OK(hone_optimizer_step(optimizer, NULL, &problem));
+            for (int i = 0; i < COUNT; i++) {
+                OK(hone_optimizer_set_grad(optimizer, i, NULL, &problem));
+                free(grads[i]);
+            }
+        }
+        for (int i = 0; i < COUNT; i++) {
+            const size_t count = count_of(&subjects[i]);
+            double *const alone = run_library(&subjects[i]);
+            numbers_load(HONE_F32, params[i], values[i], count);
+            assert_int_equal(numbers_differ(alone, values[i], count), count);
+            free(alone);
+            free(params[i]);
+            free(values[i]);
+        }
+        hone_optimizer_free(optimizer);
+        hone_context_free(context);
+    }
+}
+
 static void test_threads(void **state)
 {
     (void)state;
@@ -643,6 +813,8 @@ int main(void)
         cmocka_unit_test(test_more_dimensions),
         cmocka_unit_test(test_frame),
         cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_hard_matrices),
+        cmocka_unit_test(test_together),
         cmocka_unit_test(test_threads),
         PLACED(test_zero_gradient),
         PLACED(test_nonfinite),
