@@ -76,12 +76,13 @@ hone_status hone_tensor_check(const hone_tensor *tensor, const char *what, hone_
 #define HONE_STATE_DTYPE_DEFAULT (-1)
 #define HONE_MAX_TRIPLES 16
 
-/* What changes as a group's schedule runs. */
+/* What changes as a schedule of a group runs. */
 struct hone_schedule_state {
     uint64_t e;
-    double base, masked_base; /* the group's rates when the schedule was attached; NaN: none */
-    double best;              /* plateau: best metric so far */
-    uint64_t bad, cooldown;   /* plateau: bad metrics in a row, and how many more do not count */
+    double base;            /* the rate when the schedule was attached */
+    double masked_base;     /* of masked_lr, where it follows lr; NaN: it does not */
+    double best;            /* plateau: best metric so far */
+    uint64_t bad, cooldown; /* plateau: bad metrics in a row, and how many more do not count */
 };
 
 struct hone_group {
@@ -93,8 +94,10 @@ struct hone_group {
     hone_precision precision;
     double triples[HONE_MAX_TRIPLES][3]; /* a matrix rule's own Newton-Schulz coefficients */
     int triple_count;
-    hone_schedule *schedule; /* the group's own; NULL: none */
+    hone_schedule *schedule; /* of lr; the group's own; NULL: none */
     struct hone_schedule_state schedule_state;
+    hone_schedule *masked_schedule; /* of masked_lr; NULL: it keeps its ratio to lr */
+    struct hone_schedule_state masked_state;
     char **patterns; /* globs over parameter names; the strings and the array are the spec's */
     int pattern_count;
 };
@@ -112,15 +115,26 @@ struct hone_spec {
     char *masks; /* the file that a program should take masks from; NULL: none */
 };
 
-/* Schedules (schedule.c): start the group's at e = 0; follow rates that were set by hand; the decay of
- * an epoch; equality of what JSON would say. */
+/* Schedules (schedule.c): start those that the group has at e = 0; follow rates that were set by
+ * hand; the decay of an epoch; equality of what JSON would say. */
 hone_status hone_schedule_check_rule(const hone_schedule *schedule, const hone_rule *rule,
                                      hone_error *error);
 hone_status hone_group_attach(struct hone_group *group, hone_error *error);
-/* The same at the place where the schedule of `before` stands, if it has one. */
+/* The same at the places where the schedules of `before` stand, if it has them. */
 hone_status hone_group_resume(struct hone_group *group, const struct hone_group *before,
                               hone_error *error);
 void hone_group_rescale(struct hone_group *group, double old_lr, double old_masked_lr);
+/* Those counted in epochs (or in steps): whether there are any; whether they have a next value; going
+ * there. */
+bool hone_group_advances(const struct hone_group *group, bool epoch);
+hone_status hone_group_check_next(const struct hone_group *group, bool epoch, hone_error *error);
+void hone_group_advance(struct hone_group *group, bool epoch);
+/* Whether lr or masked_lr has one. */
+bool hone_group_has_schedule(const struct hone_group *group);
+/* A metric, for schedules that wait for metrics. */
+void hone_group_observe(struct hone_group *group, double metric);
+/* RANGE where the schedule has ended before e. */
+hone_status hone_schedule_check_end(const hone_schedule *schedule, double e, hone_error *error);
 hone_status hone_schedule_create_decay(hone_schedule **schedule, const hone_context *context,
                                        double gamma, hone_error *error);
 hone_status hone_schedule_copy(hone_schedule **copy, const hone_context *context,

@@ -47,8 +47,6 @@ static hone_status place_schedules(hone_spec *spec, const hone_spec *before, hon
 {
     for (int g = 0; g < spec->group_count; g++) {
         struct hone_group *const group = &spec->groups[g];
-        if (group->schedule == NULL)
-            continue;
         const hone_status status = g < before->group_count
                                        ? hone_group_resume(group, &before->groups[g], error)
                                        : hone_group_attach(group, error);

@@ -42,7 +42,9 @@ static struct hone_group group_of_rule(const hone_rule *rule)
 static void release_group(const hone_context *context, struct hone_group *group)
 {
     hone_schedule_free(group->schedule);
+    hone_schedule_free(group->masked_schedule);
     group->schedule = NULL;
+    group->masked_schedule = NULL;
     for (int i = 0; i < group->pattern_count; i++)
         hone_string_free(context, group->patterns[i]);
     if (group->patterns != NULL)
@@ -82,6 +84,18 @@ static hone_status append_group(hone_spec *spec, const struct hone_group *group,
     return HONE_OK;
 }
 
+/* `group` has none; `masked`: masked_lr's too. */
+static hone_status copy_schedules(const hone_context *context, struct hone_group *group,
+                                  const struct hone_group *from, bool masked, hone_error *error)
+{
+    hone_status status = HONE_OK;
+    if (from->schedule != NULL)
+        status = hone_schedule_copy(&group->schedule, context, from->schedule, error);
+    if (status == HONE_OK && masked && from->masked_schedule != NULL)
+        status = hone_schedule_copy(&group->masked_schedule, context, from->masked_schedule, error);
+    return status;
+}
+
 static hone_status append_group_copy(hone_spec *spec, const struct hone_group *from,
                                      hone_error *error)
 {
@@ -89,9 +103,8 @@ static hone_status append_group_copy(hone_spec *spec, const struct hone_group *f
     group.patterns = NULL;
     group.pattern_count = 0;
     group.schedule = NULL;
-    hone_status status = HONE_OK;
-    if (from->schedule != NULL)
-        status = hone_schedule_copy(&group.schedule, spec->context, from->schedule, error);
+    group.masked_schedule = NULL;
+    hone_status status = copy_schedules(spec->context, &group, from, true, error);
     for (int i = 0; i < from->pattern_count && status == HONE_OK; i++)
         status = append_pattern(spec->context, &group, from->patterns[i], error);
     if (status == HONE_OK)
@@ -239,6 +252,7 @@ hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *p
     made.patterns = NULL;
     made.pattern_count = 0;
     made.schedule = NULL;
+    made.masked_schedule = NULL;
     if (rule != NULL) {
         const hone_rule *found;
         const hone_status status = find_rule(&found, rule, error);
@@ -246,9 +260,8 @@ hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *p
             return status;
         made = group_of_rule(found);
     }
-    hone_status status = HONE_OK;
-    if (spec->groups[0].schedule != NULL)
-        status = hone_schedule_copy(&made.schedule, spec->context, spec->groups[0].schedule, error);
+    hone_status status =
+        copy_schedules(spec->context, &made, &spec->groups[0], rule == NULL, error);
     if (status == HONE_OK && pattern != NULL)
         status = append_pattern(spec->context, &made, pattern, error);
     if (status == HONE_OK)

@@ -85,6 +85,7 @@ void hone_spec_keys(const hone_rule *rule, enum hone_spec_level level, struct ho
     add_key(keys, "lr_decay_gamma", HONE_KEY_DECAY, 0, 0);
     add_key(keys, "schedule", HONE_KEY_SCHEDULE, 0, 0);
     add_key(keys, "masked_lr", HONE_KEY_MASKED_LR, 0, 0);
+    add_key(keys, "masked_schedule", HONE_KEY_MASKED_SCHEDULE, 0, 0);
     add_key(keys, "precision", HONE_KEY_PRECISION, 0, 0);
     add_hypers(keys, rule);
     if (level == HONE_LEVEL_GROUP) {

@@ -13,6 +13,7 @@ enum hone_spec_key_kind {
     HONE_KEY_LIST,        /* numbered hyperparameters x1, x2, ... as the list "xs" */
     HONE_KEY_STATE_DTYPE, /* storage of the state slots */
     HONE_KEY_MASKED_LR,
+    HONE_KEY_MASKED_SCHEDULE, /* masked_lr over time */
     HONE_KEY_PRECISION,
     HONE_KEY_SCHEDULE, /* the learning rate over time */
     HONE_KEY_DECAY,    /* a schedule in short: the factor of an epoch */

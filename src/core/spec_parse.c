@@ -294,6 +294,21 @@ static hone_status read_schedule(struct recipe *recipe, const place *at, json_t 
     return status == HONE_OK ? set_schedule(recipe, at, schedule) : status;
 }
 
+static hone_status read_masked_schedule(struct recipe *recipe, const place *at, json_t *value)
+{
+    struct hone_group *const group = group_of(recipe);
+    hone_schedule *schedule = NULL;
+    if (!json_is_null(value)) {
+        const hone_status status =
+            hone_read_schedule(recipe->reader, recipe->reader->spec->context, at, value, &schedule);
+        if (status != HONE_OK)
+            return status;
+    }
+    hone_schedule_free(group->masked_schedule);
+    group->masked_schedule = schedule;
+    return HONE_OK;
+}
+
 static hone_status read_decay(struct recipe *recipe, const place *at, const json_t *value)
 {
     hone_schedule *schedule = NULL;
@@ -450,6 +465,8 @@ static hone_status read_member(struct recipe *recipe, const place *at, json_t *v
         return read_nonfinite(reader, at, value, &reader->spec->nonfinite);
     case HONE_KEY_MASKED_LR:
         return read_masked_lr(recipe, at, value);
+    case HONE_KEY_MASKED_SCHEDULE:
+        return read_masked_schedule(recipe, at, value);
     case HONE_KEY_MASKS:
         return read_masks(reader, at, value);
     case HONE_KEY_PRECISION:

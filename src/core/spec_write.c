@@ -54,7 +54,7 @@ struct subject {
     int state_dtype[HONE_MAX_SLOTS];
     double masked_lr;
     hone_precision precision;
-    const hone_schedule *schedule;
+    const hone_schedule *schedule, *masked_schedule;
 };
 
 static bool is_first(const struct subject *subject)
@@ -72,6 +72,7 @@ static void set_subject(struct subject *subject, const hone_spec *spec, int numb
             inherits ? spec->groups[0].state_dtype[i] : HONE_STATE_DTYPE_DEFAULT;
     subject->masked_lr = inherits ? spec->groups[0].masked_lr : (double)NAN;
     subject->schedule = number > 0 ? spec->groups[0].schedule : NULL;
+    subject->masked_schedule = inherits ? spec->groups[0].masked_schedule : NULL;
     subject->precision = inherits ? spec->groups[0].precision : HONE_PRECISION_PLAIN;
     if (inherits)
         memcpy(subject->values, spec->groups[0].values, sizeof subject->values);
@@ -139,6 +140,8 @@ static bool is_written(const struct subject *subject, const struct hone_spec_key
         return any_dtype_differs(subject);
     case HONE_KEY_MASKED_LR:
         return masked_lr_differs(subject);
+    case HONE_KEY_MASKED_SCHEDULE:
+        return !hone_schedule_equal(subject->group->masked_schedule, subject->masked_schedule);
     case HONE_KEY_PRECISION:
         return subject->group->precision != subject->precision;
     case HONE_KEY_ACCUMULATE:
@@ -461,6 +464,9 @@ static void put_value(struct writer *writer, const struct subject *subject,
     case HONE_KEY_SCHEDULE:
         put_schedule(writer, subject->group->schedule);
         break;
+    case HONE_KEY_MASKED_SCHEDULE:
+        put_schedule(writer, subject->group->masked_schedule);
+        break;
     case HONE_KEY_DECAY:
         put_number(writer, subject->group->schedule->arguments[0]);
         break;
@@ -503,7 +509,7 @@ static bool has_callback(const hone_schedule *schedule)
 static hone_status check_writable(const hone_spec *spec, hone_error *error)
 {
     for (int i = 0; i < spec->group_count; i++)
-        if (has_callback(spec->groups[i].schedule))
+        if (has_callback(spec->groups[i].schedule) || has_callback(spec->groups[i].masked_schedule))
             return hone_fail(error, HONE_ERROR_UNSUPPORTED,
                              "the schedule of group %d is computed by a callback, which a spec's "
                              "JSON cannot hold",
