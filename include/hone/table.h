@@ -253,6 +253,13 @@ HONE_API void hone_table_set_clock(hone_table *table, uint64_t now);
 /* ---- the rule ----------------------------------------------------------------------------------
  */
 
+/* Gives the table the rule, spec, bias and decay of `options` (its other fields are not read). Keys,
+ * row numbers, values and sights stay; states and counts of steps begin anew, and the next snapshot
+ * has to be a full one. Errors: as of hone_table_create; ARGUMENT while gradients wait or a snapshot
+ * is at work; RANGE if the rows no longer fit the byte budget. */
+HONE_API hone_status hone_table_change_rule(hone_table *table, const hone_table_options *options,
+                                            hone_error *error);
+
 /* Hyperparameters by name, as in hone_optimizer_set. */
 HONE_API hone_status hone_table_get(const hone_table *table, const char *hyper, double *value,
                                     hone_error *error);
@@ -276,6 +283,8 @@ HONE_API uint64_t hone_table_schedule_count(const hone_table *table); /* e; 0 wi
  * gradients wait. */
 HONE_API hone_status hone_table_set_grad_accum_steps(hone_table *table, int64_t steps, bool mean,
                                                      hone_error *error);
+/* As set, or as restored from a snapshot; the mean pointer may be NULL. */
+HONE_API int64_t hone_table_grad_accum_steps(const hone_table *table, bool *mean);
 
 /* What the loss was multiplied by; finite, above 0; default 1. */
 HONE_API hone_status hone_table_set_loss_scale(hone_table *table, double scale, hone_error *error);
