@@ -141,7 +141,10 @@ static size_t insert(const struct hone_index_view *view, const int64_t *keys, si
 {
     struct starts starts;
     const struct start *of = NULL;
-    for (size_t i = 0; i < n; i++) {
+    const unsigned reach = to->reach;
+    uint32_t *const fresh = to->fresh;
+    size_t count = to->count, i; /* not in *to: a neighbouring thread may work in its cache line */
+    for (i = 0; i < n; i++) {
         if (i % BLOCK == 0)
             of = open_block(&starts, view, keys, i, n, true);
         const struct start start = of[i % BLOCK];
@@ -150,13 +153,14 @@ static size_t insert(const struct hone_index_view *view, const int64_t *keys, si
             rows[i] = hone_bucket_row(at.bucket, at.slot);
             continue;
         }
-        const uint64_t row = hone_insertion_row(to, to->count);
-        if (!put(start, keys[i], row, to->reach))
-            return i;
-        to->fresh[to->count++] = (uint32_t)i;
+        const uint64_t row = hone_insertion_row(to, count);
+        if (!put(start, keys[i], row, reach))
+            break;
+        fresh[count++] = (uint32_t)i;
         rows[i] = (int64_t)row;
     }
-    return n;
+    to->count = count;
+    return i;
 }
 
 /* Sets the filter of a bucket whose count is exact: looks for the keys that passed it. */
@@ -212,11 +216,18 @@ static void erase(const struct hone_index_view *view, const int64_t *keys, size_
     }
 }
 
-static void assign(const struct hone_index_view *view, int64_t key, uint64_t row)
+static void assign(const struct hone_index_view *view, const int64_t *keys, size_t n,
+                   const int64_t *rows)
 {
-    const struct place at = seek(start_of(view, key), key);
-    if (at.bucket != NULL)
-        hone_bucket_put(at.bucket, at.slot, key, row);
+    struct starts starts;
+    const struct start *of = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (i % BLOCK == 0)
+            of = open_block(&starts, view, keys, i, n, false);
+        const struct place at = seek(of[i % BLOCK], keys[i]);
+        if (at.bucket != NULL)
+            hone_bucket_put(at.bucket, at.slot, keys[i], (uint64_t)rows[i]);
+    }
 }
 
 #define PASTE_(a, b) a##b

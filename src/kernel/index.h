@@ -68,8 +68,9 @@ struct hone_index_kernels {
                      int64_t *rows, struct hone_insertion *to);
     /* Removes keys; rows[i] is where keys[i] was, or -1. */
     void (*erase)(const struct hone_index_view *view, const int64_t *keys, size_t n, int64_t *rows);
-    /* Gives a present key another row. */
-    void (*assign)(const struct hone_index_view *view, int64_t key, uint64_t row);
+    /* Gives present keys other rows. */
+    void (*assign)(const struct hone_index_view *view, const int64_t *keys, size_t n,
+                   const int64_t *rows);
 };
 
 /* The finalizer of MurmurHash3 (Appleby) over the seeded key: one to one. */

@@ -90,6 +90,7 @@ void hone_index_free(struct hone_index *index)
     hone_release(context, index->directory, entries * sizeof *index->directory);
     hone_release(context, index->local_depth, entries);
     hone_release(context, index->scratch, (size_t)index->scratch_count * HONE_SEGMENT_SIZE);
+    hone_release(context, index->deal, index->deal_size);
     for (size_t i = 0; i < index->slab_count; i++)
         hone_release(context, index->slabs[i].memory, index->slabs[i].size);
     hone_release(context, index->slabs, index->slab_capacity * sizeof *index->slabs);
