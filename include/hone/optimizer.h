@@ -206,7 +206,17 @@ HONE_API hone_status hone_optimizer_set_state(hone_optimizer *optimizer, int64_t
                                               const char *slot, const hone_tensor *values,
                                               hone_error *error);
 
-/* Bytes held by all states. */
+/* Keeps the slot in the caller's memory from now on: a contiguous view of the slot's shape, F32, F64,
+ * BF16 or F16 whatever hone_optimizer_set_state_dtype says, overlapping neither a parameter nor
+ * another state. With `adopt` its values are the state; without, they are replaced by those of a new
+ * state. The memory is borrowed until the optimizer is freed or the slot is bound again; what the
+ * library held there is freed. NULL: the slot is as if it had never been created. Does not touch the
+ * step count. Errors: NAME, ARGUMENT, DTYPE, SHAPE. */
+HONE_API hone_status hone_optimizer_bind_state(hone_optimizer *optimizer, int64_t index,
+                                               const char *slot, const hone_tensor *memory,
+                                               bool adopt, hone_error *error);
+
+/* Bytes held by all states, without those in the caller's memory. */
 HONE_API uint64_t hone_optimizer_state_bytes(const hone_optimizer *optimizer);
 
 #ifdef __cplusplus

@@ -61,6 +61,14 @@ HONE_API hone_status hone_file_write(const hone_context *context, const char *pa
                                      const hone_file_pair *metadata, int64_t metadata_count,
                                      hone_error *error);
 
+/* The same file as bytes in memory: *size becomes its length, and `bytes` receives it if `capacity`
+ * is at least that; else nothing is written (so NULL and 0 ask for the length). Errors as above but
+ * IO. */
+HONE_API hone_status hone_file_pack(const hone_context *context, void *bytes, size_t capacity,
+                                    size_t *size, const hone_file_entry *entries, int64_t count,
+                                    const hone_file_pair *metadata, int64_t metadata_count,
+                                    hone_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -33,6 +33,9 @@ HONE_API void hone_schedule_free(hone_schedule *schedule); /* NULL is accepted *
 
 HONE_API const char *hone_schedule_type(const hone_schedule *schedule); /* "cosine_annealing" */
 
+/* Whether e counts epochs ("per": "epoch"): moved by hone_optimizer_schedule_epoch, not _step. */
+HONE_API bool hone_schedule_counts_epochs(const hone_schedule *schedule);
+
 /* The rate at e >= 0 of a group whose own rate is `base`; e may be fractional where the type's
  * formula allows it. RANGE past the end of "one_cycle"; ARGUMENT for "reduce_lr_on_plateau", which
  * depends on metrics. */
@@ -40,11 +43,21 @@ HONE_API hone_status hone_schedule_value(const hone_schedule *schedule, double b
                                          double *value, hone_error *error);
 
 /* Attaches a copy to a group (NULL: none) and sets the group's rate to value(0); the rate it has now
- * becomes the base. masked_lr keeps its ratio to lr, and with lr 0 is itself driven. Errors: NAME when
- * a type that moves momentum meets a rule without momentum and beta1, MEMORY. */
+ * becomes the base. masked_lr keeps its ratio to lr, and with lr 0 is itself driven, unless it has a
+ * schedule of its own. Errors: NAME when a type that moves momentum meets a rule without momentum and
+ * beta1, MEMORY. */
 HONE_API hone_status hone_optimizer_set_schedule(hone_optimizer *optimizer, int group,
                                                  const hone_schedule *schedule, hone_error *error);
 HONE_API const hone_schedule *hone_optimizer_schedule(const hone_optimizer *optimizer, int group);
+
+/* The same for masked_lr alone: its base is the rate it has now, or lr where it has none. NULL: it
+ * follows lr again, with the ratio that the two have now. Both schedules are moved by the functions
+ * below. Errors: NAME for a type that moves momentum, MEMORY. */
+HONE_API hone_status hone_optimizer_set_masked_schedule(hone_optimizer *optimizer, int group,
+                                                        const hone_schedule *schedule,
+                                                        hone_error *error);
+HONE_API const hone_schedule *hone_optimizer_masked_schedule(const hone_optimizer *optimizer,
+                                                             int group);
 
 /* The next value of every schedule counted in steps (or in epochs). Call it after the step (or at
  * the end of an epoch). Setting "lr" by hand in between rescales what follows. Errors: RANGE past the
@@ -56,8 +69,9 @@ HONE_API hone_status hone_optimizer_schedule_epoch(hone_optimizer *optimizer, ho
 HONE_API hone_status hone_optimizer_schedule_metric(hone_optimizer *optimizer, double metric,
                                                     hone_error *error);
 
-/* Where a group's schedule stands: e, the count of its steps. */
+/* Where a group's schedule stands: e, the count of its steps; 0 without one. */
 HONE_API uint64_t hone_optimizer_schedule_count(const hone_optimizer *optimizer, int group);
+HONE_API uint64_t hone_optimizer_masked_schedule_count(const hone_optimizer *optimizer, int group);
 
 #ifdef __cplusplus
 }

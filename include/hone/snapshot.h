@@ -22,19 +22,20 @@ extern "C" {
 typedef struct hone_snapshot hone_snapshot;
 
 typedef enum hone_snapshot_kind {
-    HONE_SNAPSHOT_FULL,     /* every row */
-    HONE_SNAPSHOT_INCREMENT /* what changed since the snapshot before */
+    HONE_SNAPSHOT_FULL,      /* every row */
+    HONE_SNAPSHOT_INCREMENT, /* what changed since the snapshot before */
+    HONE_SNAPSHOT_COPY       /* every row, for memory alone: no snapshot follows it or ends by it */
 } hone_snapshot_kind;
 
 /* Copies tables (of different names) as they stand. An increment needs a full snapshot before it,
  * of the same tables, taken or restored; else ARGUMENT. One snapshot of a table at a time: ARGUMENT
- * until the one before is freed. */
+ * until the one before is freed; a copy may be taken at any time and changes nothing. */
 HONE_API hone_status hone_snapshot_take(hone_snapshot **snapshot, hone_table *const *tables,
                                         int64_t count, hone_snapshot_kind kind, hone_error *error);
 
 /* Writes the snapshot into `directory`, which exists, with `extra_count` tensors of the caller's
  * (any names that are not "<table>@..."), so that they are saved at one moment. May be called again
- * after a failure. Touches no table. Errors: IO, NAME, MEMORY. */
+ * after a failure. Touches no table. Errors: IO, NAME, MEMORY; ARGUMENT for a copy. */
 HONE_API hone_status hone_snapshot_write(hone_snapshot *snapshot, const char *directory,
                                          const hone_file_entry *extras, int64_t extra_count,
                                          hone_error *error);
@@ -58,12 +59,27 @@ typedef struct hone_restore_report {
 /* Brings empty tables, made with the same names, widths, dtypes, rules and seed, to the newest state
  * that the directory's files give without a gap: the last full snapshot that is sound and the
  * increments after it up to the first that is missing or damaged, which is named in
- * report->problem. Hyperparameters are the file's. Errors: IO (no snapshot there), MISMATCH (another
+ * report->problem. Hyperparameters and schedules are
+ * the file's. Errors: IO (no snapshot there), MISMATCH (another
  * width, dtype, rule, seed, or set of tables), FORMAT (nothing sound), ARGUMENT (tables not empty),
  * MEMORY; the tables are empty then. */
 HONE_API hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count,
                                            const char *directory, hone_restore_report *report,
                                            hone_error *error);
+
+/* ---- in memory -------------------------------------------------------------------------------- */
+
+/* A copy as the bytes of a full snapshot's file, for programs that keep state in files of their own:
+ * *size becomes the length, and `bytes` receives them if `capacity` is at least that (NULL and 0 ask
+ * for the length). Errors: ARGUMENT (another kind than a copy), MEMORY. */
+HONE_API hone_status hone_snapshot_pack(const hone_snapshot *snapshot, void *bytes, size_t capacity,
+                                        size_t *size, hone_error *error);
+
+/* Brings empty tables, as for hone_snapshot_restore, to where they stood when the bytes of a copy or
+ * the file of a full snapshot were made. The next snapshot has to be a full one. Errors: FORMAT,
+ * MISMATCH, ARGUMENT, MEMORY; the tables are empty then. */
+HONE_API hone_status hone_snapshot_unpack(hone_table *const *tables, int64_t count,
+                                          const void *bytes, size_t size, hone_error *error);
 
 /* ---- by key ------------------------------------------------------------------------------------ */
 

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include <hone/context.h>
+#include <hone/schedule.h>
 #include <hone/spec.h>
 #include <hone/tensor.h>
 
@@ -87,8 +88,8 @@ typedef struct hone_table_options {
      * defines them), "rowwise_adagrad", "rowwise_adam" (one second moment per row). Default
      * "sparse_adamw". */
     const char *rule;
-    /* Default NULL. Else rule and values are those of the group that takes the table's name; with
-     * `rule` a preset, the values that both know. Copied. */
+    /* Default NULL. Else rule, values and schedule are those of the group that takes the table's
+     * name; with `rule` a preset, the values that both know. Copied. */
     const hone_spec *spec;
     hone_initial initial; /* default NORMAL with a = 0, b = 0.01 */
     double initial_a, initial_b;
@@ -252,16 +253,38 @@ HONE_API void hone_table_set_clock(hone_table *table, uint64_t now);
 /* ---- the rule ----------------------------------------------------------------------------------
  */
 
+/* Gives the table the rule, spec, bias and decay of `options` (its other fields are not read). Keys,
+ * row numbers, values and sights stay; states and counts of steps begin anew, and the next snapshot
+ * has to be a full one. Errors: as of hone_table_create; ARGUMENT while gradients wait or a snapshot
+ * is at work; RANGE if the rows no longer fit the byte budget. */
+HONE_API hone_status hone_table_change_rule(hone_table *table, const hone_table_options *options,
+                                            hone_error *error);
+
 /* Hyperparameters by name, as in hone_optimizer_set. */
 HONE_API hone_status hone_table_get(const hone_table *table, const char *hyper, double *value,
                                     hone_error *error);
 HONE_API hone_status hone_table_set(hone_table *table, const char *hyper, double value,
                                     hone_error *error);
 
+/* The schedule of the table's learning rate, as <hone/schedule.h> says of a group of an optimizer:
+ * attaching one (NULL: none) sets the rate to value(0), each call below moves on. Call it after the
+ * step, or at the end of an epoch. Snapshots hold schedule, place and base. Errors: NAME, RANGE past
+ * the end, UNSUPPORTED if momentum would move from or to 0, MEMORY; and then no rate has changed. */
+HONE_API hone_status hone_table_set_schedule(hone_table *table, const hone_schedule *schedule,
+                                             hone_error *error);
+HONE_API const hone_schedule *hone_table_schedule(const hone_table *table); /* or NULL */
+HONE_API hone_status hone_table_schedule_step(hone_table *table, hone_error *error);
+HONE_API hone_status hone_table_schedule_epoch(hone_table *table, hone_error *error);
+HONE_API hone_status hone_table_schedule_metric(hone_table *table, double metric,
+                                                hone_error *error);
+HONE_API uint64_t hone_table_schedule_count(const hone_table *table); /* e; 0 without one */
+
 /* Calls of step that make one update of their sum, or mean; 1 (default): each. ARGUMENT while
  * gradients wait. */
 HONE_API hone_status hone_table_set_grad_accum_steps(hone_table *table, int64_t steps, bool mean,
                                                      hone_error *error);
+/* As set, or as restored from a snapshot; the mean pointer may be NULL. */
+HONE_API int64_t hone_table_grad_accum_steps(const hone_table *table, bool *mean);
 
 /* What the loss was multiplied by; finite, above 0; default 1. */
 HONE_API hone_status hone_table_set_loss_scale(hone_table *table, double scale, hone_error *error);

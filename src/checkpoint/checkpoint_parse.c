@@ -274,24 +274,13 @@ static hone_status parse_scaler(struct hone_checkpoint *checkpoint, json_t *scal
     return status == HONE_OK ? hone_scaler_check(own, error) : status;
 }
 
-/* null stands for what JSON cannot hold: no rate, or no metric yet. */
-static hone_status parse_schedule(struct hone_group *group, json_t *entry, hone_error *error)
+/* The state of one schedule; `state` is where it starts. null stands for what JSON cannot hold: no
+ * rate, or no metric yet. */
+static hone_status parse_state(struct hone_schedule_state *state, const hone_schedule *schedule,
+                               const json_t *entry, hone_error *error)
 {
-    static const char *const keys[] = {"e", "bad", "cooldown", "base", "masked_base", "best", NULL};
-    struct hone_schedule_state *const state = &group->schedule_state;
-    if (group->schedule == NULL && json_is_null(entry))
-        return HONE_OK;
-    if (group->schedule == NULL || !json_is_object(entry))
-        return hone_fail(error, HONE_ERROR_FORMAT,
-                         "the checkpoint's schedules hold %s for a group that has %s schedule",
-                         hone_json_kind(entry), group->schedule == NULL ? "no" : "a");
-    hone_status status = check_keys(entry, keys, "the checkpoint's schedules", error);
-    if (status == HONE_OK)
-        status = hone_group_attach(group, error);
-    *state = (struct hone_schedule_state){
-        .base = (double)NAN, .masked_base = (double)NAN, .best = state->best};
-    if (status == HONE_OK)
-        status = parse_count(entry, "e", INT64_MAX, &state->e, error);
+    state->base = state->masked_base = (double)NAN;
+    hone_status status = parse_count(entry, "e", INT64_MAX, &state->e, error);
     if (status == HONE_OK)
         status = parse_count(entry, "bad", INT64_MAX, &state->bad, error);
     if (status == HONE_OK)
@@ -305,7 +294,52 @@ static hone_status parse_schedule(struct hone_group *group, json_t *entry, hone_
     if (status == HONE_OK && (!(state->base >= 0) || state->masked_base < 0))
         status = hone_fail(error, HONE_ERROR_FORMAT,
                            "the checkpoint's schedules: base is missing, or a base is below 0");
+    hone_error past_end;
+    if (status == HONE_OK &&
+        hone_schedule_check_end(schedule, (double)state->e, &past_end) != HONE_OK)
+        status =
+            hone_fail(error, HONE_ERROR_FORMAT, "the checkpoint's schedules: %s", past_end.message);
     return status;
+}
+
+static hone_status parse_masked_state(struct hone_group *group, json_t *entry, hone_error *error)
+{
+    static const char *const keys[] = {"e", "bad", "cooldown", "base", "best", NULL};
+    json_t *const masked = json_object_get(entry, "masked");
+    if (json_is_object(masked) != (group->masked_schedule != NULL) ||
+        (masked != NULL && !json_is_object(masked)))
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's schedules hold %s as masked for a group whose masked_lr "
+                         "has %s schedule",
+                         masked == NULL ? "nothing" : hone_json_kind(masked),
+                         group->masked_schedule == NULL ? "no" : "a");
+    if (masked == NULL)
+        return HONE_OK;
+    const hone_status status = check_keys(masked, keys, "the checkpoint's schedules", error);
+    return status != HONE_OK
+               ? status
+               : parse_state(&group->masked_state, group->masked_schedule, masked, error);
+}
+
+static hone_status parse_schedule(struct hone_group *group, json_t *entry, hone_error *error)
+{
+    static const char *const keys[] = {"e",           "bad",  "cooldown", "base",
+                                       "masked_base", "best", "masked",   NULL};
+    static const char *const masked_only[] = {"masked", NULL};
+    const bool any = hone_group_has_schedule(group);
+    if (!any && json_is_null(entry))
+        return HONE_OK;
+    if (!any || !json_is_object(entry))
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "the checkpoint's schedules hold %s for a group that has %s schedule",
+                         hone_json_kind(entry), any ? "a" : "no");
+    hone_status status = check_keys(entry, group->schedule == NULL ? masked_only : keys,
+                                    "the checkpoint's schedules", error);
+    if (status == HONE_OK)
+        status = hone_group_attach(group, error);
+    if (status == HONE_OK && group->schedule != NULL)
+        status = parse_state(&group->schedule_state, group->schedule, entry, error);
+    return status == HONE_OK ? parse_masked_state(group, entry, error) : status;
 }
 
 static hone_status parse_schedules(struct hone_checkpoint *checkpoint, const json_t *list,
@@ -314,7 +348,7 @@ static hone_status parse_schedules(struct hone_checkpoint *checkpoint, const jso
     hone_spec *const spec = checkpoint->spec;
     bool any = false;
     for (int g = 0; g < spec->group_count; g++)
-        any = any || spec->groups[g].schedule != NULL;
+        any = any || hone_group_has_schedule(&spec->groups[g]);
     const size_t wanted = any ? (size_t)spec->group_count : 0;
     if (json_array_size(list) != wanted)
         return hone_fail(error, HONE_ERROR_FORMAT,

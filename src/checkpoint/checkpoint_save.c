@@ -137,25 +137,40 @@ static void write_count(struct hone_text *json, const char *key, uint64_t count)
     hone_text_integer(json, count > INT64_MAX ? INT64_MAX : count);
 }
 
-/* Where each group's schedule stands; null for a group without one. */
+/* The members of a schedule's state; masked_lr's own schedule has no rate that follows it. */
+static void write_schedule(struct hone_text *json, const struct hone_schedule_state *state,
+                           bool masked)
+{
+    write_count(json, "\"e\":", state->e);
+    write_count(json, ",\"bad\":", state->bad);
+    write_count(json, ",\"cooldown\":", state->cooldown);
+    write_number(json, ",\"base\":", state->base);
+    if (!masked)
+        write_number(json, ",\"masked_base\":", state->masked_base);
+    write_number(json, ",\"best\":", state->best);
+}
+
+/* Where each group's schedules stand; null for a group without one. */
 static void write_schedules(struct hone_text *json, const hone_spec *spec)
 {
     bool any = false;
     for (int g = 0; g < spec->group_count; g++)
-        any = any || spec->groups[g].schedule != NULL;
+        any = any || hone_group_has_schedule(&spec->groups[g]);
     for (int g = 0; any && g < spec->group_count; g++) {
-        const struct hone_schedule_state *const state = &spec->groups[g].schedule_state;
+        const struct hone_group *const group = &spec->groups[g];
         hone_text_string(json, g == 0 ? ",\"schedules\":[" : ",");
-        if (spec->groups[g].schedule == NULL) {
+        if (!hone_group_has_schedule(group)) {
             hone_text_string(json, "null");
             continue;
         }
-        write_count(json, "{\"e\":", state->e);
-        write_count(json, ",\"bad\":", state->bad);
-        write_count(json, ",\"cooldown\":", state->cooldown);
-        write_number(json, ",\"base\":", state->base);
-        write_number(json, ",\"masked_base\":", state->masked_base);
-        write_number(json, ",\"best\":", state->best);
+        hone_text_string(json, "{");
+        if (group->schedule != NULL)
+            write_schedule(json, &group->schedule_state, false);
+        if (group->masked_schedule != NULL) {
+            hone_text_string(json, group->schedule == NULL ? "\"masked\":{" : ",\"masked\":{");
+            write_schedule(json, &group->masked_state, true);
+            hone_text_string(json, "}");
+        }
         hone_text_string(json, "}");
     }
     if (any)

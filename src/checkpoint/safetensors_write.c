@@ -172,17 +172,45 @@ static hone_status write_everything(const struct writer *writer, struct hone_ato
     return status == HONE_OK ? hone_atomic_commit(file, error) : status;
 }
 
-static hone_status write_file(struct writer *writer, const char *path, hone_error *error)
+/* Checks everything and writes the header; whatever happens, call finish. */
+static hone_status prepare(struct writer *writer, hone_error *error)
 {
+    if (writer->context == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "a file to write: context is NULL");
+    if (writer->count < 0 || writer->metadata_count < 0)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "a file to write: a count is negative");
+    const bool no_entries = writer->entries == NULL && writer->count > 0;
+    if (no_entries || (writer->metadata == NULL && writer->metadata_count > 0))
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "a file to write: %s is NULL",
+                         no_entries ? "entries" : "metadata");
+    size_t size;
+    if (__builtin_mul_overflow((size_t)writer->count, sizeof(*writer->ordered), &size))
+        return hone_fail_memory(error, SIZE_MAX, "a file's entries");
+    writer->ordered = hone_allocate(writer->context, size);
+    if (writer->ordered == NULL)
+        return hone_fail_memory(error, size, "a file's entries");
+    hone_text_start(&writer->header, writer->context);
     hone_status status = check_entries(writer, error);
     for (int64_t i = 0; i < writer->metadata_count && status == HONE_OK; i++)
         status = check_pair(writer, i, error);
-    if (status == HONE_OK)
-        status = write_header(writer, error);
-    if (status != HONE_OK)
-        return status;
+    return status == HONE_OK ? write_header(writer, error) : status;
+}
+
+static void finish(struct writer *writer)
+{
+    if (writer->ordered == NULL)
+        return;
+    hone_text_release(&writer->header);
+    hone_release(writer->context, writer->ordered,
+                 (size_t)writer->count * sizeof(*writer->ordered));
+}
+
+static hone_status write_file(const struct writer *writer, const char *path, hone_error *error)
+{
+    if (path == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "a file to write: path is NULL");
     struct hone_atomic_file file;
-    status = hone_atomic_start(&file, writer->context, path, error);
+    hone_status status = hone_atomic_start(&file, writer->context, path, error);
     if (status == HONE_OK)
         status = write_everything(writer, &file, error);
     hone_atomic_end(&file);
@@ -194,28 +222,58 @@ hone_status hone_file_write(const hone_context *context, const char *path,
                             const hone_file_pair *metadata, int64_t metadata_count,
                             hone_error *error)
 {
-    if (context == NULL || path == NULL)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "hone_file_write: %s is NULL",
-                         context == NULL ? "context" : "path");
-    if (count < 0 || metadata_count < 0)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "hone_file_write: a count is negative");
-    if ((entries == NULL && count > 0) || (metadata == NULL && metadata_count > 0))
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "hone_file_write: %s is NULL",
-                         entries == NULL && count > 0 ? "entries" : "metadata");
     struct writer writer = {.context = context,
                             .entries = entries,
                             .count = count,
                             .metadata = metadata,
                             .metadata_count = metadata_count};
-    size_t size;
-    if (__builtin_mul_overflow((size_t)count, sizeof(*writer.ordered), &size))
-        return hone_fail_memory(error, SIZE_MAX, "a file's entries");
-    writer.ordered = hone_allocate(context, size);
-    if (writer.ordered == NULL)
-        return hone_fail_memory(error, size, "a file's entries");
-    hone_text_start(&writer.header, context);
-    hone_status status = write_file(&writer, path, error);
-    hone_text_release(&writer.header);
-    hone_release(context, writer.ordered, size);
+    hone_status status = prepare(&writer, error);
+    if (status == HONE_OK)
+        status = write_file(&writer, path, error);
+    finish(&writer);
+    return status;
+}
+
+/* ---- into memory ------------------------------------------------------------------------------ */
+
+static size_t file_size(const struct writer *writer)
+{
+    uint64_t size = HONE_FILE_PREFIX + writer->header.length;
+    for (int64_t i = 0; i < writer->count; i++)
+        size += tensor_bytes(&writer->ordered[i]->tensor);
+    return (size_t)size;
+}
+
+static char *append(char *to, const void *from, size_t size)
+{
+    if (size > 0)
+        memcpy(to, from, size);
+    return to + size;
+}
+
+hone_status hone_file_pack(const hone_context *context, void *bytes, size_t capacity, size_t *size,
+                           const hone_file_entry *entries, int64_t count,
+                           const hone_file_pair *metadata, int64_t metadata_count,
+                           hone_error *error)
+{
+    if (size == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "a file to write: size is NULL");
+    struct writer writer = {.context = context,
+                            .entries = entries,
+                            .count = count,
+                            .metadata = metadata,
+                            .metadata_count = metadata_count};
+    const hone_status status = prepare(&writer, error);
+    if (status == HONE_OK)
+        *size = file_size(&writer);
+    if (status == HONE_OK && bytes != NULL && capacity >= *size) {
+        const uint64_t length = writer.header.length;
+        char *to = append(bytes, &length, sizeof(length));
+        to = append(to, writer.header.bytes, writer.header.length);
+        for (int64_t i = 0; i < count; i++)
+            to = append(to, writer.ordered[i]->tensor.data,
+                        (size_t)tensor_bytes(&writer.ordered[i]->tensor));
+    }
+    finish(&writer);
     return status;
 }

@@ -76,12 +76,19 @@ hone_status hone_tensor_check(const hone_tensor *tensor, const char *what, hone_
 #define HONE_STATE_DTYPE_DEFAULT (-1)
 #define HONE_MAX_TRIPLES 16
 
-/* What changes as a group's schedule runs. */
+/* What changes as a schedule of a group runs. */
 struct hone_schedule_state {
     uint64_t e;
-    double base, masked_base; /* the group's rates when the schedule was attached; NaN: none */
-    double best;              /* plateau: best metric so far */
-    uint64_t bad, cooldown;   /* plateau: bad metrics in a row, and how many more do not count */
+    double base;            /* the rate when the schedule was attached */
+    double masked_base;     /* of masked_lr, where it follows lr; NaN: it does not */
+    double best;            /* plateau: best metric so far */
+    uint64_t bad, cooldown; /* plateau: bad metrics in a row, and how many more do not count */
+};
+
+/* Globs over parameter names; the array and its strings are the spec's. */
+struct hone_globs {
+    char **texts;
+    int count;
 };
 
 struct hone_group {
@@ -93,10 +100,18 @@ struct hone_group {
     hone_precision precision;
     double triples[HONE_MAX_TRIPLES][3]; /* a matrix rule's own Newton-Schulz coefficients */
     int triple_count;
-    hone_schedule *schedule; /* the group's own; NULL: none */
+    hone_schedule *schedule; /* of lr; the group's own; NULL: none */
     struct hone_schedule_state schedule_state;
-    char **patterns; /* globs over parameter names; the strings and the array are the spec's */
-    int pattern_count;
+    hone_schedule *masked_schedule; /* of masked_lr; NULL: it keeps its ratio to lr */
+    struct hone_schedule_state masked_state;
+    struct hone_globs match, except; /* which names it takes */
+    int32_t min_ndim;                /* and with how many dimensions at least */
+};
+
+/* A module's multiplier of the learning rate. */
+struct hone_multiplier {
+    char *module;
+    double value;
 };
 
 struct hone_spec {
@@ -109,18 +124,31 @@ struct hone_spec {
     hone_nonfinite nonfinite;
     int accumulate; /* calls of step that make one update; default 1 */
     bool accumulate_mean;
+    struct hone_multiplier *multipliers; /* sorted by module */
+    int multiplier_count;
     char *masks; /* the file that a program should take masks from; NULL: none */
 };
 
-/* Schedules (schedule.c): start the group's at e = 0; follow rates that were set by hand; the decay of
- * an epoch; equality of what JSON would say. */
+/* Schedules (schedule.c): start those that the group has at e = 0; follow rates that were set by
+ * hand; the decay of an epoch; equality of what JSON would say. */
 hone_status hone_schedule_check_rule(const hone_schedule *schedule, const hone_rule *rule,
                                      hone_error *error);
 hone_status hone_group_attach(struct hone_group *group, hone_error *error);
-/* The same at the place where the schedule of `before` stands, if it has one. */
+/* The same at the places where the schedules of `before` stand, if it has them. */
 hone_status hone_group_resume(struct hone_group *group, const struct hone_group *before,
                               hone_error *error);
 void hone_group_rescale(struct hone_group *group, double old_lr, double old_masked_lr);
+/* Those counted in epochs (or in steps): whether there are any; whether they have a next value; going
+ * there. */
+bool hone_group_advances(const struct hone_group *group, bool epoch);
+hone_status hone_group_check_next(const struct hone_group *group, bool epoch, hone_error *error);
+void hone_group_advance(struct hone_group *group, bool epoch);
+/* Whether lr or masked_lr has one. */
+bool hone_group_has_schedule(const struct hone_group *group);
+/* A metric, for schedules that wait for metrics. */
+void hone_group_observe(struct hone_group *group, double metric);
+/* RANGE where the schedule has ended before e. */
+hone_status hone_schedule_check_end(const hone_schedule *schedule, double e, hone_error *error);
 hone_status hone_schedule_create_decay(hone_schedule **schedule, const hone_context *context,
                                        double gamma, hone_error *error);
 hone_status hone_schedule_copy(hone_schedule **copy, const hone_context *context,
@@ -133,9 +161,28 @@ hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const 
 /* Whether hyperparameter `index` is a choice whose last word stands for the group's triples. */
 bool hone_group_is_custom(const struct hone_group *group, int index);
 
-/* Adds a glob (not empty, UTF-8) to a group's. */
-hone_status hone_spec_append_pattern(hone_spec *spec, int group, const char *pattern,
-                                     hone_error *error);
+/* Adds a glob (not empty, UTF-8) to one of a group's lists; empties a list. */
+hone_status hone_spec_append_glob(hone_spec *spec, struct hone_globs *globs, const char *text,
+                                  hone_error *error);
+void hone_spec_clear_globs(hone_spec *spec, struct hone_globs *globs);
+bool hone_glob_takes(const char *glob, const char *name);
+bool hone_globs_take(const struct hone_globs *globs, const char *name);
+
+/* Whether module `index` of the multipliers holds a parameter of this name. */
+bool hone_module_holds(const hone_spec *spec, int index, const char *name);
+
+/* The most specific module with a multiplier that holds a parameter of this name; -1: none. */
+int hone_spec_find_module(const hone_spec *spec, const char *name);
+
+/* By what the rate of a parameter in `group` is multiplied: by the group, and by the module (-1:
+ * none) unless the rule steps matrices, whose rate is their own. RANGE if that is not finite; `name`
+ * is for the sentence. */
+hone_status hone_spec_multiplier(const hone_spec *spec, int group, int module, const char *name,
+                                 double *value, hone_error *error);
+
+/* Whether `text` is UTF-8, which JSON strings have to be: no surrogates, nothing longer than needed,
+ * nothing past U+10FFFF. */
+bool hone_text_is_utf8(const char *text);
 
 /* Checks a value alone and stores it in its canonical form: no -0, no power beside an infinite
  * scale. The rule's own check of all values together is left to the caller. The sentence names

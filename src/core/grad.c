@@ -30,6 +30,20 @@ static hone_status check_grad(const hone_optimizer *optimizer, const struct hone
     return HONE_OK;
 }
 
+/* Whether a gradient differs from the one before in nothing but its address, which nobody else has:
+ * what every step of a training loop hands in that makes its gradients anew. */
+static bool only_moved(const hone_optimizer *optimizer, const struct hone_param *param,
+                       const hone_tensor *grad)
+{
+    const size_t size = param->count * hone_format_size(param->grad_format);
+    return param->has_grad && grad->dtype == param->grad_dtype && grad->device == HONE_CPU &&
+           grad->ndim == param->tensor.ndim && (grad->ndim == 0 || grad->shape != NULL) &&
+           grad->strides == NULL && hone_same_shape(grad, &param->tensor) && size > 0 &&
+           grad->data != NULL &&
+           (uintptr_t)grad->data % hone_format_size(param->grad_format) == 0 &&
+           hone_overlapping(optimizer, grad->data, size, -1) < 0;
+}
+
 hone_status hone_optimizer_set_grad(hone_optimizer *optimizer, int64_t index,
                                     const hone_tensor *grad, hone_error *error)
 {
@@ -41,6 +55,12 @@ hone_status hone_optimizer_set_grad(hone_optimizer *optimizer, int64_t index,
         optimizer->plan.valid = optimizer->plan.valid && !param->has_grad;
         param->has_grad = false;
         param->grad = NULL;
+        return HONE_OK;
+    }
+    if (only_moved(optimizer, param, grad)) {
+        param->grad = grad->data;
+        if (optimizer->plan.valid)
+            hone_plan_move_grad(optimizer, param);
         return HONE_OK;
     }
     status = check_grad(optimizer, param, grad, error);

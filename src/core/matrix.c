@@ -37,7 +37,9 @@ hone_status hone_matrix_shape(const struct hone_group *group, const hone_tensor 
     if (ndim < 2 || (ndim > 2 && how == STRICT))
         return hone_fail(error, HONE_ERROR_SHAPE,
                          "parameter \"%.120s\" has %d dimensions; %s steps matrices, which have %s",
-                         name, (int)ndim, rule->name, ndim < 2 ? "at least 2" : "exactly 2");
+                         name, (int)ndim, rule->name,
+                         ndim < 2 ? "at least 2"
+                                  : "exactly 2; \"matrices\" may be \"flatten\" or \"batch\"");
     const int32_t first = how == BATCH ? ndim - 2 : 0;
     *batches = *columns = 1;
     for (int32_t i = 0; i < first; i++)

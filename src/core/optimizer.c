@@ -18,8 +18,7 @@ hone_status hone_optimizer_create(hone_optimizer **optimizer, const hone_context
     made->loss_scale = 1;
     hone_status status = hone_spec_copy(&made->spec, context, spec, error);
     for (int g = 0; status == HONE_OK && g < made->spec->group_count; g++)
-        if (made->spec->groups[g].schedule != NULL)
-            status = hone_group_attach(&made->spec->groups[g], error);
+        status = hone_group_attach(&made->spec->groups[g], error);
     if (status != HONE_OK) {
         hone_spec_free(made->spec);
         hone_release(context, made, sizeof *made);
@@ -101,7 +100,7 @@ hone_status hone_optimizer_add_group(hone_optimizer *optimizer, const char *rule
     if (status != HONE_OK)
         return status;
     struct hone_group *const made = &optimizer->spec->groups[added];
-    if (made->schedule != NULL && rule != NULL)
+    if (rule != NULL)
         hone_group_attach(made, NULL); /* checked above */
     optimizer->plan.valid = false;
     if (group != NULL)
@@ -180,7 +179,7 @@ static void drop_fresh_states(hone_optimizer *optimizer, int group)
     for (int64_t i = 0; i < optimizer->count; i++) {
         struct hone_param *const param = &optimizer->params[i];
         for (int k = 0; param->group == group && k < HONE_STATE_COUNT; k++)
-            if ((param->fresh >> k & 1u) != 0) {
+            if ((param->fresh >> k & 1u) != 0 && param->state[k].owner != HONE_CALLER) {
                 hone_state_free(optimizer->context, &param->state[k]);
                 param->fresh &= ~(1u << k);
             }

@@ -17,12 +17,18 @@ enum {
     HONE_STATE_COUNT
 };
 
+enum hone_state_owner {
+    HONE_ALONE, /* allocated by itself, and freed with the state */
+    HONE_BLOCK, /* part of one of the optimizer's blocks, which is freed with the optimizer */
+    HONE_CALLER /* hone_optimizer_bind_state: never freed here */
+};
+
 /* One state slot of one parameter. */
 struct hone_state {
     void *data; /* NULL until it is needed; an empty parameter's slot is a valid pointer too */
     enum hone_format format;
     size_t size; /* bytes */
-    bool pooled; /* part of one of the optimizer's blocks, which is freed with the optimizer */
+    enum hone_state_owner owner;
 };
 
 /* Memory that many small states share. */
@@ -46,6 +52,7 @@ struct hone_param {
     void *grad;
     hone_dtype grad_dtype;
     enum hone_format grad_format;
+    size_t planned; /* its tensor in a valid plan; meaningless without a gradient */
 
     struct hone_state state[HONE_STATE_COUNT];
     uint32_t fresh; /* bit i: state i was created and no step has filled it yet */
@@ -151,6 +158,9 @@ int64_t hone_overlapping(const struct hone_optimizer *optimizer, const void *dat
 void hone_range_insert(struct hone_optimizer *optimizer, const void *data, size_t size,
                        int64_t param); /* room for it is there */
 void hone_range_remove(struct hone_optimizer *optimizer, int64_t param);
+
+/* Puts a gradient of the same type at another address into a valid plan. */
+void hone_plan_move_grad(struct hone_optimizer *optimizer, const struct hone_param *param);
 
 /* Gradients against parameters that were registered or moved after they were handed in. */
 hone_status hone_check_grads(struct hone_optimizer *optimizer, hone_error *error);

@@ -387,6 +387,11 @@ static void fill_tensor(const struct hone_optimizer *optimizer, int64_t index,
         choose_kernel(optimizer, group, tensor);
 }
 
+void hone_plan_move_grad(struct hone_optimizer *optimizer, const struct hone_param *param)
+{
+    fill_grad(optimizer, param, &optimizer->plan.tensors[param->planned]);
+}
+
 static void append_chunks(struct hone_plan *plan, size_t tensor, size_t count)
 {
     for (size_t first = 0; first < count; first += HONE_CHUNK) {
@@ -416,6 +421,7 @@ hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error
         if (!is_stepped(&optimizer->params[i]))
             continue;
         fill_tensor(optimizer, i, &plan->tensors[plan->tensor_count]);
+        optimizer->params[i].planned = plan->tensor_count;
         append_chunks(plan, plan->tensor_count, optimizer->params[i].count);
         plan->tensor_count++;
     }

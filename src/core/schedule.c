@@ -137,6 +137,11 @@ const char *hone_schedule_type(const hone_schedule *schedule)
     return schedule->type->name;
 }
 
+bool hone_schedule_counts_epochs(const hone_schedule *schedule)
+{
+    return schedule->per_epoch;
+}
+
 /* ---- values --------------------------------------------------------------------------------- */
 
 double hone_schedule_rate(const hone_schedule *schedule, double base, double e)
@@ -169,7 +174,7 @@ double hone_schedule_end(const hone_schedule *schedule)
            hone_schedule_end(schedule->children[schedule->child_count - 1]);
 }
 
-static hone_status check_end(const hone_schedule *schedule, double e, hone_error *error)
+hone_status hone_schedule_check_end(const hone_schedule *schedule, double e, hone_error *error)
 {
     const double end = hone_schedule_end(schedule);
     if (e <= end)
@@ -194,7 +199,7 @@ hone_status hone_schedule_value(const hone_schedule *schedule, double base, doub
         return hone_fail(
             error, HONE_ERROR_ARGUMENT,
             "reduce_lr_on_plateau depends on metrics; it has no value at a step alone");
-    const hone_status status = check_end(schedule, e, error);
+    const hone_status status = hone_schedule_check_end(schedule, e, error);
     if (status == HONE_OK)
         *value = hone_schedule_rate(schedule, base, e);
     return status;
@@ -208,7 +213,18 @@ static int find_momentum(const hone_rule *rule)
     return momentum >= 0 ? momentum : hone_rule_hyper_find(rule, "beta1");
 }
 
-static void set_rates(struct hone_group *group)
+static double lr_of(const struct hone_group *group)
+{
+    return group->values[hone_rule_hyper_find(group->rule, "lr")].number;
+}
+
+bool hone_group_has_schedule(const struct hone_group *group)
+{
+    return group->schedule != NULL || group->masked_schedule != NULL;
+}
+
+/* lr, what follows it, and momentum. */
+static void set_rate(struct hone_group *group)
 {
     const hone_schedule *const schedule = group->schedule;
     const struct hone_schedule_state *const state = &group->schedule_state;
@@ -224,6 +240,12 @@ static void set_rates(struct hone_group *group)
         group->values[find_momentum(group->rule)].number = momentum;
 }
 
+static void set_masked_rate(struct hone_group *group)
+{
+    const struct hone_schedule_state *const state = &group->masked_state;
+    group->masked_lr = hone_schedule_rate(group->masked_schedule, state->base, (double)state->e);
+}
+
 hone_status hone_schedule_check_rule(const hone_schedule *schedule, const hone_rule *rule,
                                      hone_error *error)
 {
@@ -235,18 +257,72 @@ hone_status hone_schedule_check_rule(const hone_schedule *schedule, const hone_r
                      schedule->type->name, rule->name);
 }
 
-hone_status hone_group_attach(struct hone_group *group, hone_error *error)
+/* Where a schedule starts. */
+static struct hone_schedule_state first_state(const hone_schedule *schedule, double base,
+                                              double masked_base)
+{
+    const bool largest = hone_schedule_argument(schedule, "mode") == 1;
+    return (struct hone_schedule_state){
+        .base = base, .masked_base = masked_base, .best = largest ? -HUGE_VAL : HUGE_VAL};
+}
+
+static hone_status attach_rate(struct hone_group *group, hone_error *error)
 {
     const hone_schedule *const schedule = group->schedule;
     const hone_status status = hone_schedule_check_rule(schedule, group->rule, error);
+    if (status != HONE_OK || schedule == NULL)
+        return status;
+    const bool follows = group->masked_schedule == NULL;
+    group->schedule_state =
+        first_state(schedule, lr_of(group), follows ? group->masked_lr : (double)NAN);
+    set_rate(group);
+    return HONE_OK;
+}
+
+/* The group has one momentum, and it goes with lr. */
+static hone_status attach_masked_rate(struct hone_group *group, hone_error *error)
+{
+    const hone_schedule *const schedule = group->masked_schedule;
+    if (schedule == NULL)
+        return HONE_OK;
+    if (!isnan(hone_schedule_momentum(schedule, 0)))
+        return hone_fail(error, HONE_ERROR_NAME,
+                         "the schedule %s of masked_lr moves momentum, which goes with lr; set "
+                         "cycle_momentum to false",
+                         schedule->type->name);
+    const double base = isnan(group->masked_lr) ? lr_of(group) : group->masked_lr;
+    group->masked_state = first_state(schedule, base, (double)NAN);
+    group->schedule_state.masked_base = (double)NAN;
+    set_masked_rate(group);
+    return HONE_OK;
+}
+
+hone_status hone_group_attach(struct hone_group *group, hone_error *error)
+{
+    /* In this order: without a rate of its own the masked one starts from lr's base. */
+    const hone_status status = attach_masked_rate(group, error);
+    return status == HONE_OK ? attach_rate(group, error) : status;
+}
+
+/* Moves a schedule that was just attached to where another one stands. */
+static hone_status resume(const hone_schedule *schedule, struct hone_schedule_state *state,
+                          const hone_schedule *before,
+                          const struct hone_schedule_state *before_state, hone_error *error)
+{
+    const struct hone_schedule_state first = *state;
+    if (schedule == NULL || before == NULL)
+        return HONE_OK;
+    const bool plateau = hone_schedule_is_plateau(schedule);
+    if (plateau != hone_schedule_is_plateau(before))
+        return HONE_OK; /* metrics and steps count different things */
+    const hone_status status = hone_schedule_check_end(schedule, (double)before_state->e, error);
     if (status != HONE_OK)
         return status;
-    const double lr = group->values[hone_rule_hyper_find(group->rule, "lr")].number;
-    group->schedule_state = (struct hone_schedule_state){
-        .base = lr,
-        .masked_base = group->masked_lr,
-        .best = hone_schedule_argument(schedule, "mode") == 1 ? -HUGE_VAL : HUGE_VAL};
-    set_rates(group);
+    *state = *before_state;
+    if (!plateau) {
+        state->base = first.base;
+        state->masked_base = first.masked_base;
+    }
     return HONE_OK;
 }
 
@@ -254,26 +330,30 @@ hone_status hone_group_resume(struct hone_group *group, const struct hone_group 
                               hone_error *error)
 {
     hone_status status = hone_group_attach(group, error);
-    if (status != HONE_OK || before->schedule == NULL)
-        return status;
-    const double base = group->schedule_state.base, masked = group->schedule_state.masked_base;
-    const bool plateau = hone_schedule_is_plateau(group->schedule);
-    if (plateau != hone_schedule_is_plateau(before->schedule))
-        return HONE_OK; /* metrics and steps count different things */
-    status = check_end(group->schedule, (double)before->schedule_state.e, error);
-    if (status != HONE_OK)
-        return status;
-    group->schedule_state = before->schedule_state;
-    if (!plateau) {
-        group->schedule_state.base = base;
-        group->schedule_state.masked_base = masked;
-    }
-    set_rates(group);
-    return HONE_OK;
+    if (status == HONE_OK)
+        status = resume(group->schedule, &group->schedule_state, before->schedule,
+                        &before->schedule_state, error);
+    if (status == HONE_OK)
+        status = resume(group->masked_schedule, &group->masked_state, before->masked_schedule,
+                        &before->masked_state, error);
+    if (status == HONE_OK && group->schedule != NULL)
+        set_rate(group);
+    if (status == HONE_OK && group->masked_schedule != NULL)
+        set_masked_rate(group);
+    return status;
 }
 
-hone_status hone_optimizer_set_schedule(hone_optimizer *optimizer, int group,
-                                        const hone_schedule *schedule, hone_error *error)
+/* masked_lr follows lr again, with the ratio that the two have now. */
+static void follow_rate(struct hone_group *group)
+{
+    const double lr = lr_of(group);
+    if (group->schedule != NULL)
+        group->schedule_state.masked_base =
+            lr > 0 ? group->masked_lr * (group->schedule_state.base / lr) : group->masked_lr;
+}
+
+static hone_status set_schedule(hone_optimizer *optimizer, int group, bool masked,
+                                const hone_schedule *schedule, hone_error *error)
 {
     if (optimizer == NULL || group < 0 || group >= optimizer->spec->group_count)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "group %d does not exist", group);
@@ -285,24 +365,50 @@ hone_status hone_optimizer_set_schedule(hone_optimizer *optimizer, int group,
     if (status != HONE_OK)
         return status;
     struct hone_group changed = *target;
-    changed.schedule = copy;
-    if (copy != NULL)
-        status = hone_group_attach(&changed, error);
+    hone_schedule *const old = masked ? target->masked_schedule : target->schedule;
+    *(masked ? &changed.masked_schedule : &changed.schedule) = copy;
+    status = masked ? attach_masked_rate(&changed, error) : attach_rate(&changed, error);
     if (status != HONE_OK) {
         hone_schedule_free(copy);
         return status;
     }
-    hone_schedule_free(target->schedule);
+    if (masked && copy == NULL && old != NULL)
+        follow_rate(&changed);
+    hone_schedule_free(old);
     *target = changed;
     optimizer->plan.valid = false; /* momentum may have appeared */
     return HONE_OK;
 }
 
+hone_status hone_optimizer_set_schedule(hone_optimizer *optimizer, int group,
+                                        const hone_schedule *schedule, hone_error *error)
+{
+    return set_schedule(optimizer, group, false, schedule, error);
+}
+
+hone_status hone_optimizer_set_masked_schedule(hone_optimizer *optimizer, int group,
+                                               const hone_schedule *schedule, hone_error *error)
+{
+    return set_schedule(optimizer, group, true, schedule, error);
+}
+
+static const struct hone_group *find_group(const hone_optimizer *optimizer, int group)
+{
+    return optimizer == NULL || group < 0 || group >= optimizer->spec->group_count
+               ? NULL
+               : &optimizer->spec->groups[group];
+}
+
 const hone_schedule *hone_optimizer_schedule(const hone_optimizer *optimizer, int group)
 {
-    if (optimizer == NULL || group < 0 || group >= optimizer->spec->group_count)
-        return NULL;
-    return optimizer->spec->groups[group].schedule;
+    const struct hone_group *const found = find_group(optimizer, group);
+    return found == NULL ? NULL : found->schedule;
+}
+
+const hone_schedule *hone_optimizer_masked_schedule(const hone_optimizer *optimizer, int group)
+{
+    const struct hone_group *const found = find_group(optimizer, group);
+    return found == NULL ? NULL : found->masked_schedule;
 }
 
 uint64_t hone_optimizer_schedule_count(const hone_optimizer *optimizer, int group)
@@ -312,10 +418,45 @@ uint64_t hone_optimizer_schedule_count(const hone_optimizer *optimizer, int grou
                : optimizer->spec->groups[group].schedule_state.e;
 }
 
-static bool advances(const struct hone_group *group, bool epoch)
+uint64_t hone_optimizer_masked_schedule_count(const hone_optimizer *optimizer, int group)
 {
-    return group->schedule != NULL && group->schedule->per_epoch == epoch &&
-           !hone_schedule_is_plateau(group->schedule);
+    return hone_optimizer_masked_schedule(optimizer, group) == NULL
+               ? 0
+               : optimizer->spec->groups[group].masked_state.e;
+}
+
+static bool advances(const hone_schedule *schedule, bool epoch)
+{
+    return schedule != NULL && schedule->per_epoch == epoch && !hone_schedule_is_plateau(schedule);
+}
+
+bool hone_group_advances(const struct hone_group *group, bool epoch)
+{
+    return advances(group->schedule, epoch) || advances(group->masked_schedule, epoch);
+}
+
+hone_status hone_group_check_next(const struct hone_group *group, bool epoch, hone_error *error)
+{
+    hone_status status = HONE_OK;
+    if (advances(group->schedule, epoch))
+        status =
+            hone_schedule_check_end(group->schedule, (double)group->schedule_state.e + 1, error);
+    if (status == HONE_OK && advances(group->masked_schedule, epoch))
+        status = hone_schedule_check_end(group->masked_schedule, (double)group->masked_state.e + 1,
+                                         error);
+    return status;
+}
+
+void hone_group_advance(struct hone_group *group, bool epoch)
+{
+    if (advances(group->schedule, epoch)) {
+        group->schedule_state.e++;
+        set_rate(group);
+    }
+    if (advances(group->masked_schedule, epoch)) {
+        group->masked_state.e++;
+        set_masked_rate(group);
+    }
 }
 
 static hone_status advance(hone_optimizer *optimizer, bool epoch, hone_error *error)
@@ -324,20 +465,12 @@ static hone_status advance(hone_optimizer *optimizer, bool epoch, hone_error *er
         return hone_fail(error, HONE_ERROR_ARGUMENT, "optimizer is NULL");
     hone_spec *const spec = optimizer->spec;
     for (int g = 0; g < spec->group_count; g++) {
-        const struct hone_group *const group = &spec->groups[g];
-        if (!advances(group, epoch))
-            continue;
-        const hone_status status =
-            check_end(group->schedule, (double)group->schedule_state.e + 1, error);
+        const hone_status status = hone_group_check_next(&spec->groups[g], epoch, error);
         if (status != HONE_OK)
             return status;
     }
-    for (int g = 0; g < spec->group_count; g++) {
-        if (!advances(&spec->groups[g], epoch))
-            continue;
-        spec->groups[g].schedule_state.e++;
-        set_rates(&spec->groups[g]);
-    }
+    for (int g = 0; g < spec->group_count; g++)
+        hone_group_advance(&spec->groups[g], epoch);
     return HONE_OK;
 }
 
@@ -351,20 +484,32 @@ hone_status hone_optimizer_schedule_epoch(hone_optimizer *optimizer, hone_error 
     return advance(optimizer, true, error);
 }
 
+/* The base under which a schedule gives `rate` where it gave `old_rate`. */
+static double rescaled(double base, double rate, double old_rate)
+{
+    if (rate == old_rate)
+        return base;
+    return old_rate > 0 ? base * (rate / old_rate) : rate;
+}
+
 void hone_group_rescale(struct hone_group *group, double old_lr, double old_masked_lr)
 {
-    struct hone_schedule_state *const state = &group->schedule_state;
-    const double lr = group->values[hone_rule_hyper_find(group->rule, "lr")].number;
-    if (group->schedule == NULL)
+    const double masked_lr = group->masked_lr;
+    const bool anew = isnan(masked_lr) || isnan(old_masked_lr);
+    if (group->schedule != NULL) {
+        struct hone_schedule_state *const state = &group->schedule_state;
+        state->base = rescaled(state->base, lr_of(group), old_lr);
+        if (group->masked_schedule == NULL)
+            state->masked_base =
+                anew ? masked_lr : rescaled(state->masked_base, masked_lr, old_masked_lr);
+    }
+    if (group->masked_schedule == NULL)
         return;
-    if (lr != old_lr)
-        state->base = old_lr > 0 ? state->base * (lr / old_lr) : lr;
-    if (isnan(group->masked_lr) || isnan(old_masked_lr))
-        state->masked_base = group->masked_lr;
-    else if (group->masked_lr != old_masked_lr)
-        state->masked_base = old_masked_lr > 0
-                                 ? state->masked_base * (group->masked_lr / old_masked_lr)
-                                 : group->masked_lr;
+    if (isnan(masked_lr))
+        group->masked_state.base = lr_of(group);
+    else
+        group->masked_state.base =
+            anew ? masked_lr : rescaled(group->masked_state.base, masked_lr, old_masked_lr);
 }
 
 /* ---- reduce on plateau ---------------------------------------------------------------------- */
@@ -386,10 +531,11 @@ static double reduced(const hone_schedule *schedule, double lr)
     return lr - lower > hone_schedule_argument(schedule, "eps") ? lower : lr;
 }
 
-static void observe(struct hone_group *group, double metric)
+/* Whether the rate changed. */
+static bool observe(const hone_schedule *schedule, struct hone_schedule_state *state, double metric)
 {
-    const hone_schedule *const schedule = group->schedule;
-    struct hone_schedule_state *const state = &group->schedule_state;
+    if (schedule == NULL || !hone_schedule_is_plateau(schedule))
+        return false;
     if (is_better(schedule, metric, state->best)) {
         state->best = metric;
         state->bad = 0;
@@ -402,14 +548,22 @@ static void observe(struct hone_group *group, double metric)
     }
     state->e++;
     if ((double)state->bad <= hone_schedule_argument(schedule, "patience"))
-        return;
+        return false;
     const double before = state->base;
     state->base = reduced(schedule, before);
     if (!isnan(state->masked_base) && before > 0)
         state->masked_base *= state->base / before;
     state->cooldown = (uint64_t)hone_schedule_argument(schedule, "cooldown");
     state->bad = 0;
-    set_rates(group);
+    return true;
+}
+
+void hone_group_observe(struct hone_group *group, double metric)
+{
+    if (observe(group->schedule, &group->schedule_state, metric))
+        set_rate(group);
+    if (observe(group->masked_schedule, &group->masked_state, metric))
+        set_masked_rate(group);
 }
 
 hone_status hone_optimizer_schedule_metric(hone_optimizer *optimizer, double metric,
@@ -417,10 +571,7 @@ hone_status hone_optimizer_schedule_metric(hone_optimizer *optimizer, double met
 {
     if (optimizer == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "optimizer is NULL");
-    for (int g = 0; g < optimizer->spec->group_count; g++) {
-        struct hone_group *const group = &optimizer->spec->groups[g];
-        if (group->schedule != NULL && hone_schedule_is_plateau(group->schedule))
-            observe(group, metric);
-    }
+    for (int g = 0; g < optimizer->spec->group_count; g++)
+        hone_group_observe(&optimizer->spec->groups[g], metric);
     return HONE_OK;
 }

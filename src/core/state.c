@@ -90,7 +90,8 @@ void hone_state_place(const hone_context *context, struct hone_state *state, voi
                       size_t count, enum hone_format format, double initial)
 {
     const size_t size = count * hone_format_size(format);
-    *state = (struct hone_state){.data = memory, .format = format, .size = size, .pooled = true};
+    *state =
+        (struct hone_state){.data = memory, .format = format, .size = size, .owner = HONE_BLOCK};
     if (initial == 0)
         memset(memory, 0, size);
     else
@@ -114,7 +115,7 @@ hone_status hone_state_create(const hone_context *context, struct hone_state *st
 
 void hone_state_free(const hone_context *context, struct hone_state *state)
 {
-    if (!state->pooled)
+    if (state->owner == HONE_ALONE)
         hone_release(context, state->data, state->size);
     *state = (struct hone_state){0};
 }
@@ -220,11 +221,70 @@ hone_status hone_optimizer_set_state(hone_optimizer *optimizer, int64_t index, c
     return HONE_OK;
 }
 
+/* What a caller's memory has to be: the slot's own shape, in a format that states can have, and no
+ * part of a parameter. */
+static hone_status check_memory(const hone_optimizer *optimizer, const struct hone_param *param,
+                                const char *slot, const hone_tensor *memory,
+                                enum hone_format *format, hone_error *error)
+{
+    char what[200];
+    snprintf(what, sizeof what, "the memory for %s of \"%.120s\"", slot, param->name);
+    const hone_status status = hone_tensor_check(memory, what, error);
+    if (status != HONE_OK)
+        return status;
+    int reals;
+    if (!hone_dtype_format(memory->dtype, format, &reals) || reals != 1)
+        return hone_fail(error, HONE_ERROR_DTYPE,
+                         "%s is %s; F32, F64, BF16 or F16 can hold a state", what,
+                         hone_dtype_name(memory->dtype));
+    if (!fits(param, memory))
+        return hone_fail(error, HONE_ERROR_SHAPE, "%s does not have the parameter's shape", what);
+    const size_t size = hone_tensor_bytes(memory);
+    const int64_t other = size == 0 ? -1 : hone_overlapping(optimizer, memory->data, size, -1);
+    if (other >= 0)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "%s overlaps the memory of parameter \"%.120s\"", what,
+                         optimizer->params[other].name);
+    return HONE_OK;
+}
+
+hone_status hone_optimizer_bind_state(hone_optimizer *optimizer, int64_t index, const char *slot,
+                                      const hone_tensor *memory, bool adopt, hone_error *error)
+{
+    int k = -1;
+    hone_status status = find_slot(optimizer, index, slot, &k, error);
+    if (status != HONE_OK)
+        return status;
+    struct hone_param *const param = &optimizer->params[index];
+    const hone_rule *const rule = optimizer->spec->groups[param->group].rule;
+    struct hone_state *const state = &param->state[k];
+    struct hone_state bound = {0};
+    if (memory != NULL) {
+        status = check_memory(optimizer, param, slot, memory, &bound.format, error);
+        if (status != HONE_OK)
+            return status;
+        bound.data = memory->data != NULL ? memory->data : param->shape; /* empty, yet there */
+        bound.size = hone_tensor_bytes(memory);
+        bound.owner = HONE_CALLER;
+    }
+    hone_state_free(optimizer->context, state);
+    *state = bound;
+    param->fresh &= ~(1u << k);
+    if (memory != NULL && !adopt) {
+        fill(optimizer->context, state, param->count,
+             k < rule->slot_count ? rule->slots[k].initial : 0);
+        param->fresh |= 1u << k;
+    }
+    optimizer->plan.valid = false;
+    return HONE_OK;
+}
+
 uint64_t hone_optimizer_state_bytes(const hone_optimizer *optimizer)
 {
     uint64_t bytes = 0;
     for (int64_t i = 0; i < hone_optimizer_count(optimizer); i++)
         for (int k = 0; k < HONE_STATE_COUNT; k++)
-            bytes += optimizer->params[i].state[k].size;
+            if (optimizer->params[i].state[k].owner != HONE_CALLER)
+                bytes += optimizer->params[i].state[k].size;
     return bytes;
 }

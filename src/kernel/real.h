@@ -70,12 +70,13 @@ RULE_INLINE real r_sign(real x)
     return x > 0 ? (real)1 : x < 0 ? (real)-1 : x;
 }
 
-/* a + weight * (b - a), in the form that is exact at weight 1 when the weight is large: ATen's two
- * forms, so that long runs stay close to torch's. The weight is the same for all elements. */
+/* a + weight * (b - a), in the form that is exact at weight 1 unless the weight is within 1/2 of 0:
+ * ATen's two forms, so that long runs stay close to torch's. The weight is the same for all elements
+ * and may be below 0: RMSprop's alpha and Muon's momentum have no upper bound. */
 RULE_INLINE real r_lerp(real a, real b, real weight)
 {
     const real span = b - a;
-    return weight < (real)0.5 ? a + weight * span : b - span * (1 - weight);
+    return r_abs(weight) < (real)0.5 ? a + weight * span : b - span * (1 - weight);
 }
 
 #endif

@@ -464,6 +464,13 @@ hone_status hone_table_set_grad_accum_steps(hone_table *table, int64_t steps, bo
     return HONE_OK;
 }
 
+int64_t hone_table_grad_accum_steps(const hone_table *table, bool *mean)
+{
+    if (mean != NULL)
+        *mean = table->accumulate_mean;
+    return table->accumulate;
+}
+
 hone_status hone_table_set_loss_scale(hone_table *table, double scale, hone_error *error)
 {
     if (!(scale > 0 && isfinite(scale)))

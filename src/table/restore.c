@@ -109,6 +109,17 @@ static void close_file(struct hone_loaded *loaded)
     loaded->notes = NULL;
 }
 
+/* Closes it again unless it is sound. */
+static hone_status check_file(struct hone_loaded *loaded, hone_error *error)
+{
+    hone_status status = read_notes(loaded, error);
+    if (status == HONE_OK)
+        status = check_sums(loaded, error);
+    if (status != HONE_OK)
+        close_file(loaded);
+    return status;
+}
+
 static hone_status open_file(struct hone_loaded *loaded, const hone_context *context,
                              const char *directory, const struct found *found, hone_error *error)
 {
@@ -121,13 +132,9 @@ static hone_status open_file(struct hone_loaded *loaded, const hone_context *con
                          strlen(directory), HONE_SNAPSHOT_PATH_SIZE - 40);
     hone_status status = hone_file_open(&loaded->file, context, loaded->path, error);
     if (status == HONE_OK)
-        status = read_notes(loaded, error);
-    if (status == HONE_OK)
-        status = check_sums(loaded, error);
-    if (status != HONE_OK) {
-        close_file(loaded);
+        status = check_file(loaded, error);
+    if (status != HONE_OK)
         return status;
-    }
     loaded->chain = hone_json_bits(loaded->notes, "chain");
     loaded->before = hone_json_bits(loaded->notes, "before");
     loaded->checksum = hone_json_bits(loaded->notes, "checksum");
@@ -157,10 +164,10 @@ static bool is_final(hone_status status)
     return status == HONE_ERROR_MISMATCH || status == HONE_ERROR_MEMORY;
 }
 
-static void clear_tables(const struct restoring *r)
+static void clear_tables(hone_table *const *tables, int64_t count)
 {
-    for (int64_t i = 0; i < r->count; i++)
-        hone_table_clear(r->tables[i]);
+    for (int64_t i = 0; i < count; i++)
+        hone_table_clear(tables[i]);
 }
 
 /* Checks all tables' parts, then applies them. */
@@ -241,7 +248,7 @@ static hone_status restore(struct restoring *r, const struct listing *listing, h
         status = try_chain(r, listing, i, error);
         if (status == HONE_OK)
             return HONE_OK;
-        clear_tables(r);
+        clear_tables(r->tables, r->count);
         if (is_final(status))
             return status;
     }
@@ -271,5 +278,42 @@ hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count, cons
     hone_release(r.context, listing.files, listing.capacity * sizeof *listing.files);
     if (report != NULL)
         *report = r.report;
+    return status;
+}
+
+/* ---- from memory ------------------------------------------------------------------------------ */
+
+static hone_status take_loaded(hone_table *const *tables, int64_t count,
+                               const struct hone_loaded *loaded, hone_error *error)
+{
+    const char *const kind = json_string_value(json_object_get(loaded->notes, "kind"));
+    if (kind == NULL || strcmp(kind, "increment") == 0)
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "'%s' are an increment's; a copy's or a full snapshot's are needed",
+                         loaded->path);
+    hone_status status = HONE_OK;
+    for (int64_t i = 0; status == HONE_OK && i < count; i++)
+        status = hone_table_check_loaded(tables[i], loaded, error);
+    for (int64_t i = 0; status == HONE_OK && i < count; i++)
+        status = hone_table_apply_loaded(tables[i], loaded, error);
+    if (status != HONE_OK)
+        clear_tables(tables, count);
+    return status;
+}
+
+hone_status hone_snapshot_unpack(hone_table *const *tables, int64_t count, const void *bytes,
+                                 size_t size, hone_error *error)
+{
+    hone_status status = check_empty(tables, count, error);
+    if (status != HONE_OK)
+        return status;
+    struct hone_loaded loaded = {.path = "the bytes"};
+    status = hone_file_read(&loaded.file, tables[0]->context, bytes, size, error);
+    if (status == HONE_OK)
+        status = check_file(&loaded, error);
+    if (status != HONE_OK)
+        return status;
+    status = take_loaded(tables, count, &loaded, error);
+    close_file(&loaded);
     return status;
 }

@@ -56,11 +56,20 @@ static void take_values(struct hone_group *to, const struct hone_group *from)
         to->values[lr].number *= from->lr_multiplier;
 }
 
+/* Before the records are laid out: a schedule may move momentum. */
+static hone_status start_schedule(struct hone_table *table, const hone_schedule *schedule,
+                                  hone_error *error)
+{
+    struct hone_group *const own = &table->spec->groups[0];
+    const hone_status status = hone_schedule_copy(&own->schedule, table->context, schedule, error);
+    return status == HONE_OK ? hone_group_attach(own, error) : status;
+}
+
 static hone_status make_spec(struct hone_table *table, hone_error *error)
 {
     const hone_spec *const given = table->options.spec;
     const struct hone_group *const group =
-        given == NULL ? NULL : &given->groups[hone_spec_match(given, table->name)];
+        given == NULL ? NULL : &given->groups[hone_spec_match(given, table->name, 2)];
     table->preset = find_preset(table->options.rule);
     const char *rule = table->options.rule;
     if (table->preset != NULL)
@@ -73,7 +82,9 @@ static hone_status make_spec(struct hone_table *table, hone_error *error)
     const hone_status status = hone_spec_create(&table->spec, table->context, rule, error);
     if (status == HONE_OK && group != NULL)
         take_values(&table->spec->groups[0], group);
-    return status;
+    if (status != HONE_OK || group == NULL || group->schedule == NULL)
+        return status;
+    return start_schedule(table, group->schedule, error);
 }
 
 /* ---- the record -------------------------------------------------------------------------------
@@ -165,6 +176,12 @@ static void choose_kernel(struct hone_table *table, int variant)
     table->kernel = direct < 0 ? NULL : kernels->step[direct][variant][HONE_FORM_DENSE];
 }
 
+int hone_table_variant(const struct hone_table *table)
+{
+    struct hone_group group;
+    return kernel_variant(table, &group);
+}
+
 hone_status hone_table_set_rule(struct hone_table *table, hone_error *error)
 {
     const hone_status status = make_spec(table, error);
@@ -204,13 +221,12 @@ hone_status hone_table_set(hone_table *table, const char *hyper, double value, h
 {
     double before;
     hone_status status = hone_spec_get(table->spec, 0, hyper, &before, error);
-    struct hone_group group;
-    const int variant = kernel_variant(table, &group);
+    const int variant = hone_table_variant(table);
     if (status == HONE_OK)
         status = hone_spec_set(table->spec, 0, hyper, value, error);
     if (status != HONE_OK)
         return status;
-    if (kernel_variant(table, &group) != variant) {
+    if (hone_table_variant(table) != variant) {
         hone_spec_set(table->spec, 0, hyper, before, NULL);
         return hone_fail(error, HONE_ERROR_UNSUPPORTED,
                          "table \"%s\": %s cannot change from %g to %g: the rows' records were "

@@ -46,7 +46,7 @@ static hone_status list_rows(const struct hone_snapshot *snapshot, struct hone_t
                              int64_t **list, hone_error *error)
 {
     const struct hone_table *const table = copy->table;
-    const bool full = snapshot->kind == HONE_SNAPSHOT_FULL;
+    const bool full = snapshot->kind != HONE_SNAPSHOT_INCREMENT;
     size_t count = full ? table->index.count : 0;
     for (size_t i = 0; !full && i < table->dirty_count; i++)
         count += is_copied(table, table->dirty[i]);
@@ -146,7 +146,8 @@ static hone_status copy_table(const struct hone_snapshot *snapshot, struct hone_
 {
     const struct hone_table *const table = copy->table;
     int64_t *list = NULL;
-    copy->gone = table->gone_count; /* of a full one for the case that it is never written */
+    /* of a full one for the case that it is never written */
+    copy->gone = snapshot->kind == HONE_SNAPSHOT_COPY ? 0 : table->gone_count;
     hone_status status = list_rows(snapshot, copy, &list, error);
     if (status == HONE_OK)
         status = copy_headers(snapshot, copy, list, error);
@@ -164,9 +165,7 @@ static hone_status copy_table(const struct hone_snapshot *snapshot, struct hone_
         status = copy_waiting(snapshot, copy, error);
     if (status != HONE_OK)
         return status;
-    copy->facts = hone_table_facts(table);
-    return copy->facts == NULL ? hone_fail_memory(error, sizeof *table, "a snapshot's metadata")
-                               : HONE_OK;
+    return hone_table_facts(table, &copy->facts, error);
 }
 
 /* ---- taking and freeing ----------------------------------------------------------------------- */
@@ -183,7 +182,7 @@ static hone_status check_tables(hone_table *const *tables, int64_t count, hone_s
             if (strcmp(table->name, tables[k]->name) == 0)
                 return hone_fail(error, HONE_ERROR_NAME, "two tables are called \"%s\"",
                                  table->name);
-        if (table->copied)
+        if (table->copied && kind != HONE_SNAPSHOT_COPY)
             return hone_fail(error, HONE_ERROR_ARGUMENT,
                              "table \"%s\": the snapshot before this one has not been freed",
                              table->name);
@@ -238,14 +237,28 @@ static uint64_t sum_parts(const struct hone_snapshot *snapshot)
     return sum;
 }
 
+/* Makes the snapshot the one that follows the tables' last. */
+static void enter_sequence(struct hone_snapshot *snapshot)
+{
+    for (int64_t i = 0; i < snapshot->count; i++) {
+        struct hone_table *const table = snapshot->tables[i].table;
+        if (table->sequence > snapshot->sequence)
+            snapshot->sequence = table->sequence;
+        begin_lists(table);
+    }
+    snapshot->sequence++;
+    snapshot->before = snapshot->tables[0].table->last_checksum;
+    snapshot->chain = snapshot->tables[0].table->chain;
+}
+
 hone_status hone_snapshot_take(hone_snapshot **snapshot, hone_table *const *tables, int64_t count,
                                hone_snapshot_kind kind, hone_error *error)
 {
     if (snapshot == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "snapshot is NULL");
-    if (kind != HONE_SNAPSHOT_FULL && kind != HONE_SNAPSHOT_INCREMENT)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "the kind is %d; it must be 0 or 1",
-                         (int)kind);
+    if ((int)kind < HONE_SNAPSHOT_FULL || kind > HONE_SNAPSHOT_COPY)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "the kind is %d; it must be 0 to %d",
+                         (int)kind, HONE_SNAPSHOT_COPY);
     hone_status status = check_tables(tables, count, kind, error);
     if (status != HONE_OK)
         return status;
@@ -268,14 +281,8 @@ hone_status hone_snapshot_take(hone_snapshot **snapshot, hone_table *const *tabl
         free_copies(made);
         return status;
     }
-    for (int64_t i = 0; i < count; i++) {
-        if (tables[i]->sequence > made->sequence)
-            made->sequence = tables[i]->sequence;
-        begin_lists(tables[i]);
-    }
-    made->sequence++;
-    made->before = tables[0]->last_checksum;
-    made->chain = tables[0]->chain;
+    if (kind != HONE_SNAPSHOT_COPY)
+        enter_sequence(made);
     *snapshot = made;
     return HONE_OK;
 }
@@ -305,7 +312,7 @@ void hone_snapshot_free(hone_snapshot *snapshot)
     if (snapshot == NULL)
         return;
     const uint64_t checksum = snapshot->written ? snapshot->checksum : 0;
-    for (int64_t i = 0; i < snapshot->count; i++) {
+    for (int64_t i = 0; snapshot->kind != HONE_SNAPSHOT_COPY && i < snapshot->count; i++) {
         struct hone_table *const table = snapshot->tables[i].table;
         table->copied = false;
         if (!snapshot->written) {

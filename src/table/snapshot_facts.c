@@ -2,10 +2,12 @@
 /* What a snapshot's metadata says of a table: what it must agree in, its counters and its
  * hyperparameters. Numbers of 64 bits are hexadecimal text, so that no reader rounds them. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/schedule_internal.h"
 #include "table/snapshot_internal.h"
 
 uint64_t hone_checksum(const void *bytes, size_t size)
@@ -79,11 +81,32 @@ static const char *rule_name(const struct hone_table *table)
     X("hand", hand)               \
     X("removals", removals)
 
-json_t *hone_table_facts(const struct hone_table *table)
+#define COUNTER_COUNT 9
+
+/* (key, field) of what a schedule has come to. */
+#define PLACES(X) X("e", e) X("bad", bad) X("cooldown", cooldown)
+
+static json_t *schedule_facts(const struct hone_schedule_state *state)
+{
+    json_t *const facts = json_object();
+#define WRITE(key, field) json_object_set_new(facts, key, hone_json_of_bits(state->field));
+    PLACES(WRITE)
+#undef WRITE
+    json_object_set_new(facts, "base", hone_json_of_bits(bits_of(state->base)));
+    json_object_set_new(facts, "best", hone_json_of_bits(bits_of(state->best)));
+    if (json_object_size(facts) == 3 + 2)
+        return facts;
+    json_decref(facts);
+    return NULL;
+}
+
+hone_status hone_table_facts(const struct hone_table *table, json_t **written, hone_error *error)
 {
     char *spec = NULL;
-    if (hone_spec_write(table->spec, &spec, NULL) != HONE_OK)
-        return NULL;
+    const hone_status status = hone_spec_write(table->spec, &spec, error);
+    if (status != HONE_OK)
+        return status;
+    const struct hone_group *const group = &table->spec->groups[0];
     json_t *const facts = json_object();
     json_object_set_new(facts, "rule", json_string(rule_name(table)));
     json_object_set_new(facts, "spec", json_string(spec));
@@ -101,11 +124,15 @@ json_t *hone_table_facts(const struct hone_table *table)
     json_object_set_new(facts, "accumulate_mean", json_boolean(table->accumulate_mean));
     const int set = json_object_set_new(facts, "registered", json_boolean(table->registered));
     hone_string_free(table->context, spec);
-    if (set != 0 || json_object_size(facts) != 12 + 9) {
+    if (group->schedule != NULL)
+        json_object_set_new(facts, "schedule", schedule_facts(&group->schedule_state));
+    const size_t expected = 12 + COUNTER_COUNT + (group->schedule != NULL);
+    if (set != 0 || json_object_size(facts) != expected) {
         json_decref(facts);
-        return NULL;
+        return hone_fail_memory(error, sizeof *table, "a snapshot's metadata");
     }
-    return facts;
+    *written = facts;
+    return HONE_OK;
 }
 
 static hone_status check_facts(const struct hone_table *table, const json_t *facts,
@@ -133,6 +160,53 @@ static hone_status check_facts(const struct hone_table *table, const json_t *fac
     return HONE_OK;
 }
 
+/* The place of the spec's schedule, which the spec's text does not tell. */
+static hone_status take_schedule(const struct hone_table *table, struct hone_group *group,
+                                 const json_t *facts, hone_error *error)
+{
+    if ((group->schedule != NULL) != json_is_object(facts))
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "table \"%s\": its spec has %s schedule, its description the place of %s",
+                         table->name, group->schedule != NULL ? "a" : "no",
+                         json_is_object(facts) ? "one" : "none");
+    if (group->schedule == NULL)
+        return HONE_OK;
+    struct hone_schedule_state *const state = &group->schedule_state;
+    *state = (struct hone_schedule_state){.masked_base = (double)NAN};
+#define READ(key, field) state->field = hone_json_bits(facts, key);
+    PLACES(READ)
+#undef READ
+    state->base = double_of(hone_json_bits(facts, "base"));
+    state->best = double_of(hone_json_bits(facts, "best"));
+    const double end = hone_schedule_end(group->schedule);
+    if (state->base >= 0 && isfinite(state->base) && (double)state->e <= end)
+        return HONE_OK;
+    return hone_fail(
+        error, HONE_ERROR_FORMAT,
+        "table \"%s\": its schedule is at step %llu with the base %g; its last step is "
+        "%g, and a base is at least 0",
+        table->name, (unsigned long long)state->e, state->base, end);
+}
+
+static hone_status check_spec(struct hone_table *table, hone_spec *spec, const json_t *facts,
+                              hone_error *error)
+{
+    if (spec->groups[0].rule != table->spec->groups[0].rule)
+        return hone_fail(error, HONE_ERROR_FORMAT, "table \"%s\": rule and spec do not agree",
+                         table->name);
+    hone_spec *const own = table->spec;
+    const int variant = hone_table_variant(table);
+    table->spec = spec;
+    const bool fits = hone_table_variant(table) == variant;
+    table->spec = own;
+    if (!fits)
+        return hone_fail(error, HONE_ERROR_MISMATCH,
+                         "table \"%s\": the snapshot's hyperparameters need other states than the "
+                         "table's",
+                         table->name);
+    return take_schedule(table, &spec->groups[0], json_object_get(facts, "schedule"), error);
+}
+
 hone_status hone_table_take_facts(struct hone_table *table, const json_t *facts, bool apply,
                                   hone_error *error)
 {
@@ -141,18 +215,13 @@ hone_status hone_table_take_facts(struct hone_table *table, const json_t *facts,
         return fits;
     const char *const text = json_string_value(json_object_get(facts, "spec"));
     hone_spec *spec = NULL;
-    const hone_status status = hone_spec_parse(&spec, table->context, text == NULL ? "" : text,
-                                               text == NULL ? 0 : strlen(text), error);
-    if (status != HONE_OK)
+    hone_status status = hone_spec_parse(&spec, table->context, text == NULL ? "" : text,
+                                         text == NULL ? 0 : strlen(text), error);
+    if (status == HONE_OK)
+        status = check_spec(table, spec, facts, error);
+    if (status != HONE_OK || !apply) {
+        hone_spec_free(spec);
         return status;
-    if (spec->groups[0].rule != table->spec->groups[0].rule) {
-        hone_spec_free(spec);
-        return hone_fail(error, HONE_ERROR_FORMAT, "table \"%s\": rule and spec do not agree",
-                         table->name);
-    }
-    if (!apply) {
-        hone_spec_free(spec);
-        return HONE_OK;
     }
     hone_spec_free(table->spec);
     table->spec = spec;

@@ -59,9 +59,9 @@ uint64_t hone_checksum(const void *bytes, size_t size);
 void hone_column_file_name(const struct hone_table *table, const struct hone_column *column,
                            char *name, size_t size);
 
-/* Writes and reads a table's counters and hyperparameters; NULL or false: out of memory, or they
- * do not fit the table (with an error). */
-json_t *hone_table_facts(const struct hone_table *table);
+/* Writes and reads a table's counters and hyperparameters. Errors: UNSUPPORTED (a schedule that a
+ * callback computes), MISMATCH and FORMAT if what is read does not fit the table, MEMORY. */
+hone_status hone_table_facts(const struct hone_table *table, json_t **facts, hone_error *error);
 hone_status hone_table_take_facts(struct hone_table *table, const json_t *facts, bool apply,
                                   hone_error *error);
 

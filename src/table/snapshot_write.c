@@ -45,7 +45,8 @@ static char *describe(const hone_snapshot *snapshot, const hone_file_entry *entr
     for (int64_t i = 0; i < snapshot->count; i++)
         failed |=
             json_object_set(tables, snapshot->tables[i].table->name, snapshot->tables[i].facts);
-    const char *const kind = snapshot->kind == HONE_SNAPSHOT_FULL ? "full" : "increment";
+    static const char *const kinds[] = {"full", "increment", "copy"};
+    const char *const kind = kinds[snapshot->kind];
     failed |= json_object_set_new(all, "format", json_integer(HONE_SNAPSHOT_FORMAT));
     failed |= json_object_set_new(all, "kind", json_string(kind));
     failed |= json_object_set_new(all, "chain", hone_json_of_bits(snapshot->chain));
@@ -84,6 +85,9 @@ hone_status hone_snapshot_write(hone_snapshot *snapshot, const char *directory,
     hone_status status = check_extras(extras, extra_count, error);
     if (status != HONE_OK)
         return status;
+    if (snapshot->kind == HONE_SNAPSHOT_COPY)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "a copy belongs to no directory; hone_snapshot_pack writes it");
     char path[HONE_SNAPSHOT_PATH_SIZE];
     const int length =
         snprintf(path, sizeof path, "%s/%012" PRIu64 "-%s.safetensors", directory,
@@ -109,5 +113,27 @@ hone_status hone_snapshot_write(hone_snapshot *snapshot, const char *directory,
     hone_release(snapshot->context, entries, size);
     if (status == HONE_OK)
         snapshot->written = true;
+    return status;
+}
+
+hone_status hone_snapshot_pack(const hone_snapshot *snapshot, void *bytes, size_t capacity,
+                               size_t *size, hone_error *error)
+{
+    if (snapshot == NULL || snapshot->kind != HONE_SNAPSHOT_COPY)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "the snapshot is %s; only copies are packed",
+                         snapshot == NULL ? "NULL" : "one for a directory");
+    const int64_t count = part_total(snapshot);
+    const size_t list = (size_t)count * sizeof(hone_file_entry);
+    hone_file_entry *const entries = hone_allocate(snapshot->context, list);
+    if (entries == NULL)
+        return hone_fail_memory(error, list, "a snapshot's entries");
+    list_parts(snapshot, entries);
+    char *const text = describe(snapshot, entries, count);
+    const hone_file_pair note = {HONE_SNAPSHOT_KEY, text};
+    const hone_status status = text == NULL ? hone_fail_memory(error, list, "a snapshot's metadata")
+                                            : hone_file_pack(snapshot->context, bytes, capacity,
+                                                             size, entries, count, &note, 1, error);
+    free(text);
+    hone_release(snapshot->context, entries, list);
     return status;
 }

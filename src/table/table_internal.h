@@ -215,6 +215,8 @@ void hone_row_fill(const struct hone_table *table, struct hone_row *row, int64_t
  */
 
 hone_status hone_table_set_rule(struct hone_table *table, hone_error *error);
+/* The kernel's variant: which states the present values need. */
+int hone_table_variant(const struct hone_table *table);
 /* The numbers of the present step for a row, from the thread's cache. */
 struct hone_row_scalars *hone_table_scalars(const struct hone_table *table,
                                             const struct hone_row *row, int thread);

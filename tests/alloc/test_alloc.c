@@ -137,7 +137,7 @@ static hone_status replace_spec(struct world *w, int i)
     return hone_optimizer_set_spec(w->optimizer, w->spec, &problem);
 }
 
-static hone_status schedule(struct world *w, int i)
+static hone_status attach(struct world *w, int i, bool masked)
 {
     static const char text[] =
         "{\"type\": \"sequential\", \"milestones\": [1, 2], \"schedulers\": [{\"type\": "
@@ -145,9 +145,20 @@ static hone_status schedule(struct world *w, int i)
     hone_schedule *made = NULL;
     hone_status status = hone_schedule_parse(&made, w->context, text, sizeof text - 1, &problem);
     if (status == HONE_OK)
-        status = hone_optimizer_set_schedule(w->optimizer, i, made, &problem);
+        status = masked ? hone_optimizer_set_masked_schedule(w->optimizer, i, made, &problem)
+                        : hone_optimizer_set_schedule(w->optimizer, i, made, &problem);
     hone_schedule_free(made);
     return status;
+}
+
+static hone_status schedule(struct world *w, int i)
+{
+    return attach(w, i, false);
+}
+
+static hone_status masked_schedule(struct world *w, int i)
+{
+    return attach(w, i, true);
 }
 
 /* Masks for the first `count` parameters, all in one set. */
@@ -308,6 +319,7 @@ static const struct scene story[] = {
     {"prepare", prepare, 0, true},
     {"a step with everything", step, 0, false},
     {"attach a schedule", schedule, 0, true},
+    {"attach a schedule to masked_lr", masked_schedule, 0, true},
     {"a norm", total_norm, 3, true},
     {"give masks", mask, 9, true},
     {"a clip", clip, 4, true},

@@ -311,8 +311,60 @@ static void test_every_combination(void **state)
     hone_context_free((hone_context *)(uintptr_t)progress.context);
 }
 
+/* ---- the two forms of an interpolation ------------------------------------------------------- */
+
+/* RMSprop's mean of gradients is an interpolation of weight 1 - alpha, below -1/2 for alpha above
+ * 1.5. Which of two forms computes it shows in the last bit: the oracle's has to come out. */
+static void match_mean(const hone_context *context, double alpha)
+{
+    double param[N] = {0}, grad[N];
+    int64_t shape[] = {N};
+    const hone_tensor view = hone_tensor_view(param, HONE_F64, 1, shape);
+    const hone_tensor gradient = hone_tensor_view(grad, HONE_F64, 1, shape);
+    hone_optimizer *const optimizer = test_optimizer(context, "rmsprop");
+    OK(hone_optimizer_set(optimizer, 0, "alpha", alpha, &problem));
+    OK(hone_optimizer_set(optimizer, 0, "centered", 1, &problem));
+    OK(hone_optimizer_add(optimizer, "p", &view, 0, NULL, &problem));
+    OK(hone_optimizer_set_grad(optimizer, 0, &gradient, &problem));
+    oracle_options options = oracle_default_options("rmsprop");
+    options.alpha = alpha;
+    options.centered = true;
+    oracle_state *const oracle = oracle_state_create(N, param);
+    struct random random = {9};
+    for (int step = 0; step < STEPS; step++) {
+        for (size_t i = 0; i < N; i++)
+            grad[i] = random_signed(&random);
+        OK(hone_optimizer_step(optimizer, NULL, &problem));
+        oracle_step("rmsprop", &options, oracle, grad, NULL);
+        hone_tensor mean;
+        OK(hone_optimizer_state(optimizer, 0, "grad_avg", &mean, &problem));
+        for (size_t i = 0; i < N; i++) {
+            const double found = ((const double *)mean.data)[i];
+            const double wanted = oracle_slot(oracle, "grad_avg")[i];
+            if (found != wanted)
+                fail_msg("alpha %g, step %d: grad_avg[%zu] is %.17g, the oracle has %.17g", alpha,
+                         step, i, found, wanted);
+        }
+    }
+    hone_optimizer_free(optimizer);
+    oracle_state_free(oracle);
+}
+
+static void test_interpolation_forms(void **state)
+{
+    (void)state;
+    static const double alphas[] = {0, 0.4, 0.5, 0.6, 1, 1.4, 1.5, 1.6, 1.75, 3};
+    hone_context *const context = test_context(1, NULL);
+    for (size_t i = 0; i < sizeof alphas / sizeof alphas[0]; i++)
+        match_mean(context, alphas[i]);
+    hone_context_free(context);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_combination)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_combination),
+        cmocka_unit_test(test_interpolation_forms),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

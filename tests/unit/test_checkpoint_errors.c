@@ -274,10 +274,41 @@ static void refuses_bad_schedules(void **state)
         {{"\"base\":0.5", "\"base\":null"}, "base is missing, or a base is below 0"},
         {{"\"masked_base\":null", "\"masked_base\":-1"}, "base is missing, or a base is below 0"},
         {{"\"best\":null", "\"best\":true"}, "its best is a boolean, not a number"},
+        {{"\"best\":null", "\"masked\":{}"},
+         "an object as masked for a group whose masked_lr has no"},
+        {{"{\"e\":1", "{\"e\":10"}, "one_cycle ends at step 9; there is no value for step 10"},
     };
     subject_create_json(&subject, context,
                         "{\"optimizer_type\":\"sgd\",\"learning_rate\":0.5,\"schedule\":"
-                        "{\"type\":\"cosine_annealing\",\"T_max\":10}}",
+                        "{\"type\":\"one_cycle\",\"max_lr\":1,\"total_steps\":10,"
+                        "\"cycle_momentum\":false}}",
+                        NULL);
+    assert_int_equal(hone_optimizer_schedule_step(subject.optimizer, NULL), HONE_OK);
+    for (int i = 0; i < LENGTH(cases); i++)
+        expect_refusal_of_edit(&subject, cases[i].edit, NULL, NULL, HONE_ERROR_FORMAT,
+                               cases[i].words);
+    subject_free(&subject);
+}
+
+static void refuses_bad_masked_schedules(void **state)
+{
+    (void)state;
+    static struct subject subject;
+    static const struct {
+        struct edit edit;
+        const char *words;
+    } cases[] = {
+        {{"\"schedules\":[{", "\"schedules\":[null],\"x\":[{"}, "the key 'x' is unknown"},
+        {{"{\"masked\":{", "{\"e\":1,\"masked\":{"}, "the key 'e' is unknown"},
+        {{"{\"masked\":{", "{\"masked\":null,\"e\":{"}, "the key 'e' is unknown"},
+        {{"{\"e\":1", "{\"e\":11"}, "one_cycle ends at step 9; there is no value for step 11"},
+        {{"\"base\":0.25", "\"base\":null"}, "base is missing, or a base is below 0"},
+        {{"\"base\":0.25", "\"masked_base\":1"}, "the key 'masked_base' is unknown"},
+    };
+    subject_create_json(&subject, context,
+                        "{\"optimizer_type\":\"sgd\",\"masked_lr\":0.25,\"masked_schedule\":"
+                        "{\"type\":\"one_cycle\",\"max_lr\":1,\"total_steps\":10,"
+                        "\"cycle_momentum\":false}}",
                         NULL);
     assert_int_equal(hone_optimizer_schedule_step(subject.optimizer, NULL), HONE_OK);
     for (int i = 0; i < LENGTH(cases); i++)
@@ -583,6 +614,7 @@ int main(void)
         cmocka_unit_test(refuses_bad_metadata),
         cmocka_unit_test(refuses_bad_tensors),
         cmocka_unit_test(refuses_bad_schedules),
+        cmocka_unit_test(refuses_bad_masked_schedules),
         cmocka_unit_test(refuses_frame_states_of_another_type),
         cmocka_unit_test(lists_all_that_does_not_fit),
         cmocka_unit_test(counts_what_it_cannot_list),
