@@ -58,7 +58,8 @@ struct hone_device {
     struct hone_device_tensor *tensors;
     uint32_t *first;
     struct hone_device_source *sources; /* while gradients are accumulated */
-    struct hone_device_tensor *moves;   /* of matrix rules: how what became of the directions goes in */
+    struct hone_device_tensor
+        *moves; /* of matrix rules: how what became of the directions goes in */
     struct hone_device_memory workspace; /* of matrix rules: directions, and what products need */
     void *products;                      /* the target's; NULL until there are matrices */
     struct hone_device_memory shares;

@@ -97,9 +97,9 @@ hone_status hone_device_matrix_reserve(const hone_optimizer *optimizer, struct h
     }
     hone_status status = HONE_OK;
     if (most > 0 && device->products == NULL)
-        status = hone_device_check(
-            device, device->target->open_products(device->queue, &device->products),
-            "products of matrices", error);
+        status = hone_device_check(device,
+                                   device->target->open_products(device->queue, &device->products),
+                                   "products of matrices", error);
     if (status == HONE_OK)
         status = hone_device_reserve(device, &device->workspace, most, "the directions of matrices",
                                      error);
@@ -136,11 +136,11 @@ static hone_status make_polar(const hone_optimizer *optimizer, struct hone_devic
         const size_t left = bucket->batch - done;
         const struct hone_device_polar polar =
             polar_of(optimizer, bucket, left < bucket->at_once ? left : bucket->at_once);
-        status = hone_device_check(
-            device,
-            device->target->polar(device->queue, device->products, &polar,
-                                  directions + done * size, directions + directions_size(bucket)),
-            "a step", error);
+        status = hone_device_check(device,
+                                   device->target->polar(device->queue, device->products, &polar,
+                                                         directions + done * size,
+                                                         directions + directions_size(bucket)),
+                                   "a step", error);
     }
     return status;
 }
@@ -150,7 +150,8 @@ static struct hone_frame plain_frame(const struct hone_group *group)
 {
     const int maximize = hone_rule_hyper_find(group->rule, "maximize");
     const bool turns = maximize >= 0 && group->values[maximize].number != 0;
-    return (struct hone_frame){.grad_scale = turns ? -1 : 1, .value_limit = HUGE_VAL, .clip_coef = 1};
+    return (struct hone_frame){
+        .grad_scale = turns ? -1 : 1, .value_limit = HUGE_VAL, .clip_coef = 1};
 }
 
 hone_status hone_device_matrix_step(const hone_optimizer *optimizer, struct hone_device *device,
@@ -158,8 +159,8 @@ hone_status hone_device_matrix_step(const hone_optimizer *optimizer, struct hone
 {
     const struct hone_device_target *const target = device->target;
     hone_status status = hone_device_check(
-        device, target->direction(device->queue, bucket->rule, bucket->wide, &device->call), "a step",
-        error);
+        device, target->direction(device->queue, bucket->rule, bucket->wide, &device->call),
+        "a step", error);
     if (status == HONE_OK)
         status = make_polar(optimizer, device, bucket, error);
     if (status != HONE_OK)
@@ -168,8 +169,7 @@ hone_status hone_device_matrix_step(const hone_optimizer *optimizer, struct hone
     move.tensors = device->moves + bucket->tensor;
     move.frame = plain_frame(&optimizer->spec->groups[bucket->group]);
     move.own_frame = 1;
-    return hone_device_check(device,
-                             target->step(device->queue, hone_rule_count(), bucket->wide,
-                                          bucket->direct, &move),
-                             "a step", error);
+    return hone_device_check(
+        device, target->step(device->queue, hone_rule_count(), bucket->wide, bucket->direct, &move),
+        "a step", error);
 }

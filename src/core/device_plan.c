@@ -243,8 +243,10 @@ static struct layout lay_out(const hone_optimizer *optimizer, const struct hone_
     struct layout at;
     at.first = padded(sizeof *device->tensors * device->tensor_count);
     at.sources = at.first + padded(sizeof *device->first * device->tensor_count);
-    at.end =
+    at.moves =
         at.sources + (accumulates ? padded(sizeof *device->sources * device->tensor_count) : 0);
+    at.end = at.moves +
+             (has_matrices(device) ? padded(sizeof *device->moves * device->tensor_count) : 0);
     return at;
 }
 

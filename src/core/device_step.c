@@ -546,8 +546,9 @@ static hone_status step_prepared(hone_optimizer *optimizer, struct hone_device *
                                            "a step", error);
     if (status == HONE_OK)
         status = launch_prepare(device, error);
-    return status == HONE_OK ? launch_step(optimizer, device, &call->frame, device->outcome, true, error)
-                             : status;
+    return status == HONE_OK
+               ? launch_step(optimizer, device, &call->frame, device->outcome, true, error)
+               : status;
 }
 
 hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_call *call,

@@ -53,12 +53,12 @@ RULE_ON_HOST_AND_DEVICE uint32_t hone_place_bits(int place, int value)
     return (uint32_t)value << (2 * place);
 }
 
-RULE_ON_HOST_AND_DEVICE int hone_place(uint32_t places, int place)
+RULE_ON_HOST_AND_DEVICE int hone_place_get(uint32_t places, int place)
 {
     return (int)(places >> (2 * place) & 3u);
 }
 
-static inline uint32_t hone_place_set(uint32_t places, int place, uint32_t value)
+RULE_ON_HOST_AND_DEVICE uint32_t hone_place_set(uint32_t places, int place, uint32_t value)
 {
     return (places & ~((uint32_t)3 << (2 * place))) | value << (2 * place);
 }

@@ -4,6 +4,7 @@
  * asks it to. Streams are struct host_stream; there are two devices. */
 #include "device/host_target.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,12 +194,12 @@ static struct hone_stage stage_of(const struct hone_device_tensor *t, int slot_c
                                   hone_kernel_fn *kernel)
 {
     struct hone_stage stage = {.support = support(), .kernel = kernel, .slot_count = slot_count};
-    stage.param = (enum hone_format)hone_place(t->places, HONE_PLACE_PARAM);
-    stage.grad = (enum hone_format)hone_place(t->places, HONE_PLACE_GRAD);
-    stage.cast = (enum hone_format)hone_place(t->places, HONE_PLACE_CAST);
-    stage.extra = (enum hone_extra)hone_place(t->places, HONE_PLACE_EXTRA);
+    stage.param = (enum hone_format)hone_place_get(t->places, HONE_PLACE_PARAM);
+    stage.grad = (enum hone_format)hone_place_get(t->places, HONE_PLACE_GRAD);
+    stage.cast = (enum hone_format)hone_place_get(t->places, HONE_PLACE_CAST);
+    stage.extra = (enum hone_extra)hone_place_get(t->places, HONE_PLACE_EXTRA);
     for (int k = 0; k < slot_count; k++)
-        stage.slot[k] = (enum hone_format)hone_place(t->places, HONE_PLACE_SLOT + k);
+        stage.slot[k] = (enum hone_format)hone_place_get(t->places, HONE_PLACE_SLOT + k);
     return stage;
 }
 
@@ -216,21 +217,63 @@ static struct hone_chunk chunk_of(const struct hone_device_tensor *t,
     return chunk;
 }
 
+/* The rule after the last is "move". */
+static const struct hone_rule_kernels *kernels_of(int rule, bool wide)
+{
+    const struct hone_cpu_level *const level = hone_cpu_level_at(0);
+    if (rule == hone_rule_count())
+        return wide ? level->move_f64 : level->move_f32;
+    return &(wide ? level->f64 : level->f32)[rule][0];
+}
+
+static int slot_count_of(int rule)
+{
+    return rule == hone_rule_count() ? 0 : hone_rules[rule]->slot_count;
+}
+
+static const struct hone_scalars *scalars_of(const struct hone_device_call *call,
+                                             const struct hone_device_tensor *t)
+{
+    return (call->scalars == NULL ? call->own : call->scalars) + t->scalars;
+}
+
 static void step_tensor(const struct hone_device_call *call, const struct hone_device_tensor *t,
                         int rule, bool wide, const struct hone_frame *frame)
 {
-    const struct hone_cpu_level *const level = hone_cpu_level_at(0);
-    const struct hone_rule_kernels *const kernels = (wide ? level->f64 : level->f32)[rule];
-    const int variant = hone_place(t->places, HONE_PLACE_VARIANT);
-    const struct hone_scalars *const scalars =
-        (call->scalars == NULL ? call->own : call->scalars) + t->scalars;
+    const int variant = hone_place_get(t->places, HONE_PLACE_VARIANT);
+    const struct hone_scalars *const scalars = scalars_of(call, t);
     const enum hone_form form = t->mask == NULL ? HONE_FORM_DENSE : HONE_FORM_MASKED;
     const struct hone_stage stage =
-        stage_of(t, hone_rules[rule]->slot_count, kernels->step[0][variant][form]);
+        stage_of(t, slot_count_of(rule), kernels_of(rule, wide)->step[0][variant][form]);
     for (size_t first = 0; first < t->count; first += HONE_CHUNK) {
         const struct hone_chunk chunk = chunk_of(t, &stage, scalars->step, first);
         hone_stage_step(&stage, &chunk, scalars, frame);
     }
+}
+
+static void direct_tensor(const struct hone_device_call *call, const struct hone_device_tensor *t,
+                          int rule, bool wide, const struct hone_frame *frame)
+{
+    const struct hone_scalars *const scalars = scalars_of(call, t);
+    struct hone_stage stage =
+        stage_of(t, slot_count_of(rule), kernels_of(rule, wide)->direction[0]);
+    stage.extra = HONE_EXTRA_NONE;
+    for (size_t first = 0; first < t->count; first += HONE_CHUNK) {
+        const struct hone_chunk chunk = chunk_of(t, &stage, scalars->step, first);
+        hone_stage_direction(&stage, &chunk, scalars, frame,
+                             at(t->extra, wide ? HONE_FORMAT_F64 : HONE_FORMAT_F32, first));
+    }
+}
+
+/* What a launch's gradients are multiplied by. */
+static struct hone_frame frame_of(const struct hone_device_call *call)
+{
+    struct hone_frame frame = call->frame;
+    if (call->outcome != NULL && call->own_frame == 0) {
+        frame.grad_scale = call->outcome->grad_scale;
+        frame.clip_coef = call->outcome->coef;
+    }
+    return frame;
 }
 
 static struct hone_device_status step(struct hone_device_queue queue, int rule, bool wide,
@@ -238,13 +281,9 @@ static struct hone_device_status step(struct hone_device_queue queue, int rule, 
 {
     (void)direct; /* a staged step has the bits of a direct one */
     const struct hone_device_status status = launch(queue);
-    struct hone_frame frame = call->frame;
+    const struct hone_frame frame = frame_of(call);
     if (status.fault != HONE_DEVICE_OK || (call->outcome != NULL && call->outcome->go == 0))
         return status;
-    if (call->outcome != NULL) {
-        frame.grad_scale = call->outcome->grad_scale;
-        frame.clip_coef = call->outcome->coef;
-    }
     host_device_control.steps++;
     for (uint32_t i = 0; i < call->tensor_count; i++)
         step_tensor(call, &call->tensors[i], rule, wide, &frame);
@@ -254,8 +293,13 @@ static struct hone_device_status step(struct hone_device_queue queue, int rule, 
 static struct hone_device_status direction(struct hone_device_queue queue, int rule, bool wide,
                                            const struct hone_device_call *call)
 {
-    (void)rule, (void)wide, (void)call;
-    return launch(queue);
+    const struct hone_device_status status = launch(queue);
+    const struct hone_frame frame = frame_of(call);
+    if (status.fault != HONE_DEVICE_OK || (call->outcome != NULL && call->outcome->go == 0))
+        return status;
+    for (uint32_t i = 0; i < call->tensor_count; i++)
+        direct_tensor(call, &call->tensors[i], rule, wide, &frame);
+    return status;
 }
 
 static struct hone_device_status prepare(struct hone_device_queue queue,
@@ -281,7 +325,8 @@ static struct hone_device_status norm(struct hone_device_queue queue,
     const double scale = call->outcome == NULL ? call->grad_scale : call->outcome->grad_scale;
     for (uint32_t i = 0; status.fault == HONE_DEVICE_OK && i < call->tensor_count; i++) {
         const struct hone_device_tensor *const t = &call->tensors[i];
-        const enum hone_format format = (enum hone_format)hone_place(t->places, HONE_PLACE_GRAD);
+        const enum hone_format format =
+            (enum hone_format)hone_place_get(t->places, HONE_PLACE_GRAD);
         for (size_t first = 0; first < t->count; first += HONE_CHUNK)
             call->shares[t->share + first / HONE_CHUNK] = support()->norm[format](
                 at(t->grad, format, first),
@@ -314,7 +359,7 @@ static struct hone_device_status accumulate(struct hone_device_queue queue,
     const struct hone_device_status status = launch(queue);
     for (uint32_t i = 0; status.fault == HONE_DEVICE_OK && i < call->tensor_count; i++) {
         const struct hone_device_tensor *const t = &call->tensors[i];
-        const bool wide = hone_place(t->places, HONE_PLACE_GRAD) == HONE_FORMAT_F64;
+        const bool wide = hone_place_get(t->places, HONE_PLACE_GRAD) == HONE_FORMAT_F64;
         void *const sum = (void *)(uintptr_t)t->grad;
         if (sources == NULL) {
             memset(sum, 0, t->count * (wide ? sizeof(double) : sizeof(float)));
@@ -328,6 +373,97 @@ static struct hone_device_status accumulate(struct hone_device_queue queue,
             else
                 support()->accumulate_f32[from]((float *)sum + k, at(sources[i].grad, from, k), 1,
                                                 1);
+    }
+    return status;
+}
+
+/* ---- matrices --------------------------------------------------------------------------------- */
+
+static struct hone_device_status open_products(struct hone_device_queue queue, void **products)
+{
+    (void)queue;
+    *products = NULL;
+    return fine;
+}
+
+static void close_products(struct hone_device_queue queue, void *products)
+{
+    (void)queue;
+    (void)products;
+}
+
+static size_t polar_batch(const struct hone_device_facts *facts,
+                          const struct hone_device_polar *polar, size_t bytes)
+{
+    (void)facts;
+    (void)polar;
+    (void)bytes;
+    return 2; /* so that a few matrices are several buckets already */
+}
+
+/* For one matrix: X, its next value, X X^T, and a row of the square of that. */
+static size_t polar_workspace(const struct hone_device_polar *polar)
+{
+    const size_t rows = polar->rows, columns = polar->columns;
+    return (2 * rows * columns + rows * rows + rows) * sizeof(double);
+}
+
+/* Newton-Schulz as it is written down, X := (a I + b R + c R^2) X, in double. */
+static void polar_step(const double k[3], size_t rows, size_t columns, double *x, double *next)
+{
+    double *const r = next + rows * columns, *const row = r + rows * rows;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < rows; j++) {
+            r[i * rows + j] = 0;
+            for (size_t l = 0; l < columns; l++)
+                r[i * rows + j] += x[i * columns + l] * x[j * columns + l];
+        }
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < rows; j++) {
+            row[j] = k[1] * r[i * rows + j] + (i == j ? k[0] : 0);
+            for (size_t l = 0; l < rows; l++)
+                row[j] += k[2] * r[i * rows + l] * r[l * rows + j];
+        }
+        for (size_t l = 0; l < columns; l++) {
+            next[i * columns + l] = 0;
+            for (size_t j = 0; j < rows; j++)
+                next[i * columns + l] += row[j] * x[j * columns + l];
+        }
+    }
+    memcpy(x, next, rows * columns * sizeof *x);
+}
+
+static struct hone_device_status polar(struct hone_device_queue queue, void *products,
+                                       const struct hone_device_polar *call, void *matrices,
+                                       void *workspace)
+{
+    const size_t area = call->rows * call->columns;
+    const bool wide = call->products == HONE_DEVICE_PRODUCTS_DOUBLE;
+    double *const x = workspace;
+    const struct hone_device_status status = launch(queue);
+    (void)products;
+    if (status.fault != HONE_DEVICE_OK)
+        return status;
+    for (size_t m = 0; m < call->batch; m++) {
+        double norm = 0;
+        for (size_t i = 0; i < area; i++) {
+            x[i] = wide ? ((double *)matrices)[m * area + i]
+                        : (double)((float *)matrices)[m * area + i];
+            norm += x[i] * x[i];
+        }
+        norm = sqrt(norm) <= call->eps ? call->eps : sqrt(norm);
+        for (size_t i = 0; i < area && norm != 0; i++)
+            x[i] /= norm;
+        for (int s = 0; s < call->steps; s++) {
+            const int last = call->coefficient_count - 1;
+            polar_step(call->coefficients[s < last ? s : last], call->rows, call->columns, x,
+                       x + area);
+        }
+        for (size_t i = 0; i < area; i++)
+            if (wide)
+                ((double *)matrices)[m * area + i] = x[i] * call->scale;
+            else
+                ((float *)matrices)[m * area + i] = (float)(x[i] * call->scale);
     }
     return status;
 }
@@ -361,4 +497,9 @@ __attribute__((visibility("default"))) const struct hone_device_target HONE_DEVI
     .norm = norm,
     .judge = judge,
     .accumulate = accumulate,
+    .open_products = open_products,
+    .close_products = close_products,
+    .polar_batch = polar_batch,
+    .polar_workspace = polar_workspace,
+    .polar = polar,
 };
