@@ -59,7 +59,7 @@ verdict "layer kernel: itself, <hone/rule.h>, the C library, intrinsics" \
     "$(includes src/kernel "kernel/.*|hone/rule\\.h|immintrin\\.h|$libc")"
 verdict "layer cpu: kernel" "$(includes src/cpu "(cpu|kernel)/.*|rules\\.inc|hone/.*|$libc|cpuid\\.h")"
 verdict "layer core: cpu, kernel" \
-    "$(includes src/core "(core|cpu|kernel)/.*|hone/.*|$libc|omp\\.h|dlfcn\\.h|jansson\\.h|cblas\\.h|oneapi/dnnl/dnnl\\.h")"
+    "$(includes src/core "(core|cpu|kernel)/.*|hone/.*|$libc|omp\\.h|dlfcn\\.h|jansson\\.h|cblas\\.h")"
 verdict "layer cuda: kernel" \
     "$(includes src/cuda "(cuda|kernel)/.*|rules\\.inc|cuda_runtime\\.h|$libc")"
 for folder in checkpoint mask table; do

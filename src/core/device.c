@@ -275,6 +275,16 @@ hone_status hone_device_check_tensor(hone_optimizer *optimizer, const hone_tenso
                      tensor->data, found, (int)tensor->device_index);
 }
 
+hone_status hone_device_check_rule(const struct hone_device *device, const hone_rule *rule,
+                                   const char *param, hone_error *error)
+{
+    if (device == NULL || !rule->matrix)
+        return HONE_OK;
+    return hone_fail(error, HONE_ERROR_UNSUPPORTED,
+                     "parameter \"%.120s\" is on device %d; rule %s steps matrices on the CPU",
+                     param, device->queue.device, rule->name);
+}
+
 bool hone_device_holds(const struct hone_device *device, const hone_tensor *tensor)
 {
     if (device == NULL)

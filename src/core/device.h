@@ -110,6 +110,10 @@ hone_status hone_device_check_tensor(hone_optimizer *optimizer, const hone_tenso
                                      const char *what, struct hone_device **device,
                                      hone_error *error);
 
+/* Whether a device (NULL: the CPU) steps parameters by the rule. Errors: UNSUPPORTED. */
+hone_status hone_device_check_rule(const struct hone_device *device, const hone_rule *rule,
+                                   const char *param, hone_error *error);
+
 /* Whether a tensor of at least one element is where it says, and that is `device` (NULL: the CPU). */
 bool hone_device_holds(const struct hone_device *device, const hone_tensor *tensor);
 

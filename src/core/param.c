@@ -146,7 +146,6 @@ static hone_status init_param(const hone_optimizer *optimizer, struct hone_param
     hone_dtype_format(tensor->dtype, &param->format, &param->reals);
     param->count = (size_t)hone_tensor_numel(tensor) * (size_t)param->reals;
     param->group = group;
-    param->multiplier = optimizer->spec->groups[group].lr_multiplier;
     return HONE_OK;
 }
 
@@ -163,17 +162,19 @@ hone_status hone_optimizer_add(hone_optimizer *optimizer, const char *name,
     if (status != HONE_OK)
         return status;
     if (group == HONE_GROUP_BY_NAME)
-        group = hone_spec_match(optimizer->spec, name);
+        group = hone_spec_match(optimizer->spec, name, tensor->ndim);
     status = hone_check_group(optimizer, group, error);
+    double multiplier = 1;
+    if (status == HONE_OK)
+        status = hone_spec_multiplier(optimizer->spec, group,
+                                      hone_spec_find_module(optimizer->spec, name), name,
+                                      &multiplier, error);
     size_t unused;
     if (status == HONE_OK && optimizer->spec->groups[group].rule->matrix)
         status = hone_matrix_shape(&optimizer->spec->groups[group], tensor, name, &unused, &unused,
                                    &unused, error);
-    if (status == HONE_OK && device != NULL && optimizer->spec->groups[group].rule->matrix)
-        status =
-            hone_fail(error, HONE_ERROR_UNSUPPORTED,
-                      "parameter \"%.120s\" is on device %d; rule %s steps matrices on the CPU",
-                      name, (int)tensor->device_index, optimizer->spec->groups[group].rule->name);
+    if (status == HONE_OK)
+        status = hone_device_check_rule(device, optimizer->spec->groups[group].rule, name, error);
     if (status == HONE_OK)
         status = grow_arrays(optimizer, error);
     struct hone_param param;
@@ -181,6 +182,7 @@ hone_status hone_optimizer_add(hone_optimizer *optimizer, const char *name,
         status = init_param(optimizer, &param, name, tensor, group, error);
     if (status != HONE_OK)
         return status;
+    param.multiplier = multiplier;
 
     const int64_t at = optimizer->count;
     param.device = device;

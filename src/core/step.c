@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/device.h"
+#include "core/matrix.h"
 #include "core/optimizer_internal.h"
 
 /* Below this many elements a second thread costs more than it saves. */
@@ -265,9 +266,7 @@ static hone_status sweep(struct hone_optimizer *optimizer, const struct hone_cal
             step_chunk(plan, &plan->chunks[i], &frame);
     }
     if (call->update && outcome.go)
-        for (size_t i = 0; plan->host_count > 0 && i < plan->tensor_count; i++)
-            if (plan->tensors[i].matrix && plan->tensors[i].device == NULL)
-                hone_matrix_step(optimizer, &plan->tensors[i], &frame);
+        hone_matrix_step(optimizer, &frame);
     for (size_t i = 0; call->update && call->accumulate && i < plan->chunk_count; i++)
         clear_chunk(plan, &plan->chunks[i]);
     *result = outcome;
