@@ -195,7 +195,7 @@ hone_status hone_matrix_plan(struct hone_optimizer *optimizer, hone_error *error
         if (!hone_param_is_stepped(param))
             continue;
         struct hone_matrix matrix = {.tensor = tensor++};
-        if (!optimizer->spec->groups[param->group].rule->matrix || param->device != NULL)
+        if (param->device != NULL || !optimizer->spec->groups[param->group].rule->matrix)
             continue;
         void *array = plan->matrices;
         hone_status status = describe(optimizer, param, &matrix, error);

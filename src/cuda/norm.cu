@@ -74,7 +74,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
     const uint32_t number = blockIdx.x - call.first[tensor];
     const size_t first = (size_t)number * HONE_CHUNK;
     const size_t left = t->count - first;
-    const enum hone_format format = (enum hone_format)hone_place(t->places, HONE_PLACE_GRAD);
+    const enum hone_format format = (enum hone_format)hone_place_value(t->places, HONE_PLACE_GRAD);
     const char *const grad = (const char *)t->grad + first * hone_format_size(format);
     const double scale = call.outcome == NULL ? call.grad_scale : call.outcome->grad_scale;
     lane[threadIdx.x] = two_lanes_of<K>(format, grad,
@@ -141,7 +141,7 @@ static __global__ void __launch_bounds__(THREADS)
         call.sources == NULL ? hone_device_source{NULL, 0} : call.sources[tensor];
     if (call.sources != NULL && source.grad == NULL)
         return;
-    const bool wide = hone_place(t->places, HONE_PLACE_GRAD) == HONE_FORMAT_F64;
+    const bool wide = hone_place_value(t->places, HONE_PLACE_GRAD) == HONE_FORMAT_F64;
     const size_t first = (size_t)(blockIdx.x - call.first[tensor]) * HONE_CHUNK;
     const size_t end = t->count - first < HONE_CHUNK ? t->count : first + HONE_CHUNK;
     void *const sum = const_cast<void *>(t->grad);

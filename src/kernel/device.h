@@ -53,7 +53,7 @@ RULE_ON_HOST_AND_DEVICE uint32_t hone_place_bits(int place, int value)
     return (uint32_t)value << (2 * place);
 }
 
-RULE_ON_HOST_AND_DEVICE int hone_place_get(uint32_t places, int place)
+RULE_ON_HOST_AND_DEVICE int hone_place_value(uint32_t places, int place)
 {
     return (int)(places >> (2 * place) & 3u);
 }

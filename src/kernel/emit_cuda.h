@@ -38,7 +38,7 @@ struct rule_work {
 
 RULE_INLINE enum hone_format rule_place(uint32_t places, int place)
 {
-    return (enum hone_format)hone_place_get(places, place);
+    return (enum hone_format)hone_place_value(places, place);
 }
 
 /* `values` from element `first` on; NULL stays. */

@@ -194,12 +194,12 @@ static struct hone_stage stage_of(const struct hone_device_tensor *t, int slot_c
                                   hone_kernel_fn *kernel)
 {
     struct hone_stage stage = {.support = support(), .kernel = kernel, .slot_count = slot_count};
-    stage.param = (enum hone_format)hone_place_get(t->places, HONE_PLACE_PARAM);
-    stage.grad = (enum hone_format)hone_place_get(t->places, HONE_PLACE_GRAD);
-    stage.cast = (enum hone_format)hone_place_get(t->places, HONE_PLACE_CAST);
-    stage.extra = (enum hone_extra)hone_place_get(t->places, HONE_PLACE_EXTRA);
+    stage.param = (enum hone_format)hone_place_value(t->places, HONE_PLACE_PARAM);
+    stage.grad = (enum hone_format)hone_place_value(t->places, HONE_PLACE_GRAD);
+    stage.cast = (enum hone_format)hone_place_value(t->places, HONE_PLACE_CAST);
+    stage.extra = (enum hone_extra)hone_place_value(t->places, HONE_PLACE_EXTRA);
     for (int k = 0; k < slot_count; k++)
-        stage.slot[k] = (enum hone_format)hone_place_get(t->places, HONE_PLACE_SLOT + k);
+        stage.slot[k] = (enum hone_format)hone_place_value(t->places, HONE_PLACE_SLOT + k);
     return stage;
 }
 
@@ -240,7 +240,7 @@ static const struct hone_scalars *scalars_of(const struct hone_device_call *call
 static void step_tensor(const struct hone_device_call *call, const struct hone_device_tensor *t,
                         int rule, bool wide, const struct hone_frame *frame)
 {
-    const int variant = hone_place_get(t->places, HONE_PLACE_VARIANT);
+    const int variant = hone_place_value(t->places, HONE_PLACE_VARIANT);
     const struct hone_scalars *const scalars = scalars_of(call, t);
     const enum hone_form form = t->mask == NULL ? HONE_FORM_DENSE : HONE_FORM_MASKED;
     const struct hone_stage stage =
@@ -326,7 +326,7 @@ static struct hone_device_status norm(struct hone_device_queue queue,
     for (uint32_t i = 0; status.fault == HONE_DEVICE_OK && i < call->tensor_count; i++) {
         const struct hone_device_tensor *const t = &call->tensors[i];
         const enum hone_format format =
-            (enum hone_format)hone_place_get(t->places, HONE_PLACE_GRAD);
+            (enum hone_format)hone_place_value(t->places, HONE_PLACE_GRAD);
         for (size_t first = 0; first < t->count; first += HONE_CHUNK)
             call->shares[t->share + first / HONE_CHUNK] = support()->norm[format](
                 at(t->grad, format, first),
@@ -359,7 +359,7 @@ static struct hone_device_status accumulate(struct hone_device_queue queue,
     const struct hone_device_status status = launch(queue);
     for (uint32_t i = 0; status.fault == HONE_DEVICE_OK && i < call->tensor_count; i++) {
         const struct hone_device_tensor *const t = &call->tensors[i];
-        const bool wide = hone_place_get(t->places, HONE_PLACE_GRAD) == HONE_FORMAT_F64;
+        const bool wide = hone_place_value(t->places, HONE_PLACE_GRAD) == HONE_FORMAT_F64;
         void *const sum = (void *)(uintptr_t)t->grad;
         if (sources == NULL) {
             memset(sum, 0, t->count * (wide ? sizeof(double) : sizeof(float)));

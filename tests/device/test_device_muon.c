@@ -23,9 +23,9 @@ struct shape {
 
 /* Wide, tall and square; several of a shape; padded sides; a batch; a vector of a matrix; nothing. */
 static const struct shape shapes[] = {
-    {2, {24, 72}}, {2, {72, 24}}, {2, {24, 72}},    {2, {40, 40}},  {2, {24, 72}},
-    {2, {5, 7}},   {2, {1, 40}},  {3, {3, 16, 24}}, {2, {0, 8}},    {2, {24, 72}},
-    {2, {40, 40}}, {2, {33, 65}}, {2, {130, 70}},   {2, {200, 96}}, {2, {72, 24}},
+    {2, {24, 72}}, {2, {72, 24}}, {2, {24, 72}},    {2, {40, 40}}, {2, {24, 72}},
+    {2, {5, 7}},   {2, {1, 40}},  {3, {3, 16, 24}}, {2, {0, 8}},   {2, {24, 72}},
+    {2, {40, 40}}, {2, {33, 65}}, {2, {96, 130}},   {2, {70, 34}}, {2, {72, 24}},
 };
 enum { COUNT = sizeof shapes / sizeof shapes[0] };
 
@@ -213,7 +213,7 @@ static struct trial trial_of(int recipe, hone_dtype dtype, double tolerance)
 static void test_choices(void **state)
 {
     (void)state;
-    for (int r = 0; r < RECIPES; r++) {
+    for (int r = 0; r < RECIPES; r += test_is_quick() ? 3 : 1) {
         struct trial trial = trial_of(r, HONE_F32, 2e-4);
         compare("float", &trial);
         trial = trial_of(r, HONE_F64, 1e-9);
@@ -226,7 +226,7 @@ static void test_choices(void **state)
 static void test_frame(void **state)
 {
     (void)state;
-    for (int r = 0; r < RECIPES; r++) {
+    for (int r = 0; r < RECIPES; r += test_is_quick() ? 4 : 1) {
         struct trial trial = trial_of(r, HONE_F32, 2e-4);
         trial.masked = true;
         compare("masks", &trial);
