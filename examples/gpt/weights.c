@@ -22,10 +22,11 @@ static float float_of(uint16_t half)
     return value;
 }
 
-static int is_half(const hone_spec *spec, const char *name)
+static int is_half(const hone_spec *spec, const gpt_tensor *tensor)
 {
     hone_precision precision = HONE_PRECISION_PLAIN;
-    hone_spec_get_precision(spec, hone_spec_match(spec, name), &precision, NULL);
+    const int group = hone_spec_match(spec, tensor->name, tensor->ndim);
+    hone_spec_get_precision(spec, group, &precision, NULL);
     return precision != HONE_PRECISION_PLAIN;
 }
 
@@ -37,7 +38,7 @@ int weights_create(weights *all, gpt_model *model, const hone_spec *spec)
         return failure("no memory for a list of tensors");
     for (int t = 0; t < all->count; t++) {
         const gpt_tensor *const tensor = gpt_tensor_at(model, t);
-        if (!is_half(spec, tensor->name))
+        if (!is_half(spec, tensor))
             continue;
         all->half[t] = malloc((size_t)tensor->count * sizeof *all->half[t]);
         if (all->half[t] == NULL)
