@@ -12,13 +12,17 @@ preset = cmake --preset $(1) && cmake --build --preset $(1) --parallel $(JOBS)
 all: build/setup/build ## the libraries and the hone command, in build/release (also plain `make`)
 	$(call preset,release)
 
-demo: build/setup/demo ## train a small GPT by every rule (TEXT=any.txt; else on these sources) and a click model
+demo: build/setup/demo ## train a small GPT by every rule (TEXT=any.txt; else on these sources), a click model, and from Python
 	$(call preset,demo)
 	build/release/examples/gpt/gpt_demo --out build/demo $(if $(TEXT),--text $(TEXT)) $(DEMO)
 	build/release/examples/recsys/recsys_train --out build/demo/recsys
+	tools/python.sh demo || test $$? = 77
 
 test: build/setup/test ## every check: style, all suites, sanitizers, valgrind, both compilers
 	tools/test.sh
+
+test-python: build/setup/build ## the Python package in .venv and its tests; ARGS for pytest
+	tools/python.sh test $(ARGS)
 
 test-asan: build/setup/test ## the suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	tools/test.sh asan
@@ -54,8 +58,8 @@ readme: build/setup/test ## write the quick start and the table of rules into RE
 docs: build/setup/docs ## pages of the interface, in build/docs/html
 	mkdir -p build/docs && doxygen docs/Doxyfile
 
-clean: ## remove build/
-	rm -rf build
+clean: ## remove build/ and .venv/
+	rm -rf build .venv
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 24

@@ -69,6 +69,8 @@ for folder in cli examples; do
     found=$(files "$folder/*.c" "$folder/*.h" | xargs -r grep -nE "#[[:space:]]*include[[:space:]]*[<\"]($inside|.*\\.\\./)")
     verdict "layer $folder: <hone/...> and its own files" "$found"
 done
+verdict "layer python: <hone/...>, Python, its own files" \
+    "$(includes python/src "hone/.*|Python\\.h|binding\\.h|dlpack_exchange\\.h|optimizer_object\\.h|$libc")"
 verdict "public headers: <hone/...>, the C library, DLPack" \
     "$(includes include/hone "hone/.*|$libc|dlpack/dlpack\\.h")"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# tools/setup.sh PURPOSE [STAMP]: makes sure that what PURPOSE (build, demo, test, format, docs) needs
+# tools/setup.sh PURPOSE [STAMP]: makes sure that what PURPOSE (build, demo, test, python, format, docs) needs
 # is there. Probes for the commands and headers themselves; installs what is missing with apt-get on
 # Debian and Ubuntu, and says what and why; elsewhere names the packages and stops.
 set -u
@@ -69,6 +69,19 @@ probe_test() {
     need libdlpack-dev "the test of hone/dlpack.h" compiles cc "#include <dlpack/dlpack.h>\n$main"
 }
 
+makes_environments() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
+has_python_header() {
+    python3 -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' 2>/dev/null
+}
+
+probe_python() {
+    probe_build
+    need python3 "the Python package" have python3
+    need python3-venv "an environment of its own" makes_environments
+    need python3-dev "the extension module" has_python_header
+}
+
 probe_format() { have clang-format-14 || need clang-format "formats C" have clang-format; }
 probe_docs() { need doxygen "makes pages from the headers" have doxygen; }
 
@@ -107,8 +120,8 @@ install_missing() {
 }
 
 case $purpose in
-build | demo | test | format | docs) ;;
-*) echo "tools/setup.sh: '$purpose' is none of build, demo, test, format, docs" >&2 && exit 2 ;;
+build | demo | test | python | format | docs) ;;
+*) echo "tools/setup.sh: '$purpose' is none of build, demo, test, python, format, docs" >&2 && exit 2 ;;
 esac
 
 "probe_$purpose" >"$folder/list" # in this shell, so that $missing stays

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optimizers by hone, in the manner of torch.optim: the same classes, arguments, states and errors.
+
+There is a class for every rule of the library's registry (hone.rules.RULES).
+"""
+
+from torch.optim import lr_scheduler  # noqa: F401
+
+from hone.optim._classes import CLASSES
+from hone.optim._optimizer import Optimizer
+
+globals().update(CLASSES)
+__all__ = ["Optimizer", "lr_scheduler", *sorted(CLASSES)]

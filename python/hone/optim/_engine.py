@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between a torch.optim.Optimizer and the library: which parameters the library steps, and from what
+memory.
+
+In the usual step nothing has changed but gradients' addresses, and `_core.Optimizer.step` does all of
+it in one call. What else it finds changed comes here as indices, is bound anew, and then runs. A tensor
+whose elements do not lie in the parameter's order is stepped by way of a copy; what is not plain memory
+of the processor is stepped by the reference (_reference.py).
+"""
+
+import os
+
+import torch
+
+from hone import _core
+
+_core.set_tensor_type(torch.Tensor)
+
+try:
+    torch._C._increment_version([])
+    _increment_version = torch._C._increment_version
+except TypeError:  # an older PyTorch takes one tensor a call
+
+    def _increment_version(tensors):
+        for tensor in tensors:
+            torch._C._increment_version(tensor)
+
+
+_in_child = False
+
+
+def _note_fork():
+    global _in_child
+    _in_child = True
+
+
+# OpenMP's threads do not follow a process into its child, and waiting for them would never end.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+class _Side:
+    """One optimizer of the library and whom its entries stand for."""
+
+    def __init__(self, optimizer, threads, loss_scale):
+        groups = optimizer.param_groups
+        self.rules = [optimizer._rule_of(group) for group in groups]
+        self.core = _core.Optimizer(
+            [rule.name for rule in self.rules], [len(g["params"]) for g in groups], threads
+        )
+        self.core.set_loss_scale(loss_scale)
+        self.entries = []  # (group, parameter)
+        self.needed = [None] * len(groups)  # names of the slots that each group's values call for
+        self.held = {}  # the memory that each entry is bound to
+
+
+class Engine:
+    """The library's side of one optimizer. Made from the optimizer's lists, and made again whenever
+    these are others: all that lasts is in `param_groups` and `state`, and the exact counts here."""
+
+    def __init__(self):
+        self._sides = []  # one; more only when parameters share memory: these step one after another
+        self._others = []  # (group, parameter) that the library does not step
+        self._threads = -1
+        self._loss_scale = 1.0
+        self._counts = {}
+
+    # ---- a step -----------------------------------------------------------------------------
+
+    def step(self, optimizer, loss_scale):
+        """Steps every parameter that has a gradient."""
+        threads = 1 if _in_child else torch.get_num_threads()
+        if threads != self._threads:
+            self._threads = threads
+            self._build(optimizer)
+        if loss_scale != self._loss_scale:
+            self._loss_scale = loss_scale
+            for side in self._sides:
+                side.core.set_loss_scale(loss_scale)
+        groups, state = optimizer.param_groups, optimizer.state
+        for side in self._sides:
+            moved = side.core.step(groups, state)
+            if type(moved) is tuple:
+                with torch.no_grad():
+                    if self._is_outdated(optimizer, side, *moved):
+                        self._build(optimizer)
+                        self._step_all(optimizer)
+                        return
+                    moved = self._attend(optimizer, side, moved[1], moved[2])
+            _increment_version(moved)
+        if self._others:
+            with torch.no_grad():
+                self._step_others(optimizer)
+
+    def _is_outdated(self, optimizer, side, structure, groups, entries):
+        """Whether the change is one for which the library's optimizer has to be made again."""
+        if structure or any(
+            optimizer._rule_of(optimizer.param_groups[g]) is not side.rules[g] for g in groups
+        ):
+            return True
+        return any(not side.core.fits(i, side.entries[i][1]) for i in entries)
+
+    def _step_all(self, optimizer):
+        for side in self._sides:
+            moved = side.core.step(optimizer.param_groups, optimizer.state)
+            if type(moved) is tuple:
+                moved = self._attend(optimizer, side, moved[1], moved[2])
+            _increment_version(moved)
+        self._step_others(optimizer)
+
+    def _step_others(self, optimizer):
+        work = [(g, p) for g, p in self._others if p.grad is not None]
+        if any(_core.layout(p) is not None for _, p in work):  # it has become one for the library
+            self._threads = -1
+        for g, parameter in work:
+            optimizer._check_parameter(optimizer.param_groups[g], parameter, parameter.grad)
+        for g, parameter in work:
+            optimizer._reference_step(optimizer.param_groups[g], parameter)
+
+    # ---- making the library's optimizer -----------------------------------------------------
+
+    def _build(self, optimizer):
+        for side in self._sides:
+            for index, (_, parameter) in enumerate(side.entries):
+                self._counts[id(parameter)] = side.core.count(index)
+        self._sides, self._others = [], []
+        self._sides = [_Side(optimizer, self._threads, self._loss_scale)]
+        for g, group in enumerate(optimizer.param_groups):
+            for position, parameter in enumerate(group["params"]):
+                if _core.layout(parameter) is None:
+                    self._others.append((g, parameter))
+                else:
+                    self._add(optimizer, g, position, parameter)
+
+    def _add(self, optimizer, g, position, parameter):
+        """To the first side in which nothing shares its memory."""
+        memory = _own_memory(self._sides[0].rules[g], parameter)
+        for side in self._sides:
+            if any(known is parameter for _, known in side.entries[-1:] if memory is not parameter):
+                continue
+            if side.core.add(g, position, parameter, memory) >= 0:
+                side.entries.append((g, parameter))
+                return
+        side = _Side(optimizer, self._threads, self._loss_scale)
+        self._sides.append(side)
+        side.core.add(g, position, parameter, memory)
+        side.entries.append((g, parameter))
+
+    # ---- changes ----------------------------------------------------------------------------
+
+    def _attend(self, optimizer, side, groups, entries):
+        """Binds what changed and steps."""
+        for g in groups:
+            group = optimizer.param_groups[g]
+            _push(side.core, g, optimizer._values(group))
+            side.core.watch(g, group, optimizer._watched_keys(group))
+            needed = optimizer._needed_slots(group)
+            if needed != side.needed[g]:
+                side.needed[g] = needed
+                entries = sorted({*entries, *(i for i, e in enumerate(side.entries) if e[0] == g)})
+        work = [i for i in entries if side.entries[i][1].grad is not None]
+        for i in work:
+            g, parameter = side.entries[i]
+            optimizer._check_parameter(optimizer.param_groups[g], parameter, parameter.grad)
+        back, elsewhere = [], []
+        for i in work:
+            g, parameter = side.entries[i]
+            if _core.layout(parameter.grad) is None:
+                side.core.skip(i)
+                elsewhere.append((optimizer.param_groups[g], parameter))
+            else:
+                self._bind(optimizer, side, i, back)
+        moved = side.core.run()
+        for target, source in back:
+            target.copy_(source)
+        for group, parameter in elsewhere:
+            optimizer._reference_step(group, parameter)
+        return moved
+
+    def _bind(self, optimizer, side, index, back):
+        """Hands the library the memory of one parameter; pairs of a tensor and its copy, which have to
+        be copied back after the step, go to `back`."""
+        g, parameter = side.entries[index]
+        group, rule = optimizer.param_groups[g], side.rules[g]
+        state, slots = optimizer._prepare_state(group, parameter)
+        memory = _own_memory(rule, parameter)
+        if memory is not parameter:
+            back.append((parameter, memory.copy_(parameter)))
+        bound = []
+        for name, tensor, adopt in slots:
+            place = tensor
+            if not _core.same_order(memory, tensor):
+                place = torch.empty_like(memory, dtype=tensor.dtype).copy_(tensor)
+                back.append((tensor, place))
+            bound.append((name, place, adopt))
+        step, count = self._counter(side, index, state)
+        grad = parameter.grad
+        if not _core.same_order(memory, grad):
+            grad = torch.empty_like(memory, dtype=grad.dtype).copy_(grad)
+        if not side.core.bind(index, memory, grad, state, tuple(bound), step, count):
+            grad = grad.clone()  # it shared memory with a parameter
+            if not side.core.bind(index, memory, grad, state, tuple(bound), step, count):
+                raise RuntimeError("a parameter shares memory with a state of this optimizer")
+        if any(place is not tensor for (_, tensor, _), (_, place, _) in zip(slots, bound)):
+            side.core.renew(index)
+        side.held[index] = (memory, grad, bound)
+
+    def _counter(self, side, index, state):
+        """The tensor state["step"], brought to a form that the library writes, and its value."""
+        if state is None or "step" not in state:
+            return None, side.core.count(index)
+        step = state["step"]
+        if not torch.is_tensor(step) or _core.layout(step) is None or step.numel() != 1:
+            step = state["step"] = torch.tensor(float(step), dtype=torch.float32)
+        elif step.dtype not in (torch.float32, torch.float64):
+            step = state["step"] = step.float()
+        value = step.item()
+        if value >= 2**24:  # beyond it float32 no longer tells every count from the next
+            for known in (side.core.count(index), self._counts.get(id(side.entries[index][1]), 0)):
+                if torch.tensor(known, dtype=step.dtype).item() == value:
+                    return step, known
+        return step, max(int(value), 0)
+
+
+def _own_memory(rule, parameter):
+    """The parameter if the library can step it where it lies, else an empty tensor to copy it to."""
+    if _core.layout(parameter) and (not rule.matrix or parameter.is_contiguous()):
+        return parameter
+    for length, stride in zip(parameter.shape, parameter.stride()):
+        if stride == 0 and length > 1:
+            raise RuntimeError(
+                "unsupported operation: more than one element of the written-to tensor refers to a "
+                "single memory location. Please clone() the tensor before performing the operation."
+            )
+    return torch.empty_like(parameter, memory_format=torch.contiguous_format)
+
+
+def _push(core, g, values):
+    """Sets a group's values, given as (method, arguments...). A value may be legal only beside
+    another one, so those that are refused get another try after the rest."""
+    waiting = list(values)
+    while waiting:
+        refused = []
+        for value in waiting:
+            try:
+                getattr(core, value[0])(g, *value[1:])
+            except ValueError as error:
+                refused.append((error, value))
+        if len(refused) == len(waiting):
+            raise refused[0][0]
+        waiting = [value for _, value in refused]

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of all optimizers here: a torch.optim.Optimizer whose step is the library's.
+
+What differs from rule to rule comes from the registry (hone.rules); what differs from PyTorch's general
+manner in one class is overridden there (_classes.py).
+"""
+
+import contextlib
+
+import torch
+from torch.optim.optimizer import (
+    _device_dtype_check_for_fused,
+    _get_capturable_supported_devices,
+    _get_scalar_dtype,
+)
+
+from hone.optim._engine import Engine
+from hone.optim._reference import REFERENCES
+
+# Rules that PyTorch gives no counter in their state.
+_UNCOUNTED = ("muon", "sgd")
+
+# What PyTorch calls a value in its errors, where not "{name} value".
+_LABELS = {
+    "lr": "learning rate",
+    "eps": "epsilon value",
+    "beta1": "beta parameter at index 0",
+    "beta2": "beta parameter at index 1",
+    "beta3": "beta parameter at index 2",
+}
+
+
+def beta_names(rule):
+    """The hyperparameters that stand together in a group as the tuple `betas`."""
+    return [h.name for h in rule.hypers if h.name.startswith("beta") and h.name[4:].isdigit()]
+
+
+class Optimizer(torch.optim.Optimizer):
+    """An optimizer whose rule is in the registry of the library."""
+
+    rule = None  # hone.rules.Rule, set by each class
+
+    def __init__(self, params, defaults):
+        super().__init__(params, defaults)
+        self._start()
+        if defaults.get("fused"):
+            if defaults.get("differentiable"):
+                raise RuntimeError("`fused` does not support `differentiable`")
+            if defaults.get("foreach"):
+                raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+    def _start(self):
+        """What is not saved and made anew with every object."""
+        self._engine = Engine()
+        self._step_supports_amp_scaling = not self.defaults.get("differentiable", False)
+
+    # ---- what may differ by class -----------------------------------------------------------
+
+    def _rule_of(self, group):
+        return self.rule
+
+    def _value(self, group, hyper):
+        """A group's value of one hyperparameter."""
+        betas = beta_names(self.rule)
+        if hyper.name in betas and "betas" in group:
+            return group["betas"][betas.index(hyper.name)]
+        return group.get(hyper.name, hyper.default)
+
+    def _values(self, group):
+        """A group's values as calls of the library: (method, arguments...)."""
+        for hyper in self._rule_of(group).hypers:
+            value = self._value(group, hyper)
+            if hyper.kind == "curve":
+                yield ("set_curve", hyper.name, *curve_arguments(value))
+            elif hyper.kind == "choice" and not isinstance(value, float):
+                yield "set", hyper.name, float(hyper.words.index(value))
+            else:
+                yield "set", hyper.name, float(value)
+
+    def _watched_keys(self, group):
+        return tuple(key for key in group if key not in ("params", "param_names"))
+
+    def _check_parameter(self, group, parameter, grad):
+        """PyTorch's errors about one parameter and its gradient, raised before anything is written."""
+        if grad.layout is not torch.strided:
+            raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
+        if group.get("fused"):
+            _device_dtype_check_for_fused(parameter)
+        if group.get("capturable") and not torch.compiler.is_compiling():
+            devices = _get_capturable_supported_devices()
+            assert parameter.device.type in devices, (
+                "If capturable=True, params and state_steps must be on supported devices: "
+                f"{devices}."
+            )
+
+    # ---- states -----------------------------------------------------------------------------
+
+    def _needed_slots(self, group):
+        rule = self._rule_of(group)
+        return tuple(
+            slot
+            for slot in rule.slots
+            if slot.condition is None or self._value(group, rule.hyper(slot.condition)) != 0
+        )
+
+    def _is_counted(self, group):
+        return self._rule_of(group).name not in _UNCOUNTED
+
+    def _prepare_state(self, group, parameter):
+        """The parameter's state, with what is missing made, and its slots as (name, tensor, whether
+        the tensor holds values already). No dict of states is made for a rule that keeps none."""
+        needed = self._needed_slots(group)
+        if not needed and not self._is_counted(group):
+            return None, ()
+        state = self.state[parameter]
+        if self._is_counted(group) and "step" not in state:
+            on_device = group.get("capturable") or group.get("fused")
+            state["step"] = torch.zeros(
+                (),
+                dtype=_get_scalar_dtype(is_fused=group.get("fused")),
+                device=parameter.device if on_device else "cpu",
+            )
+        slots = []
+        for slot in needed:
+            adopt = state.get(slot.name) is not None
+            if not adopt:
+                state[slot.name] = torch.full_like(
+                    parameter, slot.initial, memory_format=torch.preserve_format
+                ).detach_()
+            slots.append((slot.name, state[slot.name], adopt))
+        return state, tuple(slots)
+
+    # ---- the step ---------------------------------------------------------------------------
+
+    def _reference_step(self, group, parameter):
+        """One parameter's step in PyTorch's own operations."""
+        rule = self._rule_of(group)
+        if rule.name not in REFERENCES:
+            raise RuntimeError(
+                f"{type(self).__name__} has no reference in PyTorch's operations: it steps dense "
+                f"floating-point parameters in the processor's memory, without `differentiable`; "
+                f"this one is {parameter.dtype} on {parameter.device}"
+            )
+        state, slots = self._prepare_state(group, parameter)
+        values = {hyper.name: self._value(group, hyper) for hyper in rule.hypers}
+        fresh = {name for name, _, adopt in slots if not adopt}
+        grad = parameter.grad
+        if self._loss_scale != 1.0:
+            grad = grad * (1.0 / self._loss_scale)
+        if values["maximize"]:
+            grad = -grad
+        REFERENCES[rule.name](parameter, grad, state, values, fresh)
+
+    def _differentiable_step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._check_parameter(group, parameter, parameter.grad)
+                    state = self.state.get(parameter, {})
+                    if torch.is_tensor(state.get("step")) and state["step"].requires_grad:
+                        raise RuntimeError(
+                            "`requires_grad` is not supported for `step` in differentiable mode"
+                        )
+                    self._reference_step(group, parameter)
+
+    def step(self, closure=None):
+        """Performs one step. `closure`, if given, is called first: it computes the loss and the
+        gradients anew, and its value is returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        found_inf = getattr(self, "found_inf", None)  # both set by torch.amp.GradScaler
+        if found_inf is not None and float(found_inf) != 0:
+            return loss
+        grad_scale = getattr(self, "grad_scale", None)
+        self._loss_scale = 1.0 if grad_scale is None else float(grad_scale)
+        if self.defaults.get("differentiable"):
+            with torch.enable_grad():
+                self._differentiable_step()
+        else:
+            self._engine.step(self, self._loss_scale)
+        return loss
+
+    # ---- saving and loading -----------------------------------------------------------------
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for key, value in self.defaults.items():
+                if key != "lr":
+                    group.setdefault(key, value)
+            for parameter in group["params"]:
+                known = self.state.get(parameter)
+                if known and "step" in known and not torch.is_tensor(known["step"]):
+                    on_device = group.get("capturable") or group.get("fused")
+                    known["step"] = torch.tensor(
+                        float(known["step"]),
+                        dtype=_get_scalar_dtype(is_fused=group.get("fused")),
+                        device=parameter.device if on_device else "cpu",
+                    )
+        if "_engine" not in self.__dict__:
+            self._start()
+
+
+def curve_arguments(value):
+    """A curve as the library takes it: a callable, or scale and power; None: no bound."""
+    if value is None:
+        return float("inf"), 0.0
+    if isinstance(value, dict):
+        return float(value["scale"]), float(value["power"])
+    if callable(value):
+        return (value,)
+    return float(value), 0.0
+
+
+def label(name):
+    return _LABELS.get(name, f"{name} value")

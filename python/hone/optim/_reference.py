@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every rule in PyTorch's operations, to be read: what `differentiable=True` runs, what steps tensors
+that the library does not, and what the tests hold the library against.
+
+Each function moves one parameter `p` in place by its gradient `g` (unscaled, and negated if the rule
+maximizes). `s` is the parameter's state, `h` the values of the hyperparameters, `fresh` the slots of `s`
+that are new. Writing in place keeps autograd's record, so the same text is differentiable.
+"""
+
+import torch
+
+
+def _adam_moments(p, g, s, h):
+    """Updates the moments; the direction before the learning rate, and its bias correction."""
+    s["step"] += 1
+    t = float(s["step"])
+    s["exp_avg"].lerp_(g, 1 - h["beta1"])
+    s["exp_avg_sq"].mul_(h["beta2"]).add_(_square(g), alpha=float(1 - h["beta2"]))
+    second = s["exp_avg_sq"]
+    if h["amsgrad"]:
+        s["max_exp_avg_sq"].copy_(torch.maximum(s["max_exp_avg_sq"], second))
+        second = s["max_exp_avg_sq"].clone()
+    denominator = second.sqrt() / (1 - h["beta2"] ** t) ** 0.5 + h["eps"]
+    return s["exp_avg"] / denominator, 1 - h["beta1"] ** t
+
+
+def _square(g):
+    return g * g
+
+
+def adam(p, g, s, h, fresh):
+    if h["weight_decay"] != 0:
+        g = g + h["weight_decay"] * p
+    direction, bias = _adam_moments(p, g, s, h)
+    p.sub_(h["lr"] / bias * direction)
+
+
+def adamw(p, g, s, h, fresh):
+    p.mul_(1 - h["lr"] * h["weight_decay"])
+    direction, bias = _adam_moments(p, g, s, h)
+    p.sub_(h["lr"] / bias * direction)
+
+
+def adamw_tf(p, g, s, h, fresh):
+    s["step"] += 1
+    t = float(s["step"])
+    p.mul_(1 - h["weight_decay"])
+    s["exp_avg"].lerp_(g, 1 - h["beta1"])
+    s["exp_avg_sq"].mul_(h["beta2"]).add_(_square(g), alpha=1 - h["beta2"])
+    rate = h["lr"] / (1 - h["beta1"] ** t) * (1 - h["beta2"] ** t) ** 0.5
+    p.sub_(rate * s["exp_avg"] / (s["exp_avg_sq"].sqrt() + h["eps"]))
+
+
+def adopt(p, g, s, h, fresh):
+    if h["weight_decay"] != 0 and not h["decouple"]:
+        g = g + h["weight_decay"] * p
+    completed = int(s["step"])
+    s["step"] += 1
+    if completed == 0:
+        s["exp_avg_sq"].add_(_square(g))
+        return
+    if h["weight_decay"] != 0 and h["decouple"]:
+        p.mul_(1 - h["lr"] * h["weight_decay"])
+    normal = g / s["exp_avg_sq"].sqrt().clamp(min=h["eps"])
+    bound = _curve(h["clip_lambda"], completed)
+    if bound is not None:
+        normal = normal.clamp(-bound, bound)
+    s["exp_avg"].lerp_(normal, 1 - h["beta1"])
+    p.sub_(h["lr"] * s["exp_avg"])
+    s["exp_avg_sq"].mul_(h["beta2"]).add_(_square(g), alpha=1 - h["beta2"])
+
+
+def _curve(curve, completed):
+    if curve is None:
+        return None
+    if isinstance(curve, dict):
+        return curve["scale"] * completed ** curve["power"]
+    return curve(completed) if callable(curve) else curve
+
+
+def rmsprop(p, g, s, h, fresh):
+    s["step"] += 1
+    if h["weight_decay"] != 0:
+        g = g + h["weight_decay"] * p
+    s["square_avg"].mul_(h["alpha"]).add_(_square(g), alpha=1 - h["alpha"])
+    variance = s["square_avg"]
+    if h["centered"]:
+        s["grad_avg"].lerp_(g, 1 - h["alpha"])
+        variance = (variance - _square(s["grad_avg"])).clamp(min=0)
+    scaled = g / (variance.sqrt() + h["eps"])
+    if h["momentum"] > 0:
+        s["momentum_buffer"].mul_(h["momentum"]).add_(scaled)
+        scaled = s["momentum_buffer"]
+    p.sub_(h["lr"] * scaled)
+
+
+def sgd(p, g, s, h, fresh):
+    if g.layout is not torch.strided:  # without momentum and decay: only the elements that are there
+        p.add_(g, alpha=-float(h["lr"]))
+        return
+    if h["weight_decay"] != 0:
+        g = g + h["weight_decay"] * p
+    if h["momentum"] != 0:
+        buffer = s["momentum_buffer"]
+        if "momentum_buffer" in fresh:
+            buffer.copy_(g)
+        else:
+            buffer.mul_(h["momentum"]).add_(g, alpha=1 - h["dampening"])
+        g = g + h["momentum"] * buffer if h["nesterov"] else buffer
+    p.sub_(h["lr"] * g)
+
+
+def muon(p, g, s, h, fresh):
+    buffer = s["momentum_buffer"]
+    buffer.lerp_(g, 1 - h["momentum"])
+    update = torch.lerp(g, buffer, h["momentum"]) if h["nesterov"] else buffer
+    polar = _newton_schulz(update, h["ns_coefficients"], int(h["ns_steps"]), h["eps"])
+    rows, columns = p.shape
+    if h["adjust_lr_fn"] == "match_rms_adamw":
+        ratio = 0.2 * max(rows, columns) ** 0.5
+    else:
+        ratio = max(1, rows / columns) ** 0.5
+    p.mul_(1 - h["lr"] * h["weight_decay"])
+    p.sub_(h["lr"] * ratio * polar)
+
+
+def _newton_schulz(update, coefficients, steps, eps):
+    a, b, c = coefficients
+    tall = update.shape[0] > update.shape[1]
+    x = update.T if tall else update
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if tall else x
+
+
+REFERENCES = {
+    "adam": adam,
+    "adamw": adamw,
+    "adamw_tf": adamw_tf,
+    "adopt": adopt,
+    "muon": muon,
+    "rmsprop": rmsprop,
+    "sgd": sgd,
+}

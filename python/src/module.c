@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The extension module hone._core: its state, its errors, and the registry of rules as Python objects. */
+#include "binding.h"
+
+/* ---- state ---------------------------------------------------------------------------------- */
+
+struct binding *binding_of(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+PyObject *binding_raise(const hone_error *error)
+{
+    PyObject *type = PyExc_ValueError;
+    switch (error->status) {
+    case HONE_ERROR_DTYPE:
+        type = PyExc_TypeError;
+        break;
+    case HONE_ERROR_NAME:
+        type = PyExc_KeyError;
+        break;
+    case HONE_ERROR_IO:
+        type = PyExc_OSError;
+        break;
+    case HONE_ERROR_MEMORY:
+        type = PyExc_MemoryError;
+        break;
+    case HONE_ERROR_UNSUPPORTED:
+    case HONE_ERROR_NONFINITE:
+    case HONE_ERROR_CLOSURE:
+        type = PyExc_RuntimeError;
+        break;
+    default:
+        break;
+    }
+    PyErr_SetString(type, error->message);
+    return NULL;
+}
+
+const hone_context *binding_context(struct binding *binding, int threads)
+{
+    for (int i = 0; i < binding->context_count; i++)
+        if (binding->contexts[i].threads == threads)
+            return binding->contexts[i].context;
+    struct binding_context *const grown =
+        PyMem_Realloc(binding->contexts, sizeof *grown * ((size_t)binding->context_count + 1));
+    if (grown == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    binding->contexts = grown;
+    hone_context_options options;
+    hone_context_options_init(&options);
+    options.threads = threads;
+    hone_error error;
+    struct binding_context *const made = &grown[binding->context_count];
+    if (hone_context_create(&made->context, &options, &error) != HONE_OK) {
+        binding_raise(&error);
+        return NULL;
+    }
+    made->threads = threads;
+    binding->context_count++;
+    return made->context;
+}
+
+/* ---- the registry --------------------------------------------------------------------------- */
+
+static PyObject *words_of(const hone_hyper *hyper)
+{
+    PyObject *const words = PyList_New(0);
+    for (int i = 0; words != NULL && hyper->words != NULL && hyper->words[i] != NULL; i++) {
+        PyObject *const word = PyUnicode_FromString(hyper->words[i]);
+        if (word == NULL || PyList_Append(words, word) < 0) {
+            Py_XDECREF(word);
+            Py_DECREF(words);
+            return NULL;
+        }
+        Py_DECREF(word);
+    }
+    return words;
+}
+
+static PyObject *describe_hyper(const hone_hyper *hyper)
+{
+    static const char *const kinds[] = {"number", "flag", "choice", "curve"};
+    PyObject *const words = words_of(hyper);
+    return words == NULL
+               ? NULL
+               : Py_BuildValue("{s:s,s:s,s:d,s:d,s:d,s:d,s:O,s:s,s:N}", "name", hyper->name, "kind",
+                               kinds[hyper->kind], "default", hyper->default_value, "power",
+                               hyper->default_power, "low", hyper->low, "high", hyper->high,
+                               "high_open", hyper->high_open ? Py_True : Py_False, "doc",
+                               hyper->doc, "words", words);
+}
+
+static PyObject *describe_slot(const hone_rule *rule, const hone_slot *slot)
+{
+    const hone_hyper *const condition =
+        slot->condition < 0 ? NULL : hone_rule_hyper(rule, slot->condition);
+    return Py_BuildValue("{s:s,s:d,s:z,s:s}", "name", slot->name, "initial", slot->initial,
+                         "condition", condition == NULL ? NULL : condition->name, "doc", slot->doc);
+}
+
+/* A list of `count` objects, made one after the other. */
+static PyObject *list_of(int count, PyObject *(*make)(const hone_rule *rule, int index),
+                         const hone_rule *rule)
+{
+    PyObject *const list = PyList_New(0);
+    for (int i = 0; list != NULL && i < count; i++) {
+        PyObject *const item = make(rule, i);
+        if (item == NULL || PyList_Append(list, item) < 0) {
+            Py_XDECREF(item);
+            Py_DECREF(list);
+            return NULL;
+        }
+        Py_DECREF(item);
+    }
+    return list;
+}
+
+static PyObject *hyper_at(const hone_rule *rule, int index)
+{
+    return describe_hyper(hone_rule_hyper(rule, index));
+}
+
+static PyObject *slot_at(const hone_rule *rule, int index)
+{
+    return describe_slot(rule, hone_rule_slot(rule, index));
+}
+
+static PyObject *rule_at(const hone_rule *unused, int index)
+{
+    (void)unused;
+    const hone_rule *const rule = hone_rule_at(index);
+    PyObject *const hypers = list_of(hone_rule_hyper_count(rule), hyper_at, rule);
+    PyObject *const slots = list_of(hone_rule_slot_count(rule), slot_at, rule);
+    if (hypers == NULL || slots == NULL) {
+        Py_XDECREF(hypers);
+        Py_XDECREF(slots);
+        return NULL;
+    }
+    return Py_BuildValue(
+        "{s:s,s:s,s:O,s:N,s:N}", "name", hone_rule_name(rule), "doc", hone_rule_doc(rule), "matrix",
+        hone_rule_is_matrix(rule) ? Py_True : Py_False, "hypers", hypers, "slots", slots);
+}
+
+static PyObject *rules(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return list_of(hone_rule_count(), rule_at, NULL);
+}
+
+/* ---- tensors -------------------------------------------------------------------------------- */
+
+static const struct exchange_api *exchange_of(PyObject *type)
+{
+    PyObject *const capsule = PyObject_GetAttrString(type, "__dlpack_c_exchange_api__");
+    const struct exchange_api *api = NULL;
+    if (capsule != NULL)
+        api = PyCapsule_GetPointer(capsule, "dlpack_exchange_api");
+    PyErr_Clear(); /* an older PyTorch */
+    Py_XDECREF(capsule);
+    return api != NULL && api->major == 1 && api->tensor_from_object != NULL ? api : NULL;
+}
+
+/* set_tensor_type(torch.Tensor, exchange=True) -> whether tensors are read by the exchange interface */
+static PyObject *set_tensor_type(PyObject *module, PyObject *args)
+{
+    struct binding *const binding = binding_of(module);
+    PyObject *type;
+    int exchange = 1;
+    if (!PyArg_ParseTuple(args, "O!|p", &PyType_Type, &type, &exchange))
+        return NULL;
+    PyTypeObject *const before = binding->tensor_type;
+    Py_INCREF(type);
+    binding->tensor_type = (PyTypeObject *)type;
+    Py_XDECREF(before);
+    binding->exchange = exchange ? exchange_of(type) : NULL;
+    return PyBool_FromLong(binding->exchange != NULL);
+}
+
+/* layout(tensor) -> None unless it is a plain floating-point tensor in the processor's memory; else
+ * whether it is dense */
+static PyObject *layout(PyObject *module, PyObject *tensor)
+{
+    struct view view;
+    const int plain = binding_view(binding_of(module), tensor, &view);
+    if (plain < 0)
+        return NULL;
+    if (plain == 0 || view.device != HONE_CPU)
+        Py_RETURN_NONE;
+    return PyBool_FromLong(view_is_dense(&view));
+}
+
+/* same_order(a, b) -> whether both are plain, dense, and have their elements in the same order */
+static PyObject *same_order(PyObject *module, PyObject *args)
+{
+    PyObject *a, *b;
+    struct view first, second;
+    if (!PyArg_ParseTuple(args, "OO", &a, &b))
+        return NULL;
+    int plain = binding_view(binding_of(module), a, &first);
+    if (plain == 1)
+        plain = binding_view(binding_of(module), b, &second);
+    if (plain < 0)
+        return NULL;
+    return PyBool_FromLong(plain == 1 && first.device == second.device && view_is_dense(&first) &&
+                           view_is_dense(&second) && view_reals(&first) == view_reals(&second) &&
+                           view_same_order(&first, &second));
+}
+
+static PyObject *cpu(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    const hone_context *const context = binding_context(binding_of(module), 0);
+    return context == NULL ? NULL : PyUnicode_FromString(hone_context_cpu(context));
+}
+
+/* ---- the module ----------------------------------------------------------------------------- */
+
+static PyMethodDef methods[] = {
+    {"rules", rules, METH_NOARGS, "rules() -> the registry, one dict for each update rule"},
+    {"cpu", cpu, METH_NOARGS, "cpu() -> the level of processor instructions in use"},
+    {"set_tensor_type", set_tensor_type, METH_VARARGS, "set_tensor_type(torch.Tensor) (private)"},
+    {"layout", layout, METH_O, "layout(tensor) -> None, or whether it is dense (private)"},
+    {"same_order", same_order, METH_VARARGS, "same_order(a, b) (private)"},
+    {NULL, NULL, 0, NULL},
+};
+
+static int execute(PyObject *module)
+{
+    struct binding *const binding = binding_of(module);
+    binding->word_grad = PyUnicode_InternFromString("grad");
+    binding->word_params = PyUnicode_InternFromString("params");
+    if (binding->word_grad == NULL || binding->word_params == NULL ||
+        PyModule_AddStringConstant(module, "version", hone_version()) < 0 ||
+        PyModule_AddFunctions(module, clip_methods) < 0)
+        return -1;
+    return add_optimizer_type(module);
+}
+
+static int traverse(PyObject *module, visitproc visit, void *arg)
+{
+    Py_VISIT(binding_of(module)->tensor_type);
+    return 0;
+}
+
+static int clear(PyObject *module)
+{
+    struct binding *const binding = binding_of(module);
+    Py_CLEAR(binding->tensor_type);
+    Py_CLEAR(binding->word_grad);
+    Py_CLEAR(binding->word_params);
+    return 0;
+}
+
+static void release(void *module)
+{
+    struct binding *const binding = binding_of(module);
+    clear(module);
+    for (int i = 0; i < binding->context_count; i++)
+        hone_context_free(binding->contexts[i].context);
+    PyMem_Free(binding->contexts);
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, execute}, {0, NULL}};
+
+static PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "hone._core",
+    .m_doc = "The hone library for Python (private: use hone.optim and its neighbours)",
+    .m_size = sizeof(struct binding),
+    .m_methods = methods,
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+    .m_free = release,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&definition);
+}

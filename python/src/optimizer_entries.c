@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The memory that the entries of a hone._core.Optimizer are bound to. */
+#include <string.h>
+
+#include "optimizer_object.h"
+
+/* ---- memory of tensors ---------------------------------------------------------------------- */
+
+static void forget_layout(struct layout *layout)
+{
+    PyMem_Free(layout->lengths);
+    *layout = (struct layout){0};
+}
+
+static int remember_layout(struct layout *layout, const struct view *view)
+{
+    const size_t n = (size_t)view->ndim;
+    int64_t *const lengths = PyMem_Malloc(sizeof *lengths * (2 * n + 1));
+    if (lengths == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (n > 0) {
+        memcpy(lengths, view->shape, sizeof *lengths * n);
+        memcpy(lengths + n, view->strides, sizeof *lengths * n);
+    }
+    forget_layout(layout);
+    *layout = (struct layout){.data = view->data,
+                              .dtype = view->dtype,
+                              .device = view->device,
+                              .ndim = view->ndim,
+                              .lengths = lengths};
+    return 0;
+}
+
+/* All but the address. */
+bool layout_is_same(const struct layout *layout, const struct view *view)
+{
+    const size_t size = sizeof *layout->lengths * (size_t)view->ndim;
+    return layout->dtype == view->dtype && layout->device == view->device &&
+           layout->ndim == view->ndim &&
+           (size == 0 || (memcmp(layout->lengths, view->shape, size) == 0 &&
+                          memcmp(layout->lengths + layout->ndim, view->strides, size) == 0));
+}
+
+/* A view of a tensor that must be plain. */
+static int need_view(const Optimizer *self, PyObject *tensor, struct view *view)
+{
+    const int plain = binding_view(self->binding, tensor, view);
+    if (plain == 0)
+        optimizer_fail("hone._core.Optimizer: not a dense floating-point tensor");
+    return plain == 1 ? 0 : -1;
+}
+
+double step_read(const struct layout *layout)
+{
+    return layout->dtype == HONE_F32 ? (double)*(const float *)layout->data
+                                     : *(const double *)layout->data;
+}
+
+double step_shown(const struct layout *layout, uint64_t count)
+{
+    return layout->dtype == HONE_F32 ? (double)(float)count : (double)count;
+}
+
+void step_write(const struct layout *layout, uint64_t count)
+{
+    const double shown = step_shown(layout, count);
+    if (layout->dtype == HONE_F32)
+        *(float *)layout->data = (float)shown;
+    else
+        *(double *)layout->data = shown;
+}
+
+static void clear_slots(struct entry *entry)
+{
+    for (int k = 0; k < entry->slot_count; k++) {
+        Py_CLEAR(entry->slots[k].name);
+        Py_CLEAR(entry->slots[k].tensor);
+        forget_layout(&entry->slots[k].layout);
+    }
+    entry->slot_count = 0;
+    Py_CLEAR(entry->step);
+    forget_layout(&entry->step_layout);
+}
+
+void entry_clear(struct entry *entry)
+{
+    clear_slots(entry);
+    Py_CLEAR(entry->state);
+    Py_CLEAR(entry->param);
+    forget_layout(&entry->param_layout);
+    forget_layout(&entry->grad_layout);
+}
+
+/* ---- entries -------------------------------------------------------------------------------- */
+
+static struct entry *entry_at(const Optimizer *self, Py_ssize_t index)
+{
+    if (index >= 0 && index < self->entry_count)
+        return &self->entries[index];
+    optimizer_fail("hone._core.Optimizer: no such parameter");
+    return NULL;
+}
+
+static int grow_entries(Optimizer *self)
+{
+    if (self->entry_count < self->entry_capacity)
+        return 0;
+    const Py_ssize_t capacity = self->entry_capacity == 0 ? 16 : self->entry_capacity * 2;
+    struct entry *const grown = PyMem_Realloc(self->entries, sizeof *grown * (size_t)capacity);
+    if (grown == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    self->entries = grown;
+    self->entry_capacity = capacity;
+    return 0;
+}
+
+/* add(group, position, param, memory) -> index, or -1 if the memory overlaps that of another. `memory`
+ * is the parameter itself or a copy of it. */
+PyObject *optimizer_add(Optimizer *self, PyObject *args)
+{
+    int group;
+    Py_ssize_t position;
+    PyObject *param, *memory;
+    struct view view;
+    if (optimizer_is_busy(self) ||
+        !PyArg_ParseTuple(args, "inOO", &group, &position, &param, &memory))
+        return NULL;
+    if (group < 0 || group >= self->group_count)
+        return optimizer_fail("hone._core.Optimizer: no such group");
+    if (need_view(self, memory, &view) < 0 || grow_entries(self) < 0)
+        return NULL;
+    int64_t shape[2];
+    char name[32];
+    hone_error error;
+    const hone_tensor tensor = view_tensor(&view, optimizer_is_matrix(self, group), shape);
+    PyOS_snprintf(name, sizeof name, "%ld", (long)self->entry_count);
+    const hone_status status =
+        hone_optimizer_add(self->optimizer, name, &tensor, group, NULL, &error);
+    if (status == HONE_ERROR_ARGUMENT)
+        return PyLong_FromLong(-1);
+    if (status != HONE_OK)
+        return binding_raise(&error);
+    struct entry *const entry = &self->entries[self->entry_count];
+    memset(entry, 0, sizeof *entry);
+    Py_INCREF(param);
+    entry->param = param;
+    entry->group = group;
+    entry->position = position;
+    entry->staged = memory != param;
+    return PyLong_FromSsize_t(self->entry_count++);
+}
+
+/* Hands the library a slot's memory and remembers it. */
+static int bind_slot(Optimizer *self, Py_ssize_t index, PyObject *name, PyObject *tensor, int adopt)
+{
+    struct entry *const entry = &self->entries[index];
+    struct view view;
+    int64_t shape[2];
+    hone_error error;
+    if (entry->slot_count == MAX_SLOTS || need_view(self, tensor, &view) < 0)
+        return -1;
+    PyObject *const text = PyUnicode_AsUTF8String(name);
+    if (text == NULL)
+        return -1;
+    const hone_tensor memory = view_tensor(&view, optimizer_is_matrix(self, entry->group), shape);
+    const hone_status status = hone_optimizer_bind_state(
+        self->optimizer, index, PyBytes_AsString(text), &memory, adopt != 0, &error);
+    Py_DECREF(text);
+    if (status != HONE_OK) {
+        binding_raise(&error);
+        return -1;
+    }
+    struct slot *const slot = &entry->slots[entry->slot_count++];
+    memset(slot, 0, sizeof *slot);
+    Py_INCREF(name);
+    Py_INCREF(tensor);
+    slot->name = name;
+    slot->tensor = tensor;
+    return remember_layout(&slot->layout, &view);
+}
+
+static int bind_slots(Optimizer *self, Py_ssize_t index, PyObject *slots)
+{
+    for (Py_ssize_t k = 0; k < PyTuple_Size(slots); k++) {
+        PyObject *name, *tensor;
+        int adopt;
+        if (!PyArg_ParseTuple(PyTuple_GetItem(slots, k), "UOp", &name, &tensor, &adopt) ||
+            bind_slot(self, index, name, tensor, adopt) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int bind_step(Optimizer *self, struct entry *entry, PyObject *step)
+{
+    struct view view;
+    if (step == Py_None)
+        return 0;
+    if (need_view(self, step, &view) < 0)
+        return -1;
+    if (view_numel(&view) != 1 || (view.dtype != HONE_F32 && view.dtype != HONE_F64)) {
+        optimizer_fail("hone._core.Optimizer: a step counter is one float32 or float64");
+        return -1;
+    }
+    Py_INCREF(step);
+    entry->step = step;
+    return remember_layout(&entry->step_layout, &view);
+}
+
+/* The parameter's own address, and its gradient's. */
+static hone_status bind_memory(Optimizer *self, Py_ssize_t index, const struct view *memory,
+                               const struct view *grad, hone_error *error)
+{
+    const bool matrix = optimizer_is_matrix(self, self->entries[index].group);
+    int64_t shape[2], grad_shape[2];
+    const hone_tensor tensor = view_tensor(memory, matrix, shape);
+    const hone_tensor gradient = view_tensor(grad, matrix, grad_shape);
+    hone_tensor now;
+    hone_status status = hone_optimizer_tensor(self->optimizer, index, &now, error);
+    if (status == HONE_OK && now.data != tensor.data)
+        status = hone_optimizer_rebind(self->optimizer, index, &tensor, error);
+    if (status == HONE_OK)
+        status = hone_optimizer_set_grad(self->optimizer, index, &gradient, error);
+    return status;
+}
+
+/* bind(index, memory, grad, state, slots, step, count) -> bool: the memory of one parameter and of
+ * everything beside it; slots are (name, tensor, adopt). False: the library refuses an address, because
+ * it overlaps another. */
+PyObject *optimizer_bind(Optimizer *self, PyObject *args)
+{
+    Py_ssize_t index;
+    PyObject *memory, *grad, *state, *slots, *step;
+    unsigned long long count;
+    struct view memory_view, grad_view;
+    hone_error error;
+    if (optimizer_is_busy(self) || !PyArg_ParseTuple(args, "nOOOO!OK", &index, &memory, &grad,
+                                                     &state, &PyTuple_Type, &slots, &step, &count))
+        return NULL;
+    struct entry *const entry = entry_at(self, index);
+    if (entry == NULL || need_view(self, memory, &memory_view) < 0 ||
+        need_view(self, grad, &grad_view) < 0)
+        return NULL;
+    entry->bound = entry->has_grad = false;
+    entry->staged = memory != entry->param;
+    clear_slots(entry);
+    const hone_status status = bind_memory(self, index, &memory_view, &grad_view, &error);
+    if (status == HONE_ERROR_ARGUMENT)
+        Py_RETURN_FALSE;
+    if (status != HONE_OK)
+        return binding_raise(&error);
+    PyObject *const before = entry->state;
+    entry->state = state == Py_None ? NULL : state;
+    Py_XINCREF(entry->state);
+    Py_XDECREF(before);
+    if (remember_layout(&entry->param_layout, &memory_view) < 0 ||
+        remember_layout(&entry->grad_layout, &grad_view) < 0 ||
+        bind_slots(self, index, slots) < 0 || bind_step(self, entry, step) < 0)
+        return NULL;
+    hone_optimizer_set_step_count(self->optimizer, index, count, NULL);
+    entry->count = count;
+    entry->bound = entry->has_grad = true;
+    Py_RETURN_TRUE;
+}
+
+/* fits(index, param) -> whether a tensor can stand at the entry's place: its type and shape are those
+ * that the library knows. */
+PyObject *optimizer_fits(Optimizer *self, PyObject *args)
+{
+    Py_ssize_t index;
+    PyObject *param;
+    if (!PyArg_ParseTuple(args, "nO", &index, &param) || entry_at(self, index) == NULL)
+        return NULL;
+    struct view view;
+    const int plain = binding_view(self->binding, param, &view);
+    if (plain < 0)
+        return NULL;
+    const bool matrix = optimizer_is_matrix(self, self->entries[index].group);
+    if (plain == 0 || view.device != HONE_CPU || (matrix && view.ndim != 2))
+        Py_RETURN_FALSE;
+    int64_t shape[2];
+    const hone_tensor found = view_tensor(&view, matrix, shape);
+    hone_tensor known;
+    hone_error error;
+    const hone_status status = hone_optimizer_tensor(self->optimizer, index, &known, &error);
+    if (status != HONE_OK)
+        return binding_raise(&error);
+    return PyBool_FromLong(known.dtype == found.dtype &&
+                           memcmp(known.shape, shape, sizeof *shape * (size_t)found.ndim) == 0);
+}
+
+/* skip(index): the parameter is left alone until it is bound again. */
+PyObject *optimizer_skip(Optimizer *self, PyObject *args)
+{
+    Py_ssize_t index;
+    if (optimizer_is_busy(self) || !PyArg_ParseTuple(args, "n", &index))
+        return NULL;
+    struct entry *const entry = entry_at(self, index);
+    if (entry == NULL)
+        return NULL;
+    hone_optimizer_set_grad(self->optimizer, index, NULL, NULL);
+    entry->bound = entry->has_grad = false;
+    Py_RETURN_NONE;
+}
+
+/* renew(index): bound to copies, which Python makes anew before every step. */
+PyObject *optimizer_renew(Optimizer *self, PyObject *args)
+{
+    Py_ssize_t index;
+    struct entry *const entry = optimizer_is_busy(self) || !PyArg_ParseTuple(args, "n", &index)
+                                    ? NULL
+                                    : entry_at(self, index);
+    if (entry == NULL)
+        return NULL;
+    entry->staged = true;
+    Py_RETURN_NONE;
+}
+
+PyObject *optimizer_count(Optimizer *self, PyObject *args)
+{
+    Py_ssize_t index;
+    if (!PyArg_ParseTuple(args, "n", &index))
+        return NULL;
+    const struct entry *const entry = entry_at(self, index);
+    return entry == NULL ? NULL : PyLong_FromUnsignedLongLong(entry->count);
+}

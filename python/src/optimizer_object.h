@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hone._core.Optimizer: what an object holds, and what its files share. optimizer.c has the type, groups
+ * and the step, optimizer_entries.c the binding of memory, optimizer_scan.c the search for changes. */
+#ifndef HONE_PYTHON_OPTIMIZER_OBJECT_H
+#define HONE_PYTHON_OPTIMIZER_OBJECT_H
+
+#include "binding.h"
+
+enum { MAX_SLOTS = 8 }; /* of one rule */
+
+/* What is remembered of a tensor. */
+struct layout {
+    void *data;
+    hone_dtype dtype;
+    hone_device_type device;
+    int32_t ndim;
+    int64_t *lengths; /* shape, then strides */
+};
+
+struct slot {
+    PyObject *name, *tensor;
+    struct layout layout;
+};
+
+struct entry {
+    PyObject *param;
+    Py_ssize_t group, position; /* where it stands in param_groups */
+    PyObject *state;            /* the dict in Optimizer.state, or NULL */
+    struct layout param_layout, grad_layout;
+    bool bound;    /* bind() has been called */
+    bool staged;   /* its memory is a copy: Python renews it before every step */
+    bool has_grad; /* the library has one */
+    struct slot slots[MAX_SLOTS];
+    int slot_count;
+    PyObject *step; /* the tensor state["step"], or NULL */
+    struct layout step_layout;
+    uint64_t count; /* completed calls, exact where the tensor is not */
+    uint64_t seen;  /* the scan that last met its state */
+};
+
+/* A group's value that was pushed to the library: a different object there means a change. */
+struct watched {
+    PyObject *key, *value;
+    bool constant; /* a number or text: the same object is the same value */
+};
+
+struct group {
+    struct watched *values;
+    Py_ssize_t value_count;
+    PyObject *curve; /* a callable that computes a curve, or NULL */
+};
+
+/* A key of Optimizer.state in its order, and whose it is (-1: none of this object's). */
+struct place {
+    PyObject *key; /* borrowed: an address to compare */
+    Py_ssize_t entry;
+};
+
+typedef struct {
+    PyObject_HEAD struct binding *binding; /* lives as long as the type */
+    hone_optimizer *optimizer;
+    struct entry *entries;
+    Py_ssize_t entry_count, entry_capacity;
+    struct group *groups;
+    Py_ssize_t group_count;
+    Py_ssize_t *group_lengths; /* parameters of each group when the entries were made */
+    struct place *places;
+    Py_ssize_t place_count, place_capacity;
+    uint64_t scan;
+    bool running; /* the library works without the interpreter's lock: hands off */
+    PyObject *word_step;
+} Optimizer;
+
+/* ---- optimizer.c ---------------------------------------------------------------------------- */
+
+/* Raises a ValueError; returns NULL. */
+PyObject *optimizer_fail(const char *text);
+
+/* Whether another thread is inside the library with this object; raises. */
+bool optimizer_is_busy(const Optimizer *self);
+
+/* Whether the library steps the group's tensors as matrices rather than as rows of numbers. */
+bool optimizer_is_matrix(const Optimizer *self, Py_ssize_t group);
+
+/* ---- optimizer_entries.c -------------------------------------------------------------------- */
+
+/* Methods; the comments above their definitions say what they take and return. */
+PyObject *optimizer_add(Optimizer *self, PyObject *args);
+PyObject *optimizer_bind(Optimizer *self, PyObject *args);
+PyObject *optimizer_fits(Optimizer *self, PyObject *args);
+PyObject *optimizer_skip(Optimizer *self, PyObject *args);
+PyObject *optimizer_renew(Optimizer *self, PyObject *args);
+PyObject *optimizer_count(Optimizer *self, PyObject *args);
+
+void entry_clear(struct entry *entry);
+
+/* Whether a view is what was remembered, but for its address. */
+bool layout_is_same(const struct layout *layout, const struct view *view);
+
+/* The number in a step counter's tensor, and what it shows of a count. */
+double step_shown(const struct layout *layout, uint64_t count);
+double step_read(const struct layout *layout);
+void step_write(const struct layout *layout, uint64_t count);
+
+/* ---- optimizer_scan.c ----------------------------------------------------------------------- */
+
+/* What a scan found, to be handed to Python. */
+struct changes {
+    bool structure;             /* groups or their parameters are others */
+    PyObject *groups, *entries; /* lists of indices */
+};
+
+/* Compares everything with what is remembered, and moves gradients' addresses. 0, or -1 and an
+ * exception. */
+int optimizer_scan(Optimizer *self, PyObject *param_groups, PyObject *state,
+                   struct changes *changes);
+
+#endif
