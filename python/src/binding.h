@@ -69,6 +69,8 @@ hone_tensor view_tensor(const struct view *view, bool matrix, int64_t *shape);
 /* ---- the parts of the module ---------------------------------------------------------------- */
 
 int add_optimizer_type(PyObject *module);
+int add_table_type(PyObject *module);
+int add_snapshot_type(PyObject *module);
 extern PyMethodDef clip_methods[];
 
 #endif

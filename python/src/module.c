@@ -236,7 +236,8 @@ static int execute(PyObject *module)
         PyModule_AddStringConstant(module, "version", hone_version()) < 0 ||
         PyModule_AddFunctions(module, clip_methods) < 0)
         return -1;
-    return add_optimizer_type(module);
+    return add_optimizer_type(module) < 0 || add_table_type(module) < 0 ? -1
+                                                                        : add_snapshot_type(module);
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg)

@@ -14,8 +14,7 @@ struct tables {
 };
 
 typedef struct {
-    PyObject_HEAD
-    struct tables of;
+    PyObject_HEAD struct tables of;
     hone_snapshot *snapshot;
     bool busy; /* being written */
 } Snapshot;
@@ -103,11 +102,9 @@ static int snapshot_init(Snapshot *self, PyObject *args, PyObject *names)
         return -1;
     hone_error error;
     hone_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = hone_snapshot_take(&self->snapshot, self->of.tables, self->of.count,
-                                (hone_snapshot_kind)kind, &error);
-    Py_END_ALLOW_THREADS
-    leave_all(&self->of);
+    Py_BEGIN_ALLOW_THREADS status = hone_snapshot_take(
+        &self->snapshot, self->of.tables, self->of.count, (hone_snapshot_kind)kind, &error);
+    Py_END_ALLOW_THREADS leave_all(&self->of);
     if (status != HONE_OK)
         binding_raise(&error);
     return status == HONE_OK ? 0 : -1;
@@ -186,11 +183,9 @@ static PyObject *snapshot_write(Snapshot *self, PyObject *args)
     hone_error error;
     hone_status status = HONE_OK;
     if (begin(self)) {
-        Py_BEGIN_ALLOW_THREADS
-        status = hone_snapshot_write(self->snapshot, PyBytes_AsString(path), extras.entries,
-                                     extras.count, &error);
-        Py_END_ALLOW_THREADS
-        self->busy = false;
+        Py_BEGIN_ALLOW_THREADS status = hone_snapshot_write(self->snapshot, PyBytes_AsString(path),
+                                                            extras.entries, extras.count, &error);
+        Py_END_ALLOW_THREADS self->busy = false;
     }
     Py_DECREF(path);
     release_extras(&extras);
@@ -210,10 +205,9 @@ static PyObject *snapshot_pack(Snapshot *self, PyObject *args)
     size_t size = 0;
     hone_error error;
     hone_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = hone_snapshot_pack(self->snapshot, address(data), (size_t)capacity, &size, &error);
-    Py_END_ALLOW_THREADS
-    self->busy = false;
+    Py_BEGIN_ALLOW_THREADS status =
+        hone_snapshot_pack(self->snapshot, address(data), (size_t)capacity, &size, &error);
+    Py_END_ALLOW_THREADS self->busy = false;
     return status == HONE_OK ? PyLong_FromSize_t(size) : binding_raise(&error);
 }
 
@@ -238,10 +232,11 @@ static PyObject *snapshot_free(Snapshot *self, PyObject *unused)
 static void snapshot_dealloc(Snapshot *self)
 {
     PyTypeObject *const type = Py_TYPE((PyObject *)self);
+    PyObject *kind, *value, *trace;
+    PyErr_Fetch(&kind, &value, &trace);
     PyObject *const done = self->of.objects == NULL ? NULL : snapshot_free(self, NULL);
-    if (done == NULL)
-        PyErr_Clear(); /* in a forked child: the parent's tables and copies stay as they are */
-    Py_XDECREF(done);
+    Py_XDECREF(done); /* NULL in a forked child: the parent's tables and copies stay as they are */
+    PyErr_Restore(kind, value, trace);
     release_tables(&self->of);
     PyObject_Free(self);
     Py_DECREF((PyObject *)type);
@@ -302,11 +297,9 @@ static PyObject *restore(PyObject *module, PyObject *args)
             hone_restore_report report;
             hone_error error;
             hone_status status;
-            Py_BEGIN_ALLOW_THREADS
-            status = hone_snapshot_restore(tables.tables, tables.count, PyBytes_AsString(path),
-                                           &report, &error);
-            Py_END_ALLOW_THREADS
-            leave_all(&tables);
+            Py_BEGIN_ALLOW_THREADS status = hone_snapshot_restore(
+                tables.tables, tables.count, PyBytes_AsString(path), &report, &error);
+            Py_END_ALLOW_THREADS leave_all(&tables);
             result = status == HONE_OK ? Py_BuildValue("(LKss)", (long long)report.files,
                                                        (unsigned long long)report.sequence,
                                                        report.last, report.problem)
@@ -332,10 +325,9 @@ static PyObject *unpack(PyObject *module, PyObject *args)
     if (enter_all(&tables)) {
         hone_error error;
         hone_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = hone_snapshot_unpack(tables.tables, tables.count, address(data), (size_t)size, &error);
-        Py_END_ALLOW_THREADS
-        leave_all(&tables);
+        Py_BEGIN_ALLOW_THREADS status =
+            hone_snapshot_unpack(tables.tables, tables.count, address(data), (size_t)size, &error);
+        Py_END_ALLOW_THREADS leave_all(&tables);
         result = status == HONE_OK ? Py_None : binding_raise(&error);
         Py_XINCREF(result);
     }

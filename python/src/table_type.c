@@ -9,8 +9,7 @@
 #include <unistd.h>
 
 typedef struct {
-    PyObject_HEAD
-    Table *table;
+    PyObject_HEAD Table *table;
     hone_lookup *lookup;
 } Lookup;
 
@@ -19,18 +18,17 @@ typedef struct {
 bool table_enter(Table *self)
 {
     if (self->process != (long)getpid()) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "table \"%s\" was made by process %ld and this is its child %ld: threads do not "
-                     "survive a fork; make the table, or load it from a file, in the child",
-                     hone_table_name(self->table), self->process, (long)getpid());
+        PyErr_Format(
+            PyExc_RuntimeError,
+            "table \"%s\" was made by process %ld and this is its child %ld: threads do not "
+            "survive a fork; make the table, or load it from a file, in the child",
+            hone_table_name(self->table), self->process, (long)getpid());
         return false;
     }
     if (PyThread_acquire_lock(self->lock, NOWAIT_LOCK))
         return true;
-    Py_BEGIN_ALLOW_THREADS
-    PyThread_acquire_lock(self->lock, WAIT_LOCK);
-    Py_END_ALLOW_THREADS
-    return true;
+    Py_BEGIN_ALLOW_THREADS PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    Py_END_ALLOW_THREADS return true;
 }
 
 void table_leave(Table *self)
@@ -39,11 +37,10 @@ void table_leave(Table *self)
 }
 
 /* Calls the library without the interpreter's lock, the table's own being held. */
-#define RUN(status, call)      \
-    do {                       \
-        Py_BEGIN_ALLOW_THREADS \
-        status = call;         \
-        Py_END_ALLOW_THREADS   \
+#define RUN(status, call)                     \
+    do {                                      \
+        Py_BEGIN_ALLOW_THREADS status = call; \
+        Py_END_ALLOW_THREADS                  \
     } while (0)
 
 /* ---- eviction ------------------------------------------------------------------------------- */
@@ -219,8 +216,8 @@ static PyObject *table_lookup_bags(Table *self, PyObject *args)
     unsigned long long keys, offsets, weights, out;
     long long n, bags;
     int mean, train, dtype;
-    if (!PyArg_ParseTuple(args, "KLKLKppKi", &keys, &n, &offsets, &bags, &weights, &mean, &train, &out,
-                          &dtype) ||
+    if (!PyArg_ParseTuple(args, "KLKLKppKi", &keys, &n, &offsets, &bags, &weights, &mean, &train,
+                          &out, &dtype) ||
         !table_enter(self))
         return NULL;
     Lookup *const lookup = take_lookup(self);
@@ -257,8 +254,8 @@ static PyObject *table_values(Table *self, PyObject *args)
     const hone_tensor view = hone_tensor_view(address(out), (hone_dtype)dtype, 2, shape);
     hone_error error;
     hone_status status;
-    RUN(status, hone_table_gather(self->table, hone_lookup_rows(((Lookup *)lookup)->lookup), n, NULL,
-                                  &view, &error));
+    RUN(status, hone_table_gather(self->table, hone_lookup_rows(((Lookup *)lookup)->lookup), n,
+                                  NULL, &view, &error));
     table_leave(self);
     if (status != HONE_OK)
         return binding_raise(&error);
@@ -535,8 +532,8 @@ static PyObject *table_set_step(Table *self, PyObject *value)
 }
 
 /* A spec of `rule` with the values of a dict. */
-static hone_status make_spec(hone_spec **spec, const Table *self, const char *rule, PyObject *values,
-                             hone_error *error)
+static hone_status make_spec(hone_spec **spec, const Table *self, const char *rule,
+                             PyObject *values, hone_error *error)
 {
     hone_status status = hone_spec_create(spec, self->context, rule, error);
     PyObject *key, *value;
@@ -564,8 +561,7 @@ static PyObject *table_change_rule(Table *self, PyObject *args)
     hone_table_options_init(&options);
     hone_spec *spec = NULL;
     hone_error error;
-    hone_status status =
-        values == Py_None ? HONE_OK : make_spec(&spec, self, rule, values, &error);
+    hone_status status = values == Py_None ? HONE_OK : make_spec(&spec, self, rule, values, &error);
     options.rule = rule;
     options.spec = spec;
     options.bias = (hone_bias)bias;
@@ -666,11 +662,27 @@ static bool make_table(Table *self, const char *name, hone_table_options *option
 
 static int table_init(Table *self, PyObject *args, PyObject *names)
 {
-    static char *words[] = {"name",       "threads",     "seed",        "width",
-                            "dtype",      "state_dtype", "stochastic",  "rule",
-                            "bias",       "decay",       "nonfinite",   "initial",
-                            "initial_a",  "initial_b",   "admit_count", "admit_counters",
-                            "admit_probability", "max_bytes", "evict_rare", "evicted", NULL};
+    static char *words[] = {"name",
+                            "threads",
+                            "seed",
+                            "width",
+                            "dtype",
+                            "state_dtype",
+                            "stochastic",
+                            "rule",
+                            "bias",
+                            "decay",
+                            "nonfinite",
+                            "initial",
+                            "initial_a",
+                            "initial_b",
+                            "admit_count",
+                            "admit_counters",
+                            "admit_probability",
+                            "max_bytes",
+                            "evict_rare",
+                            "evicted",
+                            NULL};
     hone_table_options o;
     hone_table_options_init(&o);
     const char *name;
@@ -683,10 +695,10 @@ static int table_init(Table *self, PyObject *args, PyObject *names)
         PyErr_SetString(PyExc_RuntimeError, "the table is already made");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, names, "$siKLiipsiiiiddIKdKpO", words, &name, &threads,
-                                     &seed, &width, &dtype, &state_dtype, &stochastic, &o.rule, &bias,
-                                     &decay, &nonfinite, &initial, &o.initial_a, &o.initial_b, &count,
-                                     &counters, &o.admit_probability, &bytes, &rare, &evicted))
+    if (!PyArg_ParseTupleAndKeywords(
+            args, names, "$siKLiipsiiiiddIKdKpO", words, &name, &threads, &seed, &width, &dtype,
+            &state_dtype, &stochastic, &o.rule, &bias, &decay, &nonfinite, &initial, &o.initial_a,
+            &o.initial_b, &count, &counters, &o.admit_probability, &bytes, &rare, &evicted))
         return -1;
     o.width = width;
     o.dtype = (hone_dtype)dtype;
@@ -709,7 +721,8 @@ static int table_init(Table *self, PyObject *args, PyObject *names)
     self->lookup_type = (PyTypeObject *)PyType_FromSpec(&lookup_spec);
     if (self->lock == NULL)
         PyErr_NoMemory();
-    return self->lock != NULL && self->lookup_type != NULL && make_table(self, name, &o, threads, seed)
+    return self->lock != NULL && self->lookup_type != NULL &&
+                   make_table(self, name, &o, threads, seed)
                ? 0
                : -1;
 }

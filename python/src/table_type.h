@@ -16,13 +16,13 @@ struct table_gone {
 };
 
 typedef struct {
-    PyObject_HEAD
-    hone_context *context;
+    PyObject_HEAD hone_context *context;
     hone_table *table;
     PyTypeObject *lookup_type;
-    PyThread_type_lock lock; /* one call at a time: the library runs without the interpreter's lock */
-    long process;            /* that made it */
-    PyObject *evicted;       /* called with bytes of keys and of rows; or NULL */
+    PyThread_type_lock
+        lock;          /* one call at a time: the library runs without the interpreter's lock */
+    long process;      /* that made it */
+    PyObject *evicted; /* called with bytes of keys and of rows; or NULL */
     struct table_gone gone;
     hone_lookup *idle[TABLE_IDLE];
     int idle_count;

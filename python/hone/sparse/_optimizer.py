@@ -76,7 +76,9 @@ class SparseOptimizer(torch.optim.Optimizer):
             names = ", ".join(sorted([*rules.RULES, *_PRESETS]))
             raise ValueError(f"there is no rule {rule!r}; there are {names}")
         hypers = {h.name: h for h in known.hypers if h.kind in ("number", "flag")}
-        defaults = {name: h.default for name, h in hypers.items()}
+        defaults = {
+            name: bool(h.default) if h.kind == "flag" else h.default for name, h in hypers.items()
+        }
         for name in values:
             if name not in hypers:
                 raise TypeError(f"{rule} has no {name}; it has {', '.join(hypers)}")
@@ -266,13 +268,6 @@ class SparseOptimizer(torch.optim.Optimizer):
             group["params"] = [table._holder for table in tables]
             for table in tables:
                 table._attach(self, self._rule_of(group))
-
-    def __repr__(self):
-        lines = [type(self).__name__ + " ("]
-        for i, group in enumerate(self.param_groups):
-            lines += [f"Parameter Group {i}"]
-            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
-        return "\n".join([*lines, ")"])
 
 
 class _SparseAdam(SparseOptimizer):

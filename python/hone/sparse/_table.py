@@ -379,7 +379,6 @@ class HashTable(torch.nn.Module):
                     f'table "{self.name}" follows "{self._rule.name}" in another optimizer; it cannot '
                     f'follow "{rule.name}" as well'
                 )
-            self._flush()
             rule.apply(self._core)
             self._rule = rule
             self._pushed = {}
