@@ -15,8 +15,8 @@ typedef struct command {
     int (*run)(int argc, char **argv); /* what follows the command's name; returns an exit code */
 } command;
 
-extern const command command_step, command_rules, command_inspect, command_spec, command_mask,
-    command_bench, command_help;
+extern const command command_step, command_rules, command_inspect, command_spec, command_schedule,
+    command_mask, command_bench, command_help;
 
 /* The table, ended by NULL. */
 extern const command *const commands[];

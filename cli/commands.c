@@ -8,8 +8,9 @@
 #include "options.h"
 #include "report.h"
 
-const command *const commands[] = {&command_step, &command_rules, &command_inspect, &command_spec,
-                                   &command_mask, &command_bench, &command_help,    NULL};
+const command *const commands[] = {&command_step,  &command_rules,    &command_inspect,
+                                   &command_spec,  &command_schedule, &command_mask,
+                                   &command_bench, &command_help,     NULL};
 
 const command *command_find(const char *name)
 {

@@ -166,6 +166,15 @@ int output_commit(output *first, output *second)
     return EXIT_DONE;
 }
 
+int output_commit_alone(output *output)
+{
+    keep_mode(output);
+    if (rename(output->temporary, output->target) != 0)
+        return refuse(output, strerror(errno));
+    sync_directory(output);
+    return EXIT_DONE;
+}
+
 void output_end(output *output)
 {
     if (output->temporary != NULL)

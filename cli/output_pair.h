@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two files that are replaced together: both are written in full beside their targets, then both
+/* Output files, also two that are replaced together: both are written in full beside their targets, then both
  * are renamed, and if the second rename fails the first target gets its old content back. Only a
  * crash between the two renames can leave one new and one old file. */
 #ifndef HONE_CLI_OUTPUT_PAIR_H
@@ -20,6 +20,9 @@ int output_same(const output *a, const output *b);
 
 /* Puts both temporary files in place. Returns 0, or an exit code after a sentence. */
 int output_commit(output *first, output *second);
+
+/* The same for one that stands alone. */
+int output_commit_alone(output *output);
 
 /* Removes what is left of the temporary file and releases memory. */
 void output_end(output *output);

@@ -6,3 +6,4 @@ file(GLOB terminal_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/terminal
 add_library(hone_terminal OBJECT ${terminal_sources})
 target_include_directories(hone_terminal PUBLIC "${CMAKE_CURRENT_LIST_DIR}")
 target_compile_definitions(hone_terminal PRIVATE _GNU_SOURCE)
+target_link_libraries(hone_terminal PUBLIC m)

@@ -5,9 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "terminal/text.h"
 
 #define APPEARS_AFTER 0.3 /* seconds: short work shows nothing */
 #define BETWEEN 0.1
@@ -39,14 +40,6 @@ void bar_make_room(void)
         fputs("\r\033[K", stderr);
 }
 
-static int terminal_columns(void)
-{
-    struct winsize size = {0};
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
-        return 80;
-    return size.ws_col;
-}
-
 static void format_line(char line[LINE_SIZE], const char *label, int64_t done, int64_t total)
 {
     if (total <= 0) {
@@ -72,7 +65,7 @@ void bar_show(bar *bar, const char *label, int64_t done, int64_t total)
         return;
     char line[LINE_SIZE];
     format_line(line, label, done, total);
-    fprintf(stderr, "\r%.*s\033[K", terminal_columns() - 1, line);
+    fprintf(stderr, "\r%.*s\033[K", text_columns(STDERR_FILENO) - 1, line);
     fflush(stderr);
     bar->drawn = true;
     bar->label = label;

@@ -25,6 +25,9 @@ char *text_name(const char *name);
 /* Columns that UTF-8 text takes: its code points. */
 size_t text_width(const char *text);
 
+/* Columns of the terminal behind a descriptor; 80 where there is none. */
+int text_columns(int descriptor);
+
 /* malloc, realloc and strdup for programs: they end the program with a sentence when memory runs
  * out, which is safe because nothing has been written by then that is not whole. */
 void *text_allocate(size_t size);

@@ -33,6 +33,9 @@ HONE_API void hone_schedule_free(hone_schedule *schedule); /* NULL is accepted *
 
 HONE_API const char *hone_schedule_type(const hone_schedule *schedule); /* "cosine_annealing" */
 
+/* Whether e counts epochs ("per": "epoch"): moved by hone_optimizer_schedule_epoch, not _step. */
+HONE_API bool hone_schedule_counts_epochs(const hone_schedule *schedule);
+
 /* The rate at e >= 0 of a group whose own rate is `base`; e may be fractional where the type's
  * formula allows it. RANGE past the end of "one_cycle"; ARGUMENT for "reduce_lr_on_plateau", which
  * depends on metrics. */

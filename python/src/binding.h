@@ -20,7 +20,8 @@ struct binding_context {
 
 /* The state of the module, one for each interpreter that imports it. */
 struct binding {
-    PyTypeObject *tensor_type;           /* torch.Tensor; NULL until set_tensor_type */
+    PyTypeObject *tensor_type; /* torch.Tensor; NULL until set_tensor_type */
+    PyTypeObject *mask_type;
     const struct exchange_api *exchange; /* NULL: an older PyTorch, asked through its methods */
     PyObject *word_grad, *word_params;   /* interned names of attributes and keys */
     struct binding_context *contexts;
@@ -62,15 +63,19 @@ bool view_is_dense(const struct view *view);
 bool view_is_contiguous(const struct view *view);                 /* row-major and dense */
 bool view_same_order(const struct view *a, const struct view *b); /* shapes and strides alike */
 
-/* A view of reals as the library takes it: flat, or with the tensor's own two dimensions. `shape` has
- * room for two lengths and is used by the result. */
+/* A view of reals as the library takes it: flat, or as a matrix of the first dimension by all
+ * others. `shape` has room for two lengths and is used by the result. */
 hone_tensor view_tensor(const struct view *view, bool matrix, int64_t *shape);
 
 /* ---- the parts of the module ---------------------------------------------------------------- */
 
+/* What a Mask holds, borrowed; NULL and an exception for any other object. */
+const hone_mask *binding_mask(struct binding *binding, PyObject *object);
+
 int add_optimizer_type(PyObject *module);
 int add_table_type(PyObject *module);
 int add_snapshot_type(PyObject *module);
-extern PyMethodDef clip_methods[];
+int add_mask_type(PyObject *module);
+extern PyMethodDef clip_methods[], mask_methods[];
 
 #endif

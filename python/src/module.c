@@ -234,15 +234,17 @@ static int execute(PyObject *module)
     binding->word_params = PyUnicode_InternFromString("params");
     if (binding->word_grad == NULL || binding->word_params == NULL ||
         PyModule_AddStringConstant(module, "version", hone_version()) < 0 ||
-        PyModule_AddFunctions(module, clip_methods) < 0)
+        PyModule_AddFunctions(module, clip_methods) < 0 ||
+        PyModule_AddFunctions(module, mask_methods) < 0 || add_mask_type(module) < 0 ||
+        add_table_type(module) < 0 || add_snapshot_type(module) < 0)
         return -1;
-    return add_optimizer_type(module) < 0 || add_table_type(module) < 0 ? -1
-                                                                        : add_snapshot_type(module);
+    return add_optimizer_type(module);
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg)
 {
     Py_VISIT(binding_of(module)->tensor_type);
+    Py_VISIT(binding_of(module)->mask_type);
     return 0;
 }
 
@@ -250,6 +252,7 @@ static int clear(PyObject *module)
 {
     struct binding *const binding = binding_of(module);
     Py_CLEAR(binding->tensor_type);
+    Py_CLEAR(binding->mask_type);
     Py_CLEAR(binding->word_grad);
     Py_CLEAR(binding->word_params);
     return 0;

@@ -182,6 +182,20 @@ static PyObject *set_coefficients(Optimizer *self, PyObject *args)
                 &error);
 }
 
+/* set_mask(index, Mask): over the elements in the order of the parameter's memory */
+static PyObject *set_mask(Optimizer *self, PyObject *args)
+{
+    Py_ssize_t index;
+    PyObject *object;
+    hone_error error;
+    if (optimizer_is_busy(self) || !PyArg_ParseTuple(args, "nO", &index, &object))
+        return NULL;
+    const hone_mask *const mask = binding_mask(self->binding, object);
+    if (mask == NULL)
+        return NULL;
+    return done(hone_optimizer_set_mask(self->optimizer, index, mask, &error), &error);
+}
+
 /* Computes a curve in Python; an exception becomes NaN, which stops the step before it writes. */
 static double call_curve(uint64_t completed, void *user)
 {
@@ -360,6 +374,7 @@ static PyMethodDef methods[] = {
      "callable)"},
     {"set_coefficients", (PyCFunction)set_coefficients, METH_VARARGS,
      "set_coefficients(group, (a, b, c))"},
+    {"set_mask", (PyCFunction)set_mask, METH_VARARGS, "set_mask(index, Mask)"},
     {"set_loss_scale", (PyCFunction)set_loss_scale, METH_VARARGS, "set_loss_scale(scale)"},
     {"watch", (PyCFunction)watch, METH_VARARGS, "watch(group, dict, keys)"},
     {"add", (PyCFunction)optimizer_add, METH_VARARGS,

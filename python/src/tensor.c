@@ -223,8 +223,9 @@ hone_tensor view_tensor(const struct view *view, bool matrix, int64_t *shape)
     hone_dtype dtype = view->dtype;
     if (view_reals(view) == 2)
         dtype = dtype == HONE_C64 ? HONE_F32 : HONE_F64;
-    shape[0] = matrix ? view->shape[0] : view_numel(view) * view_reals(view);
-    shape[1] = matrix ? view->shape[1] : 0;
+    const int64_t numel = view_numel(view);
+    shape[0] = matrix ? view->shape[0] : numel * view_reals(view);
+    shape[1] = !matrix || numel == 0 ? 0 : numel / shape[0];
     hone_tensor tensor = hone_tensor_view(view->data, dtype, matrix ? 2 : 1, shape);
     tensor.device = view->device;
     tensor.device_index = view->device_index;

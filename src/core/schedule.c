@@ -137,6 +137,11 @@ const char *hone_schedule_type(const hone_schedule *schedule)
     return schedule->type->name;
 }
 
+bool hone_schedule_counts_epochs(const hone_schedule *schedule)
+{
+    return schedule->per_epoch;
+}
+
 /* ---- values --------------------------------------------------------------------------------- */
 
 double hone_schedule_rate(const hone_schedule *schedule, double base, double e)

@@ -28,8 +28,8 @@ class Run:
     def __init__(self, rule=None):
         torch.manual_seed(1)
         self.model = torch.nn.ModuleDict({
-            "users": HashTable([4], name="users", admit_count=2, admit_counters=1000),
-            "items": HashTable([4], name="items", dtype=torch.bfloat16, stochastic=True),
+            "u": HashTable([4], name="users", admit_count=2, admit_counters=1000),
+            "i": HashTable([4], name="items", dtype=torch.bfloat16, stochastic=True),
             "dense": torch.nn.Linear(4, 1),
         })  # fmt: skip
         tables = filter_out_sparse_param(self.model)
@@ -42,7 +42,7 @@ class Run:
         for step in range(first, last):
             torch.manual_seed(step)
             users, items = torch.randint(step, step + 40, (30,)), torch.randint(-20, 20, (30,))
-            rows = self.model["users"](users) + self.model["items"](items).float()
+            rows = self.model["u"](users) + self.model["i"](items).float()
             loss = torch.tanh(self.model["dense"](rows)).square().mean()
             self.sparse.zero_grad()
             self.dense.zero_grad()
@@ -50,14 +50,14 @@ class Run:
             self.sparse.step()
             self.dense.step()
             self.schedule.step()
-            self.model["users"].erase(users[:3])
+            self.model["u"].erase(users[:3])
 
     def parts(self):
         return [self.model, self.sparse, self.schedule, self.dense]
 
     def assert_same(self, other):
         for name in ("users", "items"):
-            one, two = self.model[name], other.model[name]
+            one, two = self.model[name[0]], other.model[name[0]]
             ids = one.ids()
             assert torch.equal(ids, two.ids())
             for slot in (None, "exp_avg", "exp_avg_sq"):
@@ -125,10 +125,10 @@ def test_a_model_is_loaded_before_its_optimizer_is_made(whole):
     run = Run()
     run.train(0, 6)
     table = HashTable([4], name="users", admit_count=2, admit_counters=1000)
-    table.load_state_dict(run.model["users"].state_dict())
+    table.load_state_dict(run.model["u"].state_dict())
     SparseAdamW({"users": table})
     ids = table.ids()
-    assert torch.equal(table.read(ids, "exp_avg"), run.model["users"].read(ids, "exp_avg"))
+    assert torch.equal(table.read(ids, "exp_avg"), run.model["u"].read(ids, "exp_avg"))
     assert table.read(ids, "exp_avg").abs().sum() > 0
 
 
@@ -273,10 +273,10 @@ def test_snapshots_that_fail(tmp_path):
     snapshot.close()
     other = Run(rule="adamw")
     other.train(0, 2)
-    rows = other.model["items"].embeddings()
+    rows = other.model["i"].embeddings()
     with pytest.raises(ValueError, match='follows "adamw"; the snapshot\'s follows "sparse_adamw"'):
         restore(tmp_path, filter_out_sparse_param(other.model))
-    assert torch.equal(rows, other.model["items"].embeddings())
+    assert torch.equal(rows, other.model["i"].embeddings())
     with pytest.raises(OSError, match="no full snapshot"):
         restore(tmp_path.parent, tables)
 

@@ -4,10 +4,10 @@
 There is a class for every rule of the library's registry (hone.rules.RULES).
 """
 
-from torch.optim import lr_scheduler  # noqa: F401
-
+from hone.optim import lr_scheduler
 from hone.optim._classes import CLASSES
 from hone.optim._optimizer import Optimizer
+from hone.optim.masked import MaskedAdamW
 
 globals().update(CLASSES)
-__all__ = ["Optimizer", "lr_scheduler", *sorted(CLASSES)]
+__all__ = ["MaskedAdamW", "Optimizer", "lr_scheduler", *sorted(CLASSES)]

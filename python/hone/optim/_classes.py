@@ -306,7 +306,7 @@ class _Muon(_RuleOptimizer):
     def _values(self, group):
         for name in ("lr", "weight_decay", "momentum", "eps", "ns_steps", "nesterov"):
             yield "set", name, float(group[name])
-        words = self.rule.hyper("adjust_lr_fn").words
+        words = self._rule_of(group).hyper("adjust_lr_fn").words
         yield "set", "adjust_lr_fn", float(words.index(group["adjust_lr_fn"] or "original"))
         yield "set_coefficients", tuple(float(x) for x in group["ns_coefficients"])
 

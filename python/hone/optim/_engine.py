@@ -117,6 +117,10 @@ class Engine:
         for g, parameter in work:
             optimizer._reference_step(optimizer.param_groups[g], parameter)
 
+    def rebuild(self):
+        """Makes the library's side anew at the next step."""
+        self._threads = -1
+
     # ---- making the library's optimizer -----------------------------------------------------
 
     def _build(self, optimizer):
@@ -139,11 +143,12 @@ class Engine:
             if any(known is parameter for _, known in side.entries[-1:] if memory is not parameter):
                 continue
             if side.core.add(g, position, parameter, memory) >= 0:
-                side.entries.append((g, parameter))
-                return
-        side = _Side(optimizer, self._threads, self._loss_scale)
-        self._sides.append(side)
-        side.core.add(g, position, parameter, memory)
+                break
+        else:
+            side = _Side(optimizer, self._threads, self._loss_scale)
+            self._sides.append(side)
+            side.core.add(g, position, parameter, memory)
+        optimizer._added(side.core, len(side.entries), parameter, memory)
         side.entries.append((g, parameter))
 
     # ---- changes ----------------------------------------------------------------------------

@@ -52,7 +52,9 @@ class Optimizer(torch.optim.Optimizer):
     def _start(self):
         """What is not saved and made anew with every object."""
         self._engine = Engine()
-        self._step_supports_amp_scaling = not self.defaults.get("differentiable", False)
+        # Tells GradScaler to leave unscaling to step(). As in PyTorch only where "fused" was asked for:
+        # otherwise gradients can be clipped between the two, and trainers count on it.
+        self._step_supports_amp_scaling = bool(self.defaults.get("fused"))
 
     # ---- what may differ by class -----------------------------------------------------------
 
@@ -61,7 +63,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _value(self, group, hyper):
         """A group's value of one hyperparameter."""
-        betas = beta_names(self.rule)
+        betas = beta_names(self._rule_of(group))
         if hyper.name in betas and "betas" in group:
             return group["betas"][betas.index(hyper.name)]
         return group.get(hyper.name, hyper.default)
@@ -76,6 +78,17 @@ class Optimizer(torch.optim.Optimizer):
                 yield "set", hyper.name, float(hyper.words.index(value))
             else:
                 yield "set", hyper.name, float(value)
+
+    def _reference_values(self, group, parameter):
+        """A group's values as the reference takes them for one parameter."""
+        return {hyper.name: self._value(group, hyper) for hyper in self._rule_of(group).hypers}
+
+    def _before_step(self):
+        """Called in every step after the closure, before anything is stepped."""
+
+    def _added(self, core, index, parameter, memory):
+        """Called when the library (a _core.Optimizer) has taken a parameter; `memory` is what it
+        steps: the parameter or a copy of it."""
 
     def _watched_keys(self, group):
         return tuple(key for key in group if key not in ("params", "param_names"))
@@ -142,7 +155,7 @@ class Optimizer(torch.optim.Optimizer):
                 f"this one is {parameter.dtype} on {parameter.device}"
             )
         state, slots = self._prepare_state(group, parameter)
-        values = {hyper.name: self._value(group, hyper) for hyper in rule.hypers}
+        values = self._reference_values(group, parameter)
         fresh = {name for name, _, adopt in slots if not adopt}
         grad = parameter.grad
         if self._loss_scale != 1.0:
@@ -175,6 +188,7 @@ class Optimizer(torch.optim.Optimizer):
             return loss
         grad_scale = getattr(self, "grad_scale", None)
         self._loss_scale = 1.0 if grad_scale is None else float(grad_scale)
+        self._before_step()
         if self.defaults.get("differentiable"):
             with torch.enable_grad():
                 self._differentiable_step()

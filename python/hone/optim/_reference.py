@@ -114,14 +114,15 @@ def muon(p, g, s, h, fresh):
     buffer = s["momentum_buffer"]
     buffer.lerp_(g, 1 - h["momentum"])
     update = torch.lerp(g, buffer, h["momentum"]) if h["nesterov"] else buffer
+    update = update.flatten(1)  # what has more dimensions is a matrix of the first by all others
     polar = _newton_schulz(update, h["ns_coefficients"], int(h["ns_steps"]), h["eps"])
-    rows, columns = p.shape
+    rows, columns = update.shape
     if h["adjust_lr_fn"] == "match_rms_adamw":
         ratio = 0.2 * max(rows, columns) ** 0.5
     else:
         ratio = max(1, rows / columns) ** 0.5
     p.mul_(1 - h["lr"] * h["weight_decay"])
-    p.sub_(h["lr"] * ratio * polar)
+    p.sub_(h["lr"] * ratio * polar.reshape(p.shape))
 
 
 def _newton_schulz(update, coefficients, steps, eps):
