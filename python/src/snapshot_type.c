@@ -102,9 +102,9 @@ static int snapshot_init(Snapshot *self, PyObject *args, PyObject *names)
         return -1;
     hone_error error;
     hone_status status;
-    Py_BEGIN_ALLOW_THREADS status = hone_snapshot_take(
-        &self->snapshot, self->of.tables, self->of.count, (hone_snapshot_kind)kind, &error);
-    Py_END_ALLOW_THREADS leave_all(&self->of);
+    RUN(status, hone_snapshot_take(&self->snapshot, self->of.tables, self->of.count,
+                                   (hone_snapshot_kind)kind, &error));
+    leave_all(&self->of);
     if (status != HONE_OK)
         binding_raise(&error);
     return status == HONE_OK ? 0 : -1;
@@ -183,9 +183,9 @@ static PyObject *snapshot_write(Snapshot *self, PyObject *args)
     hone_error error;
     hone_status status = HONE_OK;
     if (begin(self)) {
-        Py_BEGIN_ALLOW_THREADS status = hone_snapshot_write(self->snapshot, PyBytes_AsString(path),
-                                                            extras.entries, extras.count, &error);
-        Py_END_ALLOW_THREADS self->busy = false;
+        RUN(status, hone_snapshot_write(self->snapshot, PyBytes_AsString(path), extras.entries,
+                                        extras.count, &error));
+        self->busy = false;
     }
     Py_DECREF(path);
     release_extras(&extras);
@@ -205,9 +205,8 @@ static PyObject *snapshot_pack(Snapshot *self, PyObject *args)
     size_t size = 0;
     hone_error error;
     hone_status status;
-    Py_BEGIN_ALLOW_THREADS status =
-        hone_snapshot_pack(self->snapshot, address(data), (size_t)capacity, &size, &error);
-    Py_END_ALLOW_THREADS self->busy = false;
+    RUN(status, hone_snapshot_pack(self->snapshot, address(data), (size_t)capacity, &size, &error));
+    self->busy = false;
     return status == HONE_OK ? PyLong_FromSize_t(size) : binding_raise(&error);
 }
 
@@ -297,9 +296,9 @@ static PyObject *restore(PyObject *module, PyObject *args)
             hone_restore_report report;
             hone_error error;
             hone_status status;
-            Py_BEGIN_ALLOW_THREADS status = hone_snapshot_restore(
-                tables.tables, tables.count, PyBytes_AsString(path), &report, &error);
-            Py_END_ALLOW_THREADS leave_all(&tables);
+            RUN(status, hone_snapshot_restore(tables.tables, tables.count, PyBytes_AsString(path),
+                                              &report, &error));
+            leave_all(&tables);
             result = status == HONE_OK ? Py_BuildValue("(LKss)", (long long)report.files,
                                                        (unsigned long long)report.sequence,
                                                        report.last, report.problem)
@@ -325,9 +324,9 @@ static PyObject *unpack(PyObject *module, PyObject *args)
     if (enter_all(&tables)) {
         hone_error error;
         hone_status status;
-        Py_BEGIN_ALLOW_THREADS status =
-            hone_snapshot_unpack(tables.tables, tables.count, address(data), (size_t)size, &error);
-        Py_END_ALLOW_THREADS leave_all(&tables);
+        RUN(status,
+            hone_snapshot_unpack(tables.tables, tables.count, address(data), (size_t)size, &error));
+        leave_all(&tables);
         result = status == HONE_OK ? Py_None : binding_raise(&error);
         Py_XINCREF(result);
     }

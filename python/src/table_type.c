@@ -8,11 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef struct {
-    PyObject_HEAD Table *table;
-    hone_lookup *lookup;
-} Lookup;
-
 /* ---- one call at a time --------------------------------------------------------------------- */
 
 bool table_enter(Table *self)
@@ -27,21 +22,16 @@ bool table_enter(Table *self)
     }
     if (PyThread_acquire_lock(self->lock, NOWAIT_LOCK))
         return true;
-    Py_BEGIN_ALLOW_THREADS PyThread_acquire_lock(self->lock, WAIT_LOCK);
-    Py_END_ALLOW_THREADS return true;
+    PyThreadState *const thread = PyEval_SaveThread();
+    PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    PyEval_RestoreThread(thread);
+    return true;
 }
 
 void table_leave(Table *self)
 {
     PyThread_release_lock(self->lock);
 }
-
-/* Calls the library without the interpreter's lock, the table's own being held. */
-#define RUN(status, call)                     \
-    do {                                      \
-        Py_BEGIN_ALLOW_THREADS status = call; \
-        Py_END_ALLOW_THREADS                  \
-    } while (0)
 
 /* ---- eviction ------------------------------------------------------------------------------- */
 
@@ -71,273 +61,35 @@ static void note_evicted(int64_t key, const void *row, void *user)
     gone->count++;
 }
 
-/* Takes over `result` and returns it, or NULL if the callback raises. To be called with no lock held,
- * since the callback may use the table. */
-static PyObject *tell_evicted(Table *self, PyObject *result)
+/* Tells Python what is gone, with no lock held: the callback may use the table. */
+static bool tell_evicted(PyObject *callback, const struct table_gone *gone)
 {
-    struct table_gone gone = self->gone;
-    if (gone.count == 0 && !gone.failed)
-        return result;
-    self->gone = (struct table_gone){.row_size = gone.row_size};
     PyObject *answer = NULL;
-    if (gone.failed)
+    if (gone->failed)
         PyErr_NoMemory();
-    else if (result != NULL)
-        answer = PyObject_CallFunction(self->evicted, "y#y#", (char *)gone.keys,
-                                       (Py_ssize_t)(gone.count * sizeof *gone.keys), gone.rows,
-                                       (Py_ssize_t)(gone.count * gone.row_size));
-    free(gone.keys);
-    free(gone.rows);
-    if (answer == NULL) {
-        Py_XDECREF(result);
-        return NULL;
-    }
-    Py_DECREF(answer);
-    return result;
-}
-
-/* Ends a call that may have evicted. */
-static PyObject *finish(Table *self, PyObject *result)
-{
-    table_leave(self);
-    return tell_evicted(self, result);
-}
-
-/* ---- lookups -------------------------------------------------------------------------------- */
-
-static void lookup_dealloc(Lookup *self)
-{
-    PyTypeObject *const type = Py_TYPE((PyObject *)self);
-    Table *const table = self->table;
-    PyObject_GC_UnTrack(self);
-    if (self->lookup != NULL && table->idle_count < TABLE_IDLE)
-        table->idle[table->idle_count++] = self->lookup;
     else
-        hone_lookup_free(self->lookup);
-    Py_XDECREF((PyObject *)table);
-    PyObject_GC_Del(self);
-    Py_DECREF((PyObject *)type);
+        answer = PyObject_CallFunction(callback, "y#y#", (char *)gone->keys,
+                                       (Py_ssize_t)(gone->count * sizeof *gone->keys), gone->rows,
+                                       (Py_ssize_t)(gone->count * gone->row_size));
+    free(gone->keys);
+    free(gone->rows);
+    Py_XDECREF(answer);
+    return answer != NULL;
 }
 
-static int lookup_traverse(Lookup *self, visitproc visit, void *arg)
+PyObject *table_finish(Table *self, hone_status status, const hone_error *error, PyObject *result)
 {
-    Py_VISIT((PyObject *)Py_TYPE((PyObject *)self));
-    Py_VISIT((PyObject *)self->table);
-    return 0;
-}
-
-static PyObject *lookup_missing(Lookup *self, void *unused)
-{
-    (void)unused;
-    return PyLong_FromLongLong(hone_lookup_missing(self->lookup));
-}
-
-static PyObject *lookup_inserted(Lookup *self, void *unused)
-{
-    (void)unused;
-    return PyLong_FromLongLong(hone_lookup_inserted(self->lookup));
-}
-
-static PyObject *lookup_unique(Lookup *self, void *unused)
-{
-    (void)unused;
-    return PyLong_FromLongLong(hone_lookup_unique(self->lookup));
-}
-
-static PyGetSetDef lookup_members[] = {
-    {"missing", (getter)lookup_missing, NULL, "keys without a row", NULL},
-    {"inserted", (getter)lookup_inserted, NULL, "rows made", NULL},
-    {"unique", (getter)lookup_unique, NULL, "different rows met; in training", NULL},
-    {NULL, NULL, NULL, NULL, NULL},
-};
-
-static PyType_Slot lookup_slots[] = {
-    {Py_tp_doc, "The memory of one batch: its keys, their rows, which repeat"},
-    {Py_tp_dealloc, lookup_dealloc},
-    {Py_tp_traverse, lookup_traverse},
-    {Py_tp_getset, lookup_members},
-    {0, NULL},
-};
-
-static PyType_Spec lookup_spec = {
-    .name = "hone._core.Lookup",
-    .basicsize = sizeof(Lookup),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = lookup_slots,
-};
-
-/* A lookup that was used before, or a new one. */
-static Lookup *take_lookup(Table *self)
-{
-    Lookup *const made = PyObject_GC_New(Lookup, self->lookup_type);
-    if (made == NULL)
-        return NULL;
-    hone_error error;
-    Py_INCREF((PyObject *)self);
-    made->table = self;
-    made->lookup = self->idle_count > 0 ? self->idle[--self->idle_count] : NULL;
-    PyObject_GC_Track(made);
-    if (made->lookup != NULL || hone_lookup_create(&made->lookup, self->table, &error) == HONE_OK)
-        return made;
-    binding_raise(&error);
-    Py_DECREF((PyObject *)made);
+    const struct table_gone gone = self->gone;
+    const bool evicted = status == HONE_OK && (gone.count > 0 || gone.failed);
+    if (evicted) /* a call that failed leaves it to the next one */
+        self->gone = (struct table_gone){.row_size = gone.row_size};
+    table_leave(self);
+    if (status != HONE_OK)
+        binding_raise(error);
+    if (status == HONE_OK && (!evicted || tell_evicted(self->evicted, &gone)))
+        return result;
+    Py_XDECREF(result);
     return NULL;
-}
-
-/* lookup(keys, n, train, out, dtype) -> Lookup */
-static PyObject *table_lookup(Table *self, PyObject *args)
-{
-    unsigned long long keys, out;
-    long long n;
-    int train, dtype;
-    if (!PyArg_ParseTuple(args, "KLpKi", &keys, &n, &train, &out, &dtype) || !table_enter(self))
-        return NULL;
-    Lookup *const lookup = take_lookup(self);
-    hone_error error;
-    hone_status status = HONE_OK;
-    if (lookup != NULL) {
-        const int64_t shape[2] = {n, hone_table_width(self->table)};
-        const hone_tensor view = hone_tensor_view(address(out), (hone_dtype)dtype, 2, shape);
-        RUN(status, hone_table_lookup(self->table, lookup->lookup, address(keys), n,
-                                      train ? HONE_LOOKUP_TRAIN : HONE_LOOKUP_READ_ONLY,
-                                      out == 0 ? NULL : &view, &error));
-    }
-    PyObject *result = (PyObject *)lookup;
-    if (status != HONE_OK) {
-        Py_DECREF(result);
-        result = binding_raise(&error);
-    }
-    return finish(self, result);
-}
-
-/* lookup_bags(keys, n, offsets, bags, weights, mean, train, out, dtype) -> Lookup */
-static PyObject *table_lookup_bags(Table *self, PyObject *args)
-{
-    unsigned long long keys, offsets, weights, out;
-    long long n, bags;
-    int mean, train, dtype;
-    if (!PyArg_ParseTuple(args, "KLKLKppKi", &keys, &n, &offsets, &bags, &weights, &mean, &train,
-                          &out, &dtype) ||
-        !table_enter(self))
-        return NULL;
-    Lookup *const lookup = take_lookup(self);
-    hone_error error;
-    hone_status status = HONE_OK;
-    if (lookup != NULL) {
-        const int64_t shape[2] = {bags, hone_table_width(self->table)};
-        const hone_tensor view = hone_tensor_view(address(out), (hone_dtype)dtype, 2, shape);
-        RUN(status, hone_table_lookup_bags(self->table, lookup->lookup, address(keys), n,
-                                           address(offsets), bags, address(weights),
-                                           mean ? HONE_POOLING_MEAN : HONE_POOLING_SUM,
-                                           train ? HONE_LOOKUP_TRAIN : HONE_LOOKUP_READ_ONLY,
-                                           out == 0 ? NULL : &view, &error));
-    }
-    PyObject *result = (PyObject *)lookup;
-    if (status != HONE_OK) {
-        Py_DECREF(result);
-        result = binding_raise(&error);
-    }
-    return finish(self, result);
-}
-
-/* values(lookup, n, out, dtype): the rows of a lookup's keys, one by one */
-static PyObject *table_values(Table *self, PyObject *args)
-{
-    PyObject *lookup;
-    unsigned long long out;
-    long long n;
-    int dtype;
-    if (!PyArg_ParseTuple(args, "O!LKi", self->lookup_type, &lookup, &n, &out, &dtype) ||
-        !table_enter(self))
-        return NULL;
-    const int64_t shape[2] = {n, hone_table_width(self->table)};
-    const hone_tensor view = hone_tensor_view(address(out), (hone_dtype)dtype, 2, shape);
-    hone_error error;
-    hone_status status;
-    RUN(status, hone_table_gather(self->table, hone_lookup_rows(((Lookup *)lookup)->lookup), n,
-                                  NULL, &view, &error));
-    table_leave(self);
-    if (status != HONE_OK)
-        return binding_raise(&error);
-    Py_RETURN_NONE;
-}
-
-/* ---- learning ------------------------------------------------------------------------------- */
-
-static PyObject *describe_report(const hone_table_report *report)
-{
-    return Py_BuildValue("{s:O,s:L,s:L,s:L}", "applied", report->applied ? Py_True : Py_False,
-                         "stepped", (long long)report->stepped, "stale", (long long)report->stale,
-                         "quarantined", (long long)report->quarantined);
-}
-
-/* Reads (lookup, rows of the gradient, its address, dtype). */
-static bool read_gradients(Table *self, PyObject *args, Lookup **lookup, int64_t shape[2],
-                           hone_tensor *gradients)
-{
-    unsigned long long data;
-    long long n;
-    int dtype;
-    if (!PyArg_ParseTuple(args, "O!LKi", self->lookup_type, (PyObject **)lookup, &n, &data, &dtype))
-        return false;
-    shape[0] = n;
-    shape[1] = hone_table_width(self->table);
-    *gradients = hone_tensor_view(address(data), (hone_dtype)dtype, 2, shape);
-    return true;
-}
-
-static PyObject *table_add_gradients(Table *self, PyObject *args)
-{
-    Lookup *lookup;
-    int64_t shape[2];
-    hone_tensor gradients;
-    if (!read_gradients(self, args, &lookup, shape, &gradients) || !table_enter(self))
-        return NULL;
-    hone_error error;
-    hone_status status;
-    RUN(status, hone_table_add_gradients(self->table, lookup->lookup, &gradients, &error));
-    table_leave(self);
-    if (status != HONE_OK)
-        return binding_raise(&error);
-    Py_RETURN_NONE;
-}
-
-static PyObject *table_apply(Table *self, PyObject *args)
-{
-    Lookup *lookup;
-    int64_t shape[2];
-    hone_tensor gradients;
-    if (!read_gradients(self, args, &lookup, shape, &gradients) || !table_enter(self))
-        return NULL;
-    hone_table_report report;
-    hone_error error;
-    hone_status status;
-    RUN(status, hone_table_apply(self->table, lookup->lookup, &gradients, &report, &error));
-    table_leave(self);
-    return status == HONE_OK ? describe_report(&report) : binding_raise(&error);
-}
-
-static PyObject *table_step(Table *self, PyObject *unused)
-{
-    (void)unused;
-    if (!table_enter(self))
-        return NULL;
-    hone_table_report report;
-    hone_error error;
-    hone_status status;
-    RUN(status, hone_table_step(self->table, &report, &error));
-    table_leave(self);
-    return status == HONE_OK ? describe_report(&report) : binding_raise(&error);
-}
-
-static PyObject *table_zero_grad(Table *self, PyObject *unused)
-{
-    (void)unused;
-    if (!table_enter(self))
-        return NULL;
-    hone_table_zero_grad(self->table);
-    table_leave(self);
-    Py_RETURN_NONE;
 }
 
 /* ---- batches of keys ------------------------------------------------------------------------ */
@@ -368,7 +120,7 @@ static PyObject *table_insert(Table *self, PyObject *args)
     hone_error error;
     hone_status status;
     RUN(status, hone_table_insert(self->table, address(keys), n, address(rows), &inserted, &error));
-    return finish(self, status == HONE_OK ? PyLong_FromLongLong(inserted) : binding_raise(&error));
+    return table_finish(self, status, &error, PyLong_FromLongLong(inserted));
 }
 
 /* erase(keys, n) -> rows removed */
@@ -442,7 +194,7 @@ static PyObject *table_evict(Table *self, PyObject *args)
     hone_error error;
     hone_status status;
     RUN(status, hone_table_evict(self->table, &policy, most, &evicted, &error));
-    return finish(self, status == HONE_OK ? PyLong_FromLongLong(evicted) : binding_raise(&error));
+    return table_finish(self, status, &error, PyLong_FromLongLong(evicted));
 }
 
 /* ---- settings ------------------------------------------------------------------------------- */
@@ -598,9 +350,8 @@ static PyObject *exchange(Table *self, PyObject *args, bool out)
     else
         RUN(status, hone_table_import(self->table, name, shard, shards, &error));
     Py_DECREF(path);
-    PyObject *const result = status == HONE_OK ? Py_None : binding_raise(&error);
-    Py_XINCREF(result);
-    return finish(self, result);
+    Py_INCREF(Py_None);
+    return table_finish(self, status, &error, Py_None);
 }
 
 static PyObject *table_export(Table *self, PyObject *args)
@@ -718,7 +469,7 @@ static int table_init(Table *self, PyObject *args, PyObject *names)
     }
     self->process = (long)getpid();
     self->lock = PyThread_allocate_lock();
-    self->lookup_type = (PyTypeObject *)PyType_FromSpec(&lookup_spec);
+    self->lookup_type = make_lookup_type();
     if (self->lock == NULL)
         PyErr_NoMemory();
     return self->lock != NULL && self->lookup_type != NULL &&

@@ -19,10 +19,9 @@ typedef struct {
     PyObject_HEAD hone_context *context;
     hone_table *table;
     PyTypeObject *lookup_type;
-    PyThread_type_lock
-        lock;          /* one call at a time: the library runs without the interpreter's lock */
-    long process;      /* that made it */
-    PyObject *evicted; /* called with bytes of keys and of rows; or NULL */
+    PyThread_type_lock lock; /* one call at a time, without the interpreter's lock */
+    long process;            /* that made it */
+    PyObject *evicted;       /* called with bytes of keys and of rows; or NULL */
     struct table_gone gone;
     hone_lookup *idle[TABLE_IDLE];
     int idle_count;
@@ -31,6 +30,29 @@ typedef struct {
 /* False and an exception in a forked child: OpenMP's threads did not follow. */
 bool table_enter(Table *self);
 void table_leave(Table *self);
+
+/* Calls the library without the interpreter's lock, the table's own being held. */
+#define RUN(status, call)                                   \
+    do {                                                    \
+        PyThreadState *const thread_ = PyEval_SaveThread(); \
+        status = call;                                      \
+        PyEval_RestoreThread(thread_);                      \
+    } while (0)
+
+/* Ends a call: leaves, raises if it failed, else tells Python what was evicted. Takes over `result`
+ * (NULL with an exception) and returns it, or NULL and an exception. */
+PyObject *table_finish(Table *self, hone_status status, const hone_error *error, PyObject *result);
+
+/* ---- table_lookup.c ------------------------------------------------------------------------- */
+
+PyTypeObject *make_lookup_type(void);
+PyObject *table_lookup(Table *self, PyObject *args);
+PyObject *table_lookup_bags(Table *self, PyObject *args);
+PyObject *table_values(Table *self, PyObject *args);
+PyObject *table_add_gradients(Table *self, PyObject *args);
+PyObject *table_apply(Table *self, PyObject *args);
+PyObject *table_step(Table *self, PyObject *unused);
+PyObject *table_zero_grad(Table *self, PyObject *unused);
 
 /* A memory address that Python hands in. */
 static inline void *address(unsigned long long number)

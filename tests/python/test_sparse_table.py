@@ -438,6 +438,7 @@ def test_groups_hooks_closure_and_a_tensor_as_lr():
     optimizer = SparseAdamW([{"params": {"users": model.users}, "lr": torch.tensor(0.5)}], lr=0.1)
     optimizer.add_param_group({"params": model.items})
     assert [g["param_names"] for g in optimizer.param_groups] == [["users"], ["items"]]
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.1)
     calls = []
     optimizer.register_step_pre_hook(lambda *a: calls.append("before"))
     optimizer.register_step_post_hook(lambda *a: calls.append("after"))
@@ -453,8 +454,7 @@ def test_groups_hooks_closure_and_a_tensor_as_lr():
     assert calls == ["before", "after"]
     moved = [(t.read(torch.arange(3)) - b).abs().max().item()
              for t, b in zip((model.users, model.items), before)]  # fmt: skip
-    assert moved[0] > 0.3 and moved[1] < 0.2 or moved[0] == 0
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.1)
+    assert moved[0] == pytest.approx(0.5, rel=0.01) and moved[1] == pytest.approx(0.1, rel=0.01)
     schedule.step()
     assert optimizer.param_groups[1]["lr"] == pytest.approx(0.01)
     assert "beta1: 0.9" in repr(optimizer)
@@ -597,16 +597,17 @@ def test_two_tables_of_one_name():
 
 
 def test_threads_take_turns():
-    table = HashTable([4])
-    SparseAdamW({"t": table})
+    """Rows that are only looked up and erased have their first values, whoever made them."""
+    table, first = HashTable([4]), HashTable([4])
+    with torch.no_grad():
+        rows = first(torch.arange(400))
     problems = []
 
     def work(number):
         try:
-            for step in range(30):
+            for _ in range(30):
                 ids = torch.arange(number * 50, number * 50 + 200)
-                out = table(ids)
-                assert torch.equal(out.detach(), table.read(ids)) or step > 0
+                assert torch.equal(table(ids).detach(), rows[ids])
                 table.erase(ids[:3])
         except BaseException as error:  # noqa: BLE001
             problems.append(error)
