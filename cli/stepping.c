@@ -10,6 +10,7 @@
 
 #include "command.h"
 #include "nearest.h"
+#include "placing.h"
 #include "report.h"
 #include "terminal/text.h"
 
@@ -172,17 +173,16 @@ static int load_state(stepping *stepping)
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-static void warn_of_patterns(const stepping *stepping)
+/* What of the recipe reaches nothing. */
+static int warn_of_recipe(const stepping *stepping)
 {
-    const int64_t count = hone_file_count(stepping->params);
-    const char **const names = text_allocate((size_t)count * sizeof *names);
-    for (int64_t i = 0; i < count; i++)
-        names[i] = hone_file_name(stepping->params, i);
-    int group = 0, index = 0;
-    const char *pattern;
-    while ((pattern = hone_spec_unmatched(stepping->spec, names, count, &group, &index)) != NULL)
-        report_warning("the pattern \"%s\" of group %d matches no parameter", pattern, group);
-    free(names);
+    hone_placement *placement = NULL;
+    const int code = place_file(&placement, stepping->context, stepping->spec, stepping->params,
+                                stepping->grads);
+    if (code == EXIT_DONE)
+        warn_of_notices(placement);
+    hone_placement_free(placement);
+    return code;
 }
 
 int stepping_prepare(stepping *stepping)
@@ -199,7 +199,7 @@ int stepping_prepare(stepping *stepping)
     if (code == EXIT_DONE && stepping->state != NULL)
         code = load_state(stepping);
     if (code == EXIT_DONE)
-        warn_of_patterns(stepping);
+        code = warn_of_recipe(stepping);
     return code;
 }
 

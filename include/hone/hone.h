@@ -8,6 +8,7 @@
 #include <hone/context.h>
 #include <hone/mask.h>
 #include <hone/optimizer.h>
+#include <hone/placement.h>
 #include <hone/rule.h>
 #include <hone/safetensors.h>
 #include <hone/scaler.h>

@@ -85,6 +85,12 @@ struct hone_schedule_state {
     uint64_t bad, cooldown; /* plateau: bad metrics in a row, and how many more do not count */
 };
 
+/* Globs over parameter names; the array and its strings are the spec's. */
+struct hone_globs {
+    char **texts;
+    int count;
+};
+
 struct hone_group {
     const hone_rule *rule;
     struct hone_value values[HONE_MAX_HYPERS];
@@ -98,8 +104,14 @@ struct hone_group {
     struct hone_schedule_state schedule_state;
     hone_schedule *masked_schedule; /* of masked_lr; NULL: it keeps its ratio to lr */
     struct hone_schedule_state masked_state;
-    char **patterns; /* globs over parameter names; the strings and the array are the spec's */
-    int pattern_count;
+    struct hone_globs match, except; /* which names it takes */
+    int32_t min_ndim;                /* and with how many dimensions at least */
+};
+
+/* A module's multiplier of the learning rate. */
+struct hone_multiplier {
+    char *module;
+    double value;
 };
 
 struct hone_spec {
@@ -112,6 +124,8 @@ struct hone_spec {
     hone_nonfinite nonfinite;
     int accumulate; /* calls of step that make one update; default 1 */
     bool accumulate_mean;
+    struct hone_multiplier *multipliers; /* sorted by module */
+    int multiplier_count;
     char *masks; /* the file that a program should take masks from; NULL: none */
 };
 
@@ -147,9 +161,28 @@ hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const 
 /* Whether hyperparameter `index` is a choice whose last word stands for the group's triples. */
 bool hone_group_is_custom(const struct hone_group *group, int index);
 
-/* Adds a glob (not empty, UTF-8) to a group's. */
-hone_status hone_spec_append_pattern(hone_spec *spec, int group, const char *pattern,
-                                     hone_error *error);
+/* Adds a glob (not empty, UTF-8) to one of a group's lists; empties a list. */
+hone_status hone_spec_append_glob(hone_spec *spec, struct hone_globs *globs, const char *text,
+                                  hone_error *error);
+void hone_spec_clear_globs(hone_spec *spec, struct hone_globs *globs);
+bool hone_glob_takes(const char *glob, const char *name);
+bool hone_globs_take(const struct hone_globs *globs, const char *name);
+
+/* Whether module `index` of the multipliers holds a parameter of this name. */
+bool hone_module_holds(const hone_spec *spec, int index, const char *name);
+
+/* The most specific module with a multiplier that holds a parameter of this name; -1: none. */
+int hone_spec_find_module(const hone_spec *spec, const char *name);
+
+/* By what the rate of a parameter in `group` is multiplied: by the group, and by the module (-1:
+ * none) unless the rule steps matrices, whose rate is their own. RANGE if that is not finite; `name`
+ * is for the sentence. */
+hone_status hone_spec_multiplier(const hone_spec *spec, int group, int module, const char *name,
+                                 double *value, hone_error *error);
+
+/* Whether `text` is UTF-8, which JSON strings have to be: no surrogates, nothing longer than needed,
+ * nothing past U+10FFFF. */
+bool hone_text_is_utf8(const char *text);
 
 /* Checks a value alone and stores it in its canonical form: no -0, no power beside an infinite
  * scale. The rule's own check of all values together is left to the caller. The sentence names

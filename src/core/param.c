@@ -144,7 +144,6 @@ static hone_status init_param(const hone_optimizer *optimizer, struct hone_param
     hone_dtype_format(tensor->dtype, &param->format, &param->reals);
     param->count = (size_t)hone_tensor_numel(tensor) * (size_t)param->reals;
     param->group = group;
-    param->multiplier = optimizer->spec->groups[group].lr_multiplier;
     return HONE_OK;
 }
 
@@ -160,8 +159,13 @@ hone_status hone_optimizer_add(hone_optimizer *optimizer, const char *name,
     if (status != HONE_OK)
         return status;
     if (group == HONE_GROUP_BY_NAME)
-        group = hone_spec_match(optimizer->spec, name);
+        group = hone_spec_match(optimizer->spec, name, tensor->ndim);
     status = hone_check_group(optimizer, group, error);
+    double multiplier = 1;
+    if (status == HONE_OK)
+        status = hone_spec_multiplier(optimizer->spec, group,
+                                      hone_spec_find_module(optimizer->spec, name), name,
+                                      &multiplier, error);
     size_t unused;
     if (status == HONE_OK && optimizer->spec->groups[group].rule->matrix)
         status = hone_matrix_shape(&optimizer->spec->groups[group], tensor, name, &unused, &unused,
@@ -173,6 +177,7 @@ hone_status hone_optimizer_add(hone_optimizer *optimizer, const char *name,
         status = init_param(optimizer, &param, name, tensor, group, error);
     if (status != HONE_OK)
         return status;
+    param.multiplier = multiplier;
 
     const int64_t at = optimizer->count;
     optimizer->params[at] = param;

@@ -13,14 +13,20 @@ static bool has_history(const struct hone_param *param)
     return false;
 }
 
-/* States are the rule's, so a parameter that has any stays with its rule. */
-static hone_status check_rules(const hone_optimizer *optimizer, const hone_spec *spec,
-                               hone_error *error)
+/* States are the rule's, so a parameter that has any stays with its rule; and rates are finite. */
+static hone_status check_params(const hone_optimizer *optimizer, const hone_spec *spec,
+                                hone_error *error)
 {
     for (int64_t i = 0; i < optimizer->count; i++) {
         const struct hone_param *const param = &optimizer->params[i];
         const hone_rule *const rule = optimizer->spec->groups[param->group].rule;
-        const hone_rule *const next = spec->groups[hone_spec_match(spec, param->name)].rule;
+        const int group = hone_spec_match(spec, param->name, param->tensor.ndim);
+        const hone_rule *const next = spec->groups[group].rule;
+        double unused;
+        const hone_status status = hone_spec_multiplier(
+            spec, group, hone_spec_find_module(spec, param->name), param->name, &unused, error);
+        if (status != HONE_OK)
+            return status;
         if (rule != next && has_history(param))
             return hone_fail(error, HONE_ERROR_MISMATCH,
                              "parameter \"%.120s\" was stepped by %s; the new recipe would step it "
@@ -78,9 +84,9 @@ static void move_parameters(hone_optimizer *optimizer)
     const hone_spec *const spec = optimizer->spec;
     for (int64_t i = 0; i < optimizer->count; i++) {
         struct hone_param *const param = &optimizer->params[i];
-        param->group = hone_spec_match(spec, param->name);
-        const struct hone_group *const group = &spec->groups[param->group];
-        param->multiplier = group->lr_multiplier;
+        param->group = hone_spec_match(spec, param->name, param->tensor.ndim);
+        hone_spec_multiplier(spec, param->group, hone_spec_find_module(spec, param->name),
+                             param->name, &param->multiplier, NULL); /* checked above */
         hone_param_drop_precision(optimizer, param);
     }
 }
@@ -92,7 +98,7 @@ hone_status hone_optimizer_set_spec(hone_optimizer *optimizer, const hone_spec *
     if (status == HONE_OK && spec == NULL)
         status = hone_fail(error, HONE_ERROR_ARGUMENT, "spec is NULL");
     if (status == HONE_OK)
-        status = check_rules(optimizer, spec, error);
+        status = check_params(optimizer, spec, error);
     if (status == HONE_OK)
         status = check_accumulation(optimizer, spec, error);
     if (status != HONE_OK)

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A spec as an object: made, copied, and asked which group takes a parameter. Groups and patterns
- * are arrays whose room is the next power of two, so that growing stays cheap without a field for
- * it. */
-#define _POSIX_C_SOURCE 200809L
-
-#include <fnmatch.h>
+/* A spec as an object: made and copied. Groups, globs and multipliers are arrays whose room is the
+ * next power of two, so that growing stays cheap without a field for it. */
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -38,6 +34,15 @@ static struct hone_group group_of_rule(const hone_rule *rule)
     return group;
 }
 
+static void release_globs(const hone_context *context, struct hone_globs *globs)
+{
+    for (int i = 0; i < globs->count; i++)
+        hone_string_free(context, globs->texts[i]);
+    if (globs->texts != NULL)
+        hone_release(context, globs->texts, room_for(globs->count, sizeof *globs->texts));
+    *globs = (struct hone_globs){NULL, 0};
+}
+
 /* Frees what a group owns. */
 static void release_group(const hone_context *context, struct hone_group *group)
 {
@@ -45,29 +50,41 @@ static void release_group(const hone_context *context, struct hone_group *group)
     hone_schedule_free(group->masked_schedule);
     group->schedule = NULL;
     group->masked_schedule = NULL;
-    for (int i = 0; i < group->pattern_count; i++)
-        hone_string_free(context, group->patterns[i]);
-    if (group->patterns != NULL)
-        hone_release(context, group->patterns,
-                     room_for(group->pattern_count, sizeof *group->patterns));
-    group->patterns = NULL;
-    group->pattern_count = 0;
+    release_globs(context, &group->match);
+    release_globs(context, &group->except);
 }
 
-static hone_status append_pattern(const hone_context *context, struct hone_group *group,
-                                  const char *pattern, hone_error *error)
+static hone_status append_glob(const hone_context *context, struct hone_globs *globs,
+                               const char *text, hone_error *error)
 {
-    char *copy = hone_copy_string(context, pattern);
-    char **patterns = copy == NULL
-                          ? NULL
-                          : grow(context, group->patterns, group->pattern_count, sizeof *patterns);
-    if (patterns == NULL) {
+    char *copy = hone_copy_string(context, text);
+    char **texts = copy == NULL ? NULL : grow(context, globs->texts, globs->count, sizeof *texts);
+    if (texts == NULL) {
         hone_string_free(context, copy);
-        return hone_fail_memory(error, strlen(pattern) + 1, "a pattern of a spec");
+        return hone_fail_memory(error, strlen(text) + 1, "a pattern of a spec");
     }
-    patterns[group->pattern_count++] = copy;
-    group->patterns = patterns;
+    texts[globs->count++] = copy;
+    globs->texts = texts;
     return HONE_OK;
+}
+
+static hone_status copy_globs(const hone_context *context, struct hone_globs *globs,
+                              const struct hone_globs *from, hone_error *error)
+{
+    hone_status status = HONE_OK;
+    for (int i = 0; i < from->count && status == HONE_OK; i++)
+        status = append_glob(context, globs, from->texts[i], error);
+    return status;
+}
+
+/* A group's values without what they own. */
+static struct hone_group bare_copy(const struct hone_group *from)
+{
+    struct hone_group group = *from;
+    group.match = group.except = (struct hone_globs){NULL, 0};
+    group.min_ndim = 0;
+    group.schedule = group.masked_schedule = NULL;
+    return group;
 }
 
 /* The new group owns what `group` owns. */
@@ -99,19 +116,79 @@ static hone_status copy_schedules(const hone_context *context, struct hone_group
 static hone_status append_group_copy(hone_spec *spec, const struct hone_group *from,
                                      hone_error *error)
 {
-    struct hone_group group = *from;
-    group.patterns = NULL;
-    group.pattern_count = 0;
-    group.schedule = NULL;
-    group.masked_schedule = NULL;
+    struct hone_group group = bare_copy(from);
+    group.min_ndim = from->min_ndim;
     hone_status status = copy_schedules(spec->context, &group, from, true, error);
-    for (int i = 0; i < from->pattern_count && status == HONE_OK; i++)
-        status = append_pattern(spec->context, &group, from->patterns[i], error);
+    if (status == HONE_OK)
+        status = copy_globs(spec->context, &group.match, &from->match, error);
+    if (status == HONE_OK)
+        status = copy_globs(spec->context, &group.except, &from->except, error);
     if (status == HONE_OK)
         status = append_group(spec, &group, error);
     if (status != HONE_OK)
         release_group(spec->context, &group);
     return status;
+}
+
+/* ---- multipliers ---------------------------------------------------------------------------- */
+
+/* Where a module stands or would stand in the order of names. */
+static int find_module(const hone_spec *spec, const char *module, bool *there)
+{
+    int at = 0;
+    while (at < spec->multiplier_count && strcmp(spec->multipliers[at].module, module) < 0)
+        at++;
+    *there = at < spec->multiplier_count && strcmp(spec->multipliers[at].module, module) == 0;
+    return at;
+}
+
+static hone_status insert_module(hone_spec *spec, int at, const char *module, double value,
+                                 hone_error *error)
+{
+    char *copy = hone_copy_string(spec->context, module);
+    struct hone_multiplier *multipliers =
+        copy == NULL
+            ? NULL
+            : grow(spec->context, spec->multipliers, spec->multiplier_count, sizeof *multipliers);
+    if (multipliers == NULL) {
+        hone_string_free(spec->context, copy);
+        return hone_fail_memory(error, strlen(module) + 1, "a multiplier of a spec");
+    }
+    for (int i = spec->multiplier_count++; i > at; i--)
+        multipliers[i] = multipliers[i - 1];
+    multipliers[at] = (struct hone_multiplier){copy, value};
+    spec->multipliers = multipliers;
+    return HONE_OK;
+}
+
+hone_status hone_spec_set_lr_multiplier(hone_spec *spec, const char *module, double multiplier,
+                                        hone_error *error)
+{
+    if (spec == NULL || module == NULL || *module == '\0' || !hone_text_is_utf8(module))
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s",
+                         spec == NULL ? "hone_spec_set_lr_multiplier needs a spec; it is NULL"
+                                      : "a module's name must be UTF-8 of at least one byte");
+    char number[32];
+    if (!isfinite(multiplier) || multiplier < 0)
+        return hone_fail(error, HONE_ERROR_RANGE,
+                         "the learning-rate multiplier of the module \"%.120s\" is %s; it must be "
+                         "finite and at least 0",
+                         module, hone_format_number(number, multiplier));
+    bool there;
+    const int at = find_module(spec, module, &there);
+    if (!there)
+        return insert_module(spec, at, module, multiplier + 0.0, error);
+    spec->multipliers[at].value = multiplier + 0.0;
+    return HONE_OK;
+}
+
+static void release_multipliers(hone_spec *spec)
+{
+    for (int i = 0; i < spec->multiplier_count; i++)
+        hone_string_free(spec->context, spec->multipliers[i].module);
+    if (spec->multipliers != NULL)
+        hone_release(spec->context, spec->multipliers,
+                     room_for(spec->multiplier_count, sizeof *spec->multipliers));
 }
 
 /* ---- the object ----------------------------------------------------------------------------- */
@@ -173,6 +250,7 @@ void hone_spec_free(hone_spec *spec)
     for (int i = 0; i < spec->group_count; i++)
         release_group(context, &spec->groups[i]);
     hone_string_free(context, spec->masks);
+    release_multipliers(spec);
     if (spec->groups != NULL)
         hone_release(context, spec->groups, room_for(spec->group_count, sizeof *spec->groups));
     hone_release(context, spec, sizeof *spec);
@@ -194,6 +272,9 @@ hone_status hone_spec_copy(hone_spec **copy, const hone_context *context, const 
     status = hone_spec_set_masks(made, spec->masks, error);
     for (int i = 0; i < spec->group_count && status == HONE_OK; i++)
         status = append_group_copy(made, &spec->groups[i], error);
+    for (int i = 0; i < spec->multiplier_count && status == HONE_OK; i++)
+        status =
+            insert_module(made, i, spec->multipliers[i].module, spec->multipliers[i].value, error);
     if (status == HONE_OK)
         *copy = made;
     else
@@ -214,15 +295,20 @@ hone_status hone_spec_assign(hone_spec *spec, const hone_spec *from, hone_error 
     return HONE_OK;
 }
 
-hone_status hone_spec_append_pattern(hone_spec *spec, int group, const char *pattern,
-                                     hone_error *error)
+hone_status hone_spec_append_glob(hone_spec *spec, struct hone_globs *globs, const char *text,
+                                  hone_error *error)
 {
-    return append_pattern(spec->context, &spec->groups[group], pattern, error);
+    return append_glob(spec->context, globs, text, error);
 }
 
-/* Whether `text` is UTF-8, which JSON strings have to be: no surrogates, nothing longer than
- * needed, nothing past U+10FFFF. */
-static bool is_utf8(const char *text)
+void hone_spec_clear_globs(hone_spec *spec, struct hone_globs *globs)
+{
+    release_globs(spec->context, globs);
+}
+
+/* ---- groups added to a spec ------------------------------------------------------------------ */
+
+bool hone_text_is_utf8(const char *text)
 {
     const unsigned char *at = (const unsigned char *)text;
     while (*at != 0) {
@@ -245,14 +331,10 @@ hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *p
     if (spec == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT,
                          "hone_spec_add_group needs a spec; it is NULL");
-    if (pattern != NULL && (*pattern == '\0' || !is_utf8(pattern)))
+    if (pattern != NULL && (*pattern == '\0' || !hone_text_is_utf8(pattern)))
         return hone_fail(error, HONE_ERROR_ARGUMENT,
                          "a group's pattern must be a shell glob in UTF-8 of at least one byte");
-    struct hone_group made = spec->groups[0];
-    made.patterns = NULL;
-    made.pattern_count = 0;
-    made.schedule = NULL;
-    made.masked_schedule = NULL;
+    struct hone_group made = bare_copy(&spec->groups[0]);
     if (rule != NULL) {
         const hone_rule *found;
         const hone_status status = find_rule(&found, rule, error);
@@ -263,7 +345,7 @@ hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *p
     hone_status status =
         copy_schedules(spec->context, &made, &spec->groups[0], rule == NULL, error);
     if (status == HONE_OK && pattern != NULL)
-        status = append_pattern(spec->context, &made, pattern, error);
+        status = append_glob(spec->context, &made.match, pattern, error);
     if (status == HONE_OK)
         status = append_group(spec, &made, error);
     if (status != HONE_OK)
@@ -279,352 +361,4 @@ bool hone_spec_is_random(const hone_spec *spec)
         if (spec->groups[i].precision == HONE_PRECISION_STOCHASTIC)
             return true;
     return false;
-}
-
-/* ---- asking --------------------------------------------------------------------------------- */
-
-int hone_spec_group_count(const hone_spec *spec)
-{
-    return spec == NULL ? 0 : spec->group_count;
-}
-
-static bool has_group(const hone_spec *spec, int group)
-{
-    return spec != NULL && group >= 0 && group < spec->group_count;
-}
-
-const hone_rule *hone_spec_group_rule(const hone_spec *spec, int group)
-{
-    return has_group(spec, group) ? spec->groups[group].rule : NULL;
-}
-
-const char *hone_spec_group_pattern(const hone_spec *spec, int group, int index)
-{
-    if (!has_group(spec, group) || index < 0 || index >= spec->groups[group].pattern_count)
-        return NULL;
-    return spec->groups[group].patterns[index];
-}
-
-static bool pattern_takes(const char *pattern, const char *name)
-{
-    return fnmatch(pattern, name, 0) == 0;
-}
-
-int hone_spec_match(const hone_spec *spec, const char *name)
-{
-    for (int group = hone_spec_group_count(spec) - 1; group > 0 && name != NULL; group--)
-        for (int i = 0; i < spec->groups[group].pattern_count; i++)
-            if (pattern_takes(spec->groups[group].patterns[i], name))
-                return group;
-    return 0;
-}
-
-static bool takes_any(const char *pattern, const char *const *names, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++)
-        if (names[i] != NULL && pattern_takes(pattern, names[i]))
-            return true;
-    return false;
-}
-
-const char *hone_spec_unmatched(const hone_spec *spec, const char *const *names, int64_t count,
-                                int *group, int *index)
-{
-    if (group == NULL || index == NULL || *group < 0 || *index < 0 || (names == NULL && count > 0))
-        return NULL;
-    for (; has_group(spec, *group); ++*group, *index = 0)
-        while (*index < spec->groups[*group].pattern_count) {
-            const char *pattern = spec->groups[*group].patterns[(*index)++];
-            if (!takes_any(pattern, names, count))
-                return pattern;
-        }
-    return NULL;
-}
-
-/* ---- values --------------------------------------------------------------------------------- */
-
-static hone_status check_group(const hone_spec *spec, int group, const char *function,
-                               hone_error *error)
-{
-    if (has_group(spec, group))
-        return HONE_OK;
-    if (spec == NULL)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s needs a spec; it is NULL", function);
-    return hone_fail(error, HONE_ERROR_ARGUMENT, "there is no group %d; this spec has 0 to %d",
-                     group, spec->group_count - 1);
-}
-
-/* The index of a hyperparameter of the group's rule. */
-static hone_status find_hyper(const hone_rule *rule, const char *name, int *index,
-                              hone_error *error)
-{
-    *index = name == NULL ? -1 : hone_rule_hyper_find(rule, name);
-    if (*index >= 0)
-        return HONE_OK;
-    if (name == NULL)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "the name of a hyperparameter is NULL");
-    const char *names[HONE_MAX_HYPERS];
-    for (int i = 0; i < rule->hyper_count; i++)
-        names[i] = rule->hypers[i].name;
-    const char *nearest = hone_nearest(name, names, rule->hyper_count);
-    return hone_fail(error, HONE_ERROR_NAME, "%s has no hyperparameter \"%s\"%s%s%s", rule->name,
-                     name, nearest == NULL ? "" : "; the nearest is \"",
-                     nearest == NULL ? "" : nearest, nearest == NULL ? "" : "\"");
-}
-
-static hone_status find_value(const hone_spec *spec, int group, const char *hyper,
-                              const char *function, int *index, hone_error *error)
-{
-    const hone_status status = check_group(spec, group, function, error);
-    return status != HONE_OK ? status : find_hyper(spec->groups[group].rule, hyper, index, error);
-}
-
-static bool stands_for_triples(const hone_hyper *hyper, double value)
-{
-    return hyper->kind == HONE_CHOICE && value == hyper->high &&
-           strcmp(hyper->words[(int)hyper->high], "custom") == 0;
-}
-
-bool hone_group_is_custom(const struct hone_group *group, int index)
-{
-    return stands_for_triples(&group->rule->hypers[index], group->values[index].number);
-}
-
-hone_status hone_group_store(struct hone_group *group, int index, struct hone_value value,
-                             const char *path, hone_error *error)
-{
-    value.number += 0.0; /* -0 becomes 0, so that equal values are written alike */
-    value.power = isinf(value.number) && !isnan(value.power) ? 0 : value.power + 0.0;
-    const hone_status status = hone_rule_check_value(group->rule, index, &value, path, error);
-    if (status != HONE_OK)
-        return status;
-    if (stands_for_triples(&group->rule->hypers[index], value.number) && group->triple_count == 0)
-        return hone_fail(error, HONE_ERROR_RANGE,
-                         "%s = %g does not fit the group's other values: \"custom\" needs "
-                         "coefficients of its own; give them as a list",
-                         path, value.number);
-    group->values[index] = value;
-    return HONE_OK;
-}
-
-/* Stores a value and checks that the group's values still fit together; else puts the old one back.
- */
-static hone_status set_value(hone_spec *spec, int group, int index, const struct hone_value *value,
-                             hone_error *error)
-{
-    struct hone_group *target = &spec->groups[group];
-    const char *name = target->rule->hypers[index].name;
-    const struct hone_value old = target->values[index];
-    const hone_status status = hone_group_store(target, index, *value, name, error);
-    if (status != HONE_OK)
-        return status;
-    const char *complaint = target->rule->check(target->values);
-    if (complaint == NULL)
-        return HONE_OK;
-    target->values[index] = old;
-    char number[32];
-    return hone_fail(error, HONE_ERROR_RANGE, "%s = %s does not fit the group's other values: %s",
-                     name, hone_format_number(number, value->number), complaint);
-}
-
-static double lr_of(const struct hone_group *group)
-{
-    return group->values[hone_rule_hyper_find(group->rule, "lr")].number;
-}
-
-/* "masked_lr" belongs to the frame, not to a rule. */
-static bool is_masked_lr(const char *hyper)
-{
-    return hyper != NULL && strcmp(hyper, "masked_lr") == 0;
-}
-
-static const char *real_name(const char *hyper)
-{
-    return hyper != NULL && strcmp(hyper, "unmasked_lr") == 0 ? "lr" : hyper;
-}
-
-static hone_status set_masked_lr(struct hone_group *group, double value, hone_error *error)
-{
-    char number[32];
-    if (!isnan(value) && !(value >= 0 && isfinite(value)))
-        return hone_fail(
-            error, HONE_ERROR_RANGE,
-            "masked_lr is %s; allowed is a finite number of at least 0, or NaN for the "
-            "learning rate itself",
-            hone_format_number(number, value));
-    const double old = group->masked_lr;
-    group->masked_lr = value + 0.0;
-    hone_group_rescale(group, lr_of(group), old);
-    return HONE_OK;
-}
-
-hone_status hone_spec_get(const hone_spec *spec, int group, const char *hyper, double *value,
-                          hone_error *error)
-{
-    int index = 0;
-    hyper = real_name(hyper);
-    if (is_masked_lr(hyper) && has_group(spec, group) && value != NULL) {
-        *value = spec->groups[group].masked_lr;
-        return HONE_OK;
-    }
-    const hone_status status = find_value(spec, group, hyper, "hone_spec_get", &index, error);
-    if (status != HONE_OK)
-        return status;
-    if (value == NULL)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "hone_spec_get needs a place for the value");
-    const struct hone_value *found = &spec->groups[group].values[index];
-    if (found->callback != NULL || found->power != 0)
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "%s is a curve that is not constant; hone_spec_get_curve reads it", hyper);
-    *value = found->number;
-    return HONE_OK;
-}
-
-hone_status hone_spec_set(hone_spec *spec, int group, const char *hyper, double value,
-                          hone_error *error)
-{
-    int index = 0;
-    hyper = real_name(hyper);
-    if (is_masked_lr(hyper) && has_group(spec, group))
-        return set_masked_lr(&spec->groups[group], value, error);
-    const hone_status status = find_value(spec, group, hyper, "hone_spec_set", &index, error);
-    if (status != HONE_OK)
-        return status;
-    const double old = lr_of(&spec->groups[group]);
-    const hone_status result =
-        set_value(spec, group, index, &(struct hone_value){.number = value}, error);
-    if (result == HONE_OK)
-        hone_group_rescale(&spec->groups[group], old, spec->groups[group].masked_lr);
-    return result;
-}
-
-static hone_status find_curve(const hone_spec *spec, int group, const char *hyper,
-                              const char *function, int *index, hone_error *error)
-{
-    const hone_status status = find_value(spec, group, hyper, function, index, error);
-    if (status != HONE_OK)
-        return status;
-    if (spec->groups[group].rule->hypers[*index].kind != HONE_CURVE)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s of %s is not a curve", hyper,
-                         spec->groups[group].rule->name);
-    return HONE_OK;
-}
-
-hone_status hone_spec_set_curve(hone_spec *spec, int group, const char *hyper, double scale,
-                                double power, hone_error *error)
-{
-    int index = 0;
-    const hone_status status = find_curve(spec, group, hyper, "hone_spec_set_curve", &index, error);
-    if (status != HONE_OK)
-        return status;
-    const struct hone_value value = {.number = scale, .power = power};
-    return set_value(spec, group, index, &value, error);
-}
-
-hone_status hone_spec_get_curve(const hone_spec *spec, int group, const char *hyper, double *scale,
-                                double *power, hone_error *error)
-{
-    int index = 0;
-    const hone_status status = find_curve(spec, group, hyper, "hone_spec_get_curve", &index, error);
-    if (status != HONE_OK)
-        return status;
-    if (scale == NULL || power == NULL)
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "hone_spec_get_curve needs places for scale and power");
-    const struct hone_value *found = &spec->groups[group].values[index];
-    if (found->callback != NULL)
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "%s is computed by the caller's function, which has no scale and power",
-                         hyper);
-    *scale = found->number;
-    *power = found->power;
-    return HONE_OK;
-}
-
-hone_status hone_spec_set_coefficients(hone_spec *spec, int group, const double (*triples)[3],
-                                       int count, hone_error *error)
-{
-    int index = 0;
-    const hone_status status =
-        find_value(spec, group, "ns_coefficients", "hone_spec_set_coefficients", &index, error);
-    if (status != HONE_OK)
-        return status;
-    if (triples == NULL)
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "hone_spec_set_coefficients needs coefficients; they are NULL");
-    if (count < 1 || count > HONE_MAX_TRIPLES)
-        return hone_fail(error, HONE_ERROR_RANGE,
-                         "ns_coefficients has %d triples; allowed are 1 to %d", count,
-                         HONE_MAX_TRIPLES);
-    for (int i = 0; i < count; i++)
-        for (int k = 0; k < 3; k++)
-            if (!isfinite(triples[i][k]))
-                return hone_fail(error, HONE_ERROR_RANGE,
-                                 "ns_coefficients[%d][%d] is %g; it must be finite", i, k,
-                                 triples[i][k]);
-    struct hone_group *const target = &spec->groups[group];
-    memmove(target->triples, triples, sizeof *triples * (size_t)count);
-    target->triple_count = count;
-    target->values[index] = (struct hone_value){.number = target->rule->hypers[index].high};
-    return HONE_OK;
-}
-
-const char *hone_spec_masks(const hone_spec *spec)
-{
-    return spec == NULL ? NULL : spec->masks;
-}
-
-hone_status hone_spec_set_masks(hone_spec *spec, const char *path, hone_error *error)
-{
-    if (spec == NULL || (path != NULL && !is_utf8(path)))
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s",
-                         spec == NULL ? "hone_spec_set_masks needs a spec; it is NULL"
-                                      : "the name of the file of masks is not UTF-8");
-    char *copy = NULL;
-    if (path != NULL && *path != '\0') {
-        copy = hone_copy_string(spec->context, path);
-        if (copy == NULL)
-            return hone_fail_memory(error, strlen(path) + 1, "a file name in a spec");
-    }
-    hone_string_free(spec->context, spec->masks);
-    spec->masks = copy;
-    return HONE_OK;
-}
-
-hone_status hone_spec_set_precision(hone_spec *spec, int group, hone_precision precision,
-                                    hone_error *error)
-{
-    const hone_status status = check_group(spec, group, "hone_spec_set_precision", error);
-    if (status != HONE_OK)
-        return status;
-    if (precision < HONE_PRECISION_PLAIN || precision > HONE_PRECISION_KAHAN)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "precision %d is none of hone_precision",
-                         (int)precision);
-    spec->groups[group].precision = precision;
-    return HONE_OK;
-}
-
-hone_status hone_spec_get_precision(const hone_spec *spec, int group, hone_precision *precision,
-                                    hone_error *error)
-{
-    const hone_status status = check_group(spec, group, "hone_spec_get_precision", error);
-    if (status == HONE_OK && precision == NULL)
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "hone_spec_get_precision needs a place for the value");
-    if (status == HONE_OK)
-        *precision = spec->groups[group].precision;
-    return status;
-}
-
-hone_status hone_spec_group_multiplier(const hone_spec *spec, int group, double *value,
-                                       hone_error *error)
-{
-    const hone_status status = check_group(spec, group, "hone_spec_group_multiplier", error);
-    if (status != HONE_OK)
-        return status;
-    if (value == NULL)
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "hone_spec_group_multiplier needs a place for the value");
-    *value = spec->groups[group].lr_multiplier;
-    return HONE_OK;
 }

@@ -26,18 +26,32 @@ enum hone_spec_key_kind {
     HONE_KEY_ACCUMULATE_MODE,
     HONE_KEY_GROUPS,
     HONE_KEY_MATCH,
+    HONE_KEY_EXCEPT,
+    HONE_KEY_MIN_NDIM,
+    HONE_KEY_SPLIT,       /* of the short form of Muon beside AdamW: which parameters Muon takes */
+    HONE_KEY_MULTIPLIERS, /* of modules */
     HONE_KEY_MULTIPLIER
 };
 
-enum hone_spec_level { HONE_LEVEL_TOP, HONE_LEVEL_GROUP };
+enum hone_spec_level {
+    HONE_LEVEL_TOP,
+    HONE_LEVEL_GROUP,
+    HONE_LEVEL_MUON_SPEC /* the top level of the short form of Muon beside AdamW */
+};
+
+/* That form is two groups of a spec; which of them a key speaks of. */
+enum hone_muon_part { HONE_PART_ADAMW, HONE_PART_MUON, HONE_PART_COUNT };
+
+#define HONE_MOST_MIN_NDIM 64
 
 struct hone_spec_key {
     char name[64];
     enum hone_spec_key_kind kind;
     int hyper, count; /* the first hyperparameter it sets and how many; else 0 */
+    int part;         /* enum hone_muon_part: the group whose hyperparameter or schedule it is */
 };
 
-#define HONE_MAX_SPEC_KEYS (2 * HONE_MAX_HYPERS + 24)
+#define HONE_MAX_SPEC_KEYS (2 * HONE_MAX_HYPERS + 32)
 
 struct hone_spec_keys {
     struct hone_spec_key keys[HONE_MAX_SPEC_KEYS];
@@ -45,8 +59,8 @@ struct hone_spec_keys {
     int count;
 };
 
-/* Fills `keys`, sorted by name, with those that a recipe (or one of its groups) of this rule knows.
- */
+/* Fills `keys`, sorted by name, with those that a recipe (or one of its groups) of this rule knows;
+ * at HONE_LEVEL_MUON_SPEC the rule does not matter. */
 void hone_spec_keys(const hone_rule *rule, enum hone_spec_level level, struct hone_spec_keys *keys);
 
 /* NULL if there is none of this name. */

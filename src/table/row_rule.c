@@ -69,7 +69,7 @@ static hone_status make_spec(struct hone_table *table, hone_error *error)
 {
     const hone_spec *const given = table->options.spec;
     const struct hone_group *const group =
-        given == NULL ? NULL : &given->groups[hone_spec_match(given, table->name)];
+        given == NULL ? NULL : &given->groups[hone_spec_match(given, table->name, 2)];
     table->preset = find_preset(table->options.rule);
     const char *rule = table->options.rule;
     if (table->preset != NULL)

@@ -501,7 +501,8 @@ static void test_refused_shapes(void **state)
     refuse_shape(HONE_F32, 1, shape, HONE_ERROR_SHAPE,
                  "parameter \"w\" has 1 dimensions; muon steps matrices, which have at least 2");
     refuse_shape(HONE_F32, 3, shape, HONE_ERROR_SHAPE,
-                 "parameter \"w\" has 3 dimensions; muon steps matrices, which have exactly 2");
+                 "parameter \"w\" has 3 dimensions; muon steps matrices, which have exactly 2; "
+                 "\"matrices\" may be \"flatten\" or \"batch\"");
     refuse_shape(HONE_C64, 2, shape, HONE_ERROR_DTYPE,
                  "parameter \"w\" is C64; muon does not support complex parameters");
 }

@@ -77,17 +77,15 @@ static const char *all_rules(void)
 #define ADAMW "{\"optimizer_type\": \"adamw\", "
 #define ADOPT "{\"optimizer_type\": \"adopt\", "
 #define SGD "{\"optimizer_type\": \"sgd\", "
-#define ADAMW_KEYS                                                                              \
-    "amsgrad, beta1, beta2, betas, clip_grad_norm, clip_grad_value, clip_norm_type, eps, "      \
-    "grad_accum_mode, grad_accum_steps, groups, learning_rate, lr, lr_decay_gamma, masked_lr, " \
-    "masked_schedule, masks, maximize, nonfinite, optimizer_type, precision, schedule, "        \
-    "state_dtype, unmasked_lr, "                                                                \
-    "weight_decay"
-#define ADAMW_GROUP_KEYS                                                                    \
-    "amsgrad, beta1, beta2, betas, eps, learning_rate, lr, lr_decay_gamma, lr_multiplier, " \
-    "masked_lr, masked_schedule, match, maximize, optimizer_type, precision, schedule, "    \
-    "state_dtype, "                                                                         \
-    "unmasked_lr, weight_decay"
+#define ADAMW_KEYS                                                                             \
+    "amsgrad, beta1, beta2, betas, clip_grad_norm, clip_grad_value, clip_norm_type, eps, "     \
+    "grad_accum_mode, grad_accum_steps, groups, learning_rate, lr, lr_decay_gamma, "           \
+    "lr_multipliers, masked_lr, masked_schedule, masks, maximize, nonfinite, optimizer_type, " \
+    "precision, schedule, state_dtype, unmasked_lr, weight_decay"
+#define ADAMW_GROUP_KEYS                                                                     \
+    "amsgrad, beta1, beta2, betas, eps, except, learning_rate, lr, lr_decay_gamma, "         \
+    "lr_multiplier, masked_lr, masked_schedule, match, maximize, min_ndim, optimizer_type, " \
+    "precision, schedule, state_dtype, unmasked_lr, weight_decay"
 
 static void test_top_level(void **state)
 {

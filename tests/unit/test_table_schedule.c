@@ -111,11 +111,11 @@ static void follow(const char *json, hone_table *table)
     read_rows(table, values);
     const hone_tensor param = hone_tensor_view(values, HONE_F32, 1, shape);
     const hone_tensor grad = hone_tensor_view(grads, HONE_F32, 1, shape);
-    require(hone_optimizer_add(optimizer, "items", &param, hone_spec_match(spec, "items"), &index,
-                               &error),
+    require(hone_optimizer_add(optimizer, "items", &param, hone_spec_match(spec, "items", 2),
+                               &index, &error),
             &error);
     require(hone_optimizer_set_grad(optimizer, index, &grad, &error), &error);
-    const int group = hone_spec_match(spec, "items");
+    const int group = hone_spec_match(spec, "items", 2);
     const double start = get(table, "lr");
     bool moved = false;
     for (uint64_t step = 0; step < STEPS; step++) {
