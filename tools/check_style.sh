@@ -59,7 +59,7 @@ verdict "layer kernel: itself, <hone/rule.h>, the C library, intrinsics" \
     "$(includes src/kernel "kernel/.*|hone/rule\\.h|immintrin\\.h|$libc")"
 verdict "layer cpu: kernel" "$(includes src/cpu "(cpu|kernel)/.*|rules\\.inc|hone/.*|$libc|cpuid\\.h")"
 verdict "layer core: cpu, kernel" \
-    "$(includes src/core "(core|cpu|kernel)/.*|hone/.*|$libc|omp\\.h|jansson\\.h|cblas\\.h|oneapi/dnnl/dnnl\\.h")"
+    "$(includes src/core "(core|cpu|kernel)/.*|hone/.*|$libc|omp\\.h|jansson\\.h|cblas\\.h")"
 for folder in checkpoint mask table; do
     [ -d "src/$folder" ] || continue
     verdict "layer $folder: core, cpu, kernel" "$(includes src/$folder \

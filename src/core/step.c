@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "core/matrix.h"
 #include "core/optimizer_internal.h"
 
 /* Below this many elements a second thread costs more than it saves. */
@@ -296,9 +297,7 @@ static struct outcome sweep(struct hone_optimizer *optimizer, const struct call 
             step_chunk(plan, &plan->chunks[i], &frame);
     }
     if (call->update && outcome.go)
-        for (size_t i = 0; i < plan->tensor_count; i++)
-            if (plan->tensors[i].matrix)
-                hone_matrix_step(optimizer, &plan->tensors[i], &frame);
+        hone_matrix_step(optimizer, &frame);
     for (size_t i = 0; call->update && call->accumulate && i < plan->chunk_count; i++)
         clear_chunk(plan, &plan->chunks[i]);
     return outcome;

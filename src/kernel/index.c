@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loops over an index, compiled once per CPU level; only the comparison of a key with a
- * bucket's five differs. A bucket is one cache line, and the lines of the next keys are requested
- * while one key is answered. */
+ * bucket's five differs. A bucket is one cache line. Keys are taken in blocks: while one block is
+ * answered, the lines of the next are on their way, so that a core waits for many at a time. */
 #include "kernel/index.h"
 
 #if defined(__AVX2__)
@@ -12,8 +12,7 @@
 #define HONE_TARGET lint
 #endif
 
-#define AHEAD 24 /* keys between the request of a line and its use */
-#define RING 32  /* a power of two above it */
+#define BLOCK 64 /* keys */
 
 #define INDEX_INLINE static inline __attribute__((always_inline))
 
@@ -36,20 +35,71 @@ INDEX_INLINE uint32_t match(const struct hone_bucket *bucket, int64_t key)
     return same & bucket->meta & HONE_BUCKET_TAKEN;
 }
 
+/* Where the search for a key starts. */
+struct start {
+    struct hone_bucket *home;
+    uint32_t tag;
+};
+
+INDEX_INLINE struct start start_of(const struct hone_index_view *view, int64_t key)
+{
+    const uint64_t hash = hone_index_hash(key, view->seed);
+    struct hone_bucket *const home = hone_index_segment(view, hash) + hone_index_bucket(hash);
+    return (struct start){home, hone_index_tag(hash)};
+}
+
+/* The starts of the keys in work, by block. */
+struct starts {
+    struct start of[2][BLOCK];
+};
+
+/* Asks for the home buckets of a block, up to the second cache: it can wait for more lines at a
+ * time than the first. Nothing else is done between the requests, for the same reason. */
+INDEX_INLINE void request(struct starts *starts, const struct hone_index_view *view,
+                          const int64_t *keys, size_t first, size_t n)
+{
+    struct start *const of = starts->of[first / BLOCK % 2];
+    for (size_t i = 0; i < BLOCK && first + i < n; i++) {
+        of[i] = start_of(view, keys[first + i]);
+        __builtin_prefetch(of[i].home, 0, 2);
+    }
+}
+
+/* The starts of the block at `first`; blocks follow one another. Asks for the next block's lines,
+ * and for the second line of those searches in this one that will not end in their first. */
+INDEX_INLINE const struct start *open_block(struct starts *starts,
+                                            const struct hone_index_view *view, const int64_t *keys,
+                                            size_t first, size_t n, bool insert)
+{
+    if (first == 0)
+        request(starts, view, keys, 0, n);
+    request(starts, view, keys, first + BLOCK, n);
+    const struct start *const of = starts->of[first / BLOCK % 2];
+    for (size_t i = 0; i < BLOCK && first + i < n; i++) {
+        const uint32_t meta = of[i].home->meta;
+        const bool full = (meta & HONE_BUCKET_TAKEN) == HONE_BUCKET_TAKEN;
+        const size_t more = ((meta & of[i].tag) != 0) | (insert & full);
+        __builtin_prefetch(of[i].home + more, 1);
+        if (insert)
+            __builtin_prefetch(of[i].home + 2 * more, 1);
+    }
+    return of;
+}
+
 struct place {
     struct hone_bucket *bucket; /* NULL: absent */
     unsigned slot;
     unsigned distance; /* buckets from home */
 };
 
-INDEX_INLINE struct place seek(struct hone_bucket *home, int64_t key)
+INDEX_INLINE struct place seek(struct start start, int64_t key)
 {
-    struct hone_bucket *bucket = home;
+    struct hone_bucket *bucket = start.home;
     for (unsigned distance = 0; distance < HONE_SEGMENT_BUCKETS; distance++) {
         const uint32_t found = match(bucket, key);
         if (found != 0)
             return (struct place){bucket, (unsigned)__builtin_ctz(found), distance};
-        if ((bucket->meta & HONE_BUCKET_PASSED) == 0)
+        if ((bucket->meta & start.tag) == 0)
             break;
         bucket = hone_bucket_next(bucket);
     }
@@ -58,30 +108,27 @@ INDEX_INLINE struct place seek(struct hone_bucket *home, int64_t key)
 
 static void find(const struct hone_index_view *view, const int64_t *keys, size_t n, int64_t *rows)
 {
-    struct hone_bucket *ring[RING];
-    const size_t first = n < AHEAD ? n : AHEAD;
-    for (size_t i = 0; i < first; i++)
-        __builtin_prefetch(ring[i] = hone_index_home(view, keys[i]));
+    struct starts starts;
+    const struct start *of = NULL;
     for (size_t i = 0; i < n; i++) {
-        struct hone_bucket *const home = ring[i % RING];
-        if (i + AHEAD < n)
-            __builtin_prefetch(ring[(i + AHEAD) % RING] = hone_index_home(view, keys[i + AHEAD]));
-        const struct place at = seek(home, keys[i]);
+        if (i % BLOCK == 0)
+            of = open_block(&starts, view, keys, i, n, false);
+        const struct place at = seek(of[i % BLOCK], keys[i]);
         rows[i] = at.bucket == NULL ? -1 : hone_bucket_row(at.bucket, at.slot);
     }
 }
 
 /* Puts an absent key into the first free slot from its home on. False: that is too far away. */
-INDEX_INLINE bool put(struct hone_bucket *home, int64_t key, uint64_t row, unsigned reach)
+INDEX_INLINE bool put(struct start start, int64_t key, uint64_t row, unsigned reach)
 {
-    struct hone_bucket *bucket = home;
+    struct hone_bucket *bucket = start.home;
     for (unsigned distance = 0; distance < reach; distance++) {
         const uint32_t open = ~bucket->meta & HONE_BUCKET_TAKEN;
         if (open != 0) {
             hone_bucket_put(bucket, (unsigned)__builtin_ctz(open), key, row);
-            for (struct hone_bucket *passed = home; passed != bucket;
+            for (struct hone_bucket *passed = start.home; passed != bucket;
                  passed = hone_bucket_next(passed))
-                hone_bucket_count_passing(passed);
+                hone_bucket_note_passing(passed, start.tag);
             return true;
         }
         bucket = hone_bucket_next(bucket);
@@ -92,65 +139,95 @@ INDEX_INLINE bool put(struct hone_bucket *home, int64_t key, uint64_t row, unsig
 static size_t insert(const struct hone_index_view *view, const int64_t *keys, size_t n,
                      int64_t *rows, struct hone_insertion *to)
 {
-    struct hone_bucket *ring[RING];
-    const size_t first = n < AHEAD ? n : AHEAD;
-    for (size_t i = 0; i < first; i++)
-        __builtin_prefetch(ring[i] = hone_index_home(view, keys[i]), 1);
-    for (size_t i = 0; i < n; i++) {
-        struct hone_bucket *const home = ring[i % RING];
-        if (i + AHEAD < n)
-            __builtin_prefetch(ring[(i + AHEAD) % RING] = hone_index_home(view, keys[i + AHEAD]),
-                               1);
-        const struct place at = seek(home, keys[i]);
+    struct starts starts;
+    const struct start *of = NULL;
+    const unsigned reach = to->reach;
+    uint32_t *const fresh = to->fresh;
+    size_t count = to->count, i; /* not in *to: a neighbouring thread may work in its cache line */
+    for (i = 0; i < n; i++) {
+        if (i % BLOCK == 0)
+            of = open_block(&starts, view, keys, i, n, true);
+        const struct start start = of[i % BLOCK];
+        const struct place at = seek(start, keys[i]);
         if (at.bucket != NULL) {
             rows[i] = hone_bucket_row(at.bucket, at.slot);
             continue;
         }
-        const uint64_t row = hone_insertion_row(to, to->count);
-        if (!put(home, keys[i], row, to->reach))
-            return i;
-        to->fresh[to->count++] = (uint32_t)i;
+        const uint64_t row = hone_insertion_row(to, count);
+        if (!put(start, keys[i], row, reach))
+            break;
+        fresh[count++] = (uint32_t)i;
         rows[i] = (int64_t)row;
     }
-    return n;
+    to->count = count;
+    return i;
+}
+
+/* Sets the filter of a bucket whose count is exact: looks for the keys that passed it. */
+static void renew_filter(const struct hone_index_view *view, struct hone_bucket *bucket)
+{
+    unsigned left = (bucket->meta & HONE_BUCKET_PASSED) / HONE_BUCKET_ONE_PASSED;
+    bucket->meta &= ~HONE_BUCKET_TAGS;
+    const uintptr_t inside = HONE_SEGMENT_SIZE - 1;
+    const size_t self = ((uintptr_t)bucket & inside) / sizeof *bucket;
+    const struct hone_bucket *later = bucket;
+    for (size_t distance = 1; left > 0 && distance < HONE_SEGMENT_BUCKETS; distance++) {
+        later = hone_bucket_next((struct hone_bucket *)(uintptr_t)later);
+        for (unsigned k = 0; k < HONE_BUCKET_KEYS; k++) {
+            if ((later->meta >> k & 1u) == 0)
+                continue;
+            const uint64_t hash = hone_index_hash(later->key[k], view->seed);
+            const size_t before = (self - hone_index_bucket(hash)) % HONE_SEGMENT_BUCKETS;
+            if (before + distance >= HONE_SEGMENT_BUCKETS)
+                continue;
+            bucket->meta |= hone_index_tag(hash);
+            left--;
+        }
+    }
 }
 
 /* Keys that passed a bucket and are gone no longer hold up searches there, unless there were too
  * many to count. */
-INDEX_INLINE void take(struct hone_bucket *home, struct place at)
+INDEX_INLINE void take(const struct hone_index_view *view, struct hone_bucket *home,
+                       struct place at)
 {
     at.bucket->meta &= ~(1u << at.slot);
     struct hone_bucket *bucket = home;
     for (unsigned i = 0; i < at.distance; i++) {
-        if ((bucket->meta & HONE_BUCKET_PASSED) != HONE_BUCKET_PASSED)
+        if ((bucket->meta & HONE_BUCKET_PASSED) != HONE_BUCKET_PASSED) {
             bucket->meta -= HONE_BUCKET_ONE_PASSED;
+            renew_filter(view, bucket);
+        }
         bucket = hone_bucket_next(bucket);
     }
 }
 
 static void erase(const struct hone_index_view *view, const int64_t *keys, size_t n, int64_t *rows)
 {
-    struct hone_bucket *ring[RING];
-    const size_t first = n < AHEAD ? n : AHEAD;
-    for (size_t i = 0; i < first; i++)
-        __builtin_prefetch(ring[i] = hone_index_home(view, keys[i]), 1);
+    struct starts starts;
+    const struct start *of = NULL;
     for (size_t i = 0; i < n; i++) {
-        struct hone_bucket *const home = ring[i % RING];
-        if (i + AHEAD < n)
-            __builtin_prefetch(ring[(i + AHEAD) % RING] = hone_index_home(view, keys[i + AHEAD]),
-                               1);
-        const struct place at = seek(home, keys[i]);
+        if (i % BLOCK == 0)
+            of = open_block(&starts, view, keys, i, n, false);
+        const struct place at = seek(of[i % BLOCK], keys[i]);
         rows[i] = at.bucket == NULL ? -1 : hone_bucket_row(at.bucket, at.slot);
         if (at.bucket != NULL)
-            take(home, at);
+            take(view, of[i % BLOCK].home, at);
     }
 }
 
-static void assign(const struct hone_index_view *view, int64_t key, uint64_t row)
+static void assign(const struct hone_index_view *view, const int64_t *keys, size_t n,
+                   const int64_t *rows)
 {
-    const struct place at = seek(hone_index_home(view, key), key);
-    if (at.bucket != NULL)
-        hone_bucket_put(at.bucket, at.slot, key, row);
+    struct starts starts;
+    const struct start *of = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (i % BLOCK == 0)
+            of = open_block(&starts, view, keys, i, n, false);
+        const struct place at = seek(of[i % BLOCK], keys[i]);
+        if (at.bucket != NULL)
+            hone_bucket_put(at.bucket, at.slot, keys[i], (uint64_t)rows[i]);
+    }
 }
 
 #define PASTE_(a, b) a##b

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The index of a table, as the loops see it: 64-byte buckets of five keys and row numbers, in
  * segments of a thousand, found through a directory of the hash's first bits. Keys that do not fit
- * their home bucket go to the next ones of the segment; each bucket counts those that passed it, so
- * that a search for an absent key ends early and an erased key leaves no trace. */
+ * their home bucket go to the next ones of the segment; each bucket they pass counts them and notes
+ * their tags in a filter of eight bits, so that nearly every search for an absent key ends in the
+ * line it started in. The count tells when a filter has to be made anew after a key that passed is
+ * gone: an erased key leaves no trace. */
 #ifndef HONE_KERNEL_INDEX_H
 #define HONE_KERNEL_INDEX_H
 
@@ -14,12 +16,12 @@
 #define HONE_SEGMENT_BUCKETS 1024
 #define HONE_SEGMENT_SIZE ((size_t)64 * HONE_SEGMENT_BUCKETS) /* bytes; segments are so aligned */
 
-/* A row's number has 36 bits; the upper half of them is for keys whose row is not settled yet. */
-#define HONE_MAX_ROWS ((uint64_t)1 << 35)
+/* A row's number has 34 bits; the last 2^32 numbers are for keys whose row is not settled yet. */
+#define HONE_MAX_ROWS ((uint64_t)3 << 32)
 
 /* meta: bits 0-4 which slots are taken; 5-11 how many keys passed this bucket on the way from their
- * home to a later one, 127 meaning "that many or more"; from bit 12 on the row numbers' bits 32-35,
- * four for each slot. */
+ * home to a later one, 127 meaning "that many or more"; 12-19 a bit for each tag that one of those
+ * may have; from bit 20 on the row numbers' bits 32 and 33, two for each slot. */
 struct hone_bucket {
     int64_t key[HONE_BUCKET_KEYS];
     uint32_t row[HONE_BUCKET_KEYS];
@@ -31,6 +33,7 @@ _Static_assert(sizeof(struct hone_bucket) == 64, "a bucket is a cache line");
 #define HONE_BUCKET_TAKEN 0x1fu
 #define HONE_BUCKET_PASSED 0xfe0u
 #define HONE_BUCKET_ONE_PASSED 0x20u
+#define HONE_BUCKET_TAGS 0xff000u
 
 struct hone_index_view {
     struct hone_bucket *const *directory; /* first bucket of a segment; 2^(63 - shift) entries */
@@ -65,8 +68,9 @@ struct hone_index_kernels {
                      int64_t *rows, struct hone_insertion *to);
     /* Removes keys; rows[i] is where keys[i] was, or -1. */
     void (*erase)(const struct hone_index_view *view, const int64_t *keys, size_t n, int64_t *rows);
-    /* Gives a present key another row. */
-    void (*assign)(const struct hone_index_view *view, int64_t key, uint64_t row);
+    /* Gives present keys other rows. */
+    void (*assign)(const struct hone_index_view *view, const int64_t *keys, size_t n,
+                   const int64_t *rows);
 };
 
 /* The finalizer of MurmurHash3 (Appleby) over the seeded key: one to one. */
@@ -97,12 +101,21 @@ static inline size_t hone_index_entry(const struct hone_index_view *view, uint64
     return (size_t)(place >> 1 >> view->shift);
 }
 
-static inline struct hone_bucket *hone_index_home(const struct hone_index_view *view, int64_t key)
+/* Where in its segment a key belongs, and its bit of the filters that it passes. */
+static inline size_t hone_index_bucket(uint64_t hash)
 {
-    const uint64_t hash = hone_index_hash(key, view->seed);
-    struct hone_bucket *const segment =
-        view->directory[hone_index_entry(view, hone_index_place(hash))];
-    return segment + (hash & (HONE_SEGMENT_BUCKETS - 1));
+    return hash & (HONE_SEGMENT_BUCKETS - 1);
+}
+
+static inline uint32_t hone_index_tag(uint64_t hash)
+{
+    return 0x1000u << (hash / HONE_SEGMENT_BUCKETS & 7u);
+}
+
+static inline struct hone_bucket *hone_index_segment(const struct hone_index_view *view,
+                                                     uint64_t hash)
+{
+    return view->directory[hone_index_entry(view, hone_index_place(hash))];
 }
 
 /* The bucket after this one, the segment's first after its last. */
@@ -114,22 +127,23 @@ static inline struct hone_bucket *hone_bucket_next(struct hone_bucket *bucket)
 
 static inline int64_t hone_bucket_row(const struct hone_bucket *bucket, unsigned slot)
 {
-    return (int64_t)(bucket->row[slot] | (uint64_t)(bucket->meta >> (12 + 4 * slot) & 15u) << 32);
+    return (int64_t)(bucket->row[slot] | (uint64_t)(bucket->meta >> (20 + 2 * slot) & 3u) << 32);
 }
 
 static inline void hone_bucket_put(struct hone_bucket *bucket, unsigned slot, int64_t key,
                                    uint64_t row)
 {
-    const uint32_t high = (uint32_t)(row >> 32) << (12 + 4 * slot);
+    const uint32_t high = (uint32_t)(row >> 32) << (20 + 2 * slot);
     bucket->key[slot] = key;
     bucket->row[slot] = (uint32_t)row;
-    bucket->meta = (bucket->meta & ~(15u << (12 + 4 * slot))) | high | 1u << slot;
+    bucket->meta = (bucket->meta & ~(3u << (20 + 2 * slot))) | high | 1u << slot;
 }
 
-static inline void hone_bucket_count_passing(struct hone_bucket *bucket)
+static inline void hone_bucket_note_passing(struct hone_bucket *bucket, uint32_t tag)
 {
     if ((bucket->meta & HONE_BUCKET_PASSED) != HONE_BUCKET_PASSED)
         bucket->meta += HONE_BUCKET_ONE_PASSED;
+    bucket->meta |= tag;
 }
 
 #endif

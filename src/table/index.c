@@ -90,6 +90,7 @@ void hone_index_free(struct hone_index *index)
     hone_release(context, index->directory, entries * sizeof *index->directory);
     hone_release(context, index->local_depth, entries);
     hone_release(context, index->scratch, (size_t)index->scratch_count * HONE_SEGMENT_SIZE);
+    hone_release(context, index->deal, index->deal_size);
     for (size_t i = 0; i < index->slab_count; i++)
         hone_release(context, index->slabs[i].memory, index->slabs[i].size);
     hone_release(context, index->slabs, index->slab_capacity * sizeof *index->slabs);
@@ -146,11 +147,11 @@ hone_status hone_index_make_room(struct hone_index *index, uint64_t place, hone_
 }
 
 /* Puts a key that is known to be absent anywhere in the segment. */
-static void put(struct hone_bucket *segment, size_t home, int64_t key, uint64_t row)
+static void put(struct hone_bucket *segment, uint64_t hash, int64_t key, uint64_t row)
 {
-    struct hone_bucket *bucket = segment + home;
+    struct hone_bucket *bucket = segment + hone_index_bucket(hash);
     while ((~bucket->meta & HONE_BUCKET_TAKEN) == 0) {
-        hone_bucket_count_passing(bucket);
+        hone_bucket_note_passing(bucket, hone_index_tag(hash));
         bucket = hone_bucket_next(bucket);
     }
     hone_bucket_put(bucket, (unsigned)__builtin_ctz(~bucket->meta & HONE_BUCKET_TAKEN), key, row);
@@ -161,12 +162,11 @@ static void deal(const struct hone_index *index, const struct hone_bucket *from,
                  struct hone_bucket *const half[2])
 {
     for (size_t i = 0; i < HONE_SEGMENT_BUCKETS; i++)
-        for (unsigned k = 0; k < HONE_BUCKET_KEYS; k++) {
-            if ((from[i].meta >> k & 1u) == 0)
-                continue;
+        for (uint32_t left = from[i].meta & HONE_BUCKET_TAKEN; left != 0; left &= left - 1) {
+            const unsigned k = (unsigned)__builtin_ctz(left);
             const uint64_t hash = hone_index_hash(from[i].key[k], index->seed);
-            put(half[hone_index_place(hash) >> bit & 1u], hash & (HONE_SEGMENT_BUCKETS - 1),
-                from[i].key[k], (uint64_t)hone_bucket_row(&from[i], k));
+            put(half[hone_index_place(hash) >> bit & 1u], hash, from[i].key[k],
+                (uint64_t)hone_bucket_row(&from[i], k));
         }
 }
 

@@ -27,6 +27,9 @@ struct hone_index {
     size_t spare_count, spare_taken; /* and those in use; threads take them side by side */
     void *scratch; /* a segment for each thread: the keys of one that is being split */
     int scratch_count;
+    void *deal; /* where batches are sorted by the threads that own their keys */
+    size_t deal_size;
+    bool mostly_new; /* the keys of the last batch */
 };
 
 /* One empty segment. */

@@ -8,7 +8,9 @@
 #include "table/index.h"
 
 #define KEYS_PER_THREAD 4096
-#define LEAST_DEPTH 4 /* below it there are too few segments to share out */
+#define FEWEST_OWNERS 3    /* with fewer, dealing out new keys costs what it saves */
+#define KEYS_PER_PART 8192 /* of each thread: their lines fill half of a second cache */
+#define LEAST_DEPTH 4      /* below it there are too few segments to share out */
 
 static int thread_count(const struct hone_index *index, size_t n)
 {
@@ -133,22 +135,22 @@ static hone_status insert_alone(struct hone_index *index, struct run *run, hone_
 
 /* ---- many threads --------------------------------------------------------------------------- */
 
-/* The batch dealt by owner: list[begin[t]] to list[begin[t + 1]] are owner t's positions, in order.
- */
+/* Keys dealt by owner: position[begin[t]] up to position[begin[t + 1]] are where owner t's keys
+ * stand in what was dealt, in order. */
 struct deal {
     int owners;
     size_t n;
-    uint64_t *bound; /* owner t has places bound[t] <= p < bound[t + 1] */
-    size_t *count;   /* of part p and owner t at p * owners + t; then where they begin */
+    int shift;     /* places that agree in the bits from here on have one owner */
+    size_t *count; /* of part p and owner t at p * owners + t; then where they begin */
     size_t *begin;
     uint32_t *position;
+    uint32_t *place; /* of each position: where in the list it is; its owner while that is made */
     int64_t *keys, *rows;
     uint32_t *fresh;
+    int64_t *settled; /* the new keys' rows */
     struct run *runs;
     uint64_t *is_new; /* a bit for each position, */
     uint64_t *rank;   /* and the bits before each word */
-    void *memory;
-    size_t size;
 };
 
 static size_t round_up(size_t size)
@@ -167,12 +169,13 @@ static size_t lay_out(struct deal *deal, char *base)
             deal->field = (void *)(base + used);                \
         used = round_up(used + (length) * sizeof *deal->field); \
     } while (0)
-    PLACE(bound, owners + 1);
     PLACE(count, owners * owners);
     PLACE(begin, owners + 1);
     PLACE(runs, owners);
     PLACE(position, n);
+    PLACE(place, n);
     PLACE(fresh, n);
+    PLACE(settled, n);
     PLACE(keys, n);
     PLACE(rows, n);
     PLACE(is_new, words);
@@ -181,38 +184,37 @@ static size_t lay_out(struct deal *deal, char *base)
     return used;
 }
 
-/* Bounds that no segment straddles: multiples of the least depth's share of the places. */
-static void draw_bounds(const struct hone_index *index, struct deal *deal)
+/* Owners take turns over ranges of places, as narrow as the widest segment: segments due to split
+ * lie close together, and the work is to be shared. */
+static int draw_ranges(const struct hone_index *index)
 {
     int depth = 0;
     while (index->of_depth[depth] == 0)
         depth++;
-    const uint64_t grain = (uint64_t)1 << (64 - depth);
-    for (int t = 0; t < deal->owners; t++) {
-        const uint64_t share = UINT64_MAX / (unsigned)deal->owners * (unsigned)t;
-        deal->bound[t] = (hone_index_place(share) + grain / 2) & ~(grain - 1);
-    }
-    deal->bound[0] = 0;
-    deal->bound[deal->owners] = UINT64_MAX;
+    return 64 - depth;
 }
 
-static int owner_of(const struct deal *deal, uint64_t place)
-{
-    int owner = 0;
-    while (owner + 1 < deal->owners && place >= deal->bound[owner + 1])
-        owner++;
-    return owner;
-}
+#define NOT_DEALT UINT32_MAX
 
-/* Sorts positions by owner, keeping their order: count, add up, place. */
-static void deal_keys(const struct hone_index *index, struct deal *deal, const int64_t *keys)
+/* Sorts positions by owner, keeping their order: count, add up, place. Keys that have a row already
+ * are left out; `rows` may be NULL. */
+static void deal_keys(const struct hone_index *index, struct deal *deal, const int64_t *keys,
+                      const int64_t *rows)
 {
     const int owners = deal->owners;
     memset(deal->count, 0, (size_t)owners * (size_t)owners * sizeof *deal->count);
 #pragma omp parallel for num_threads(owners) schedule(static, 1)
-    for (int p = 0; p < owners; p++)
-        for (size_t i = share(deal->n, p, owners); i < share(deal->n, p + 1, owners); i++)
-            deal->count[p * owners + owner_of(deal, place_of(index, keys[i]))]++;
+    for (int p = 0; p < owners; p++) {
+        const size_t end = share(deal->n, p + 1, owners);
+        for (size_t i = share(deal->n, p, owners); i < end; i++) {
+            deal->place[i] = NOT_DEALT;
+            if (rows != NULL && rows[i] >= 0)
+                continue;
+            const uint64_t range = place_of(index, keys[i]) >> deal->shift;
+            deal->place[i] = (uint32_t)range % (uint32_t)owners;
+            deal->count[p * owners + (int)deal->place[i]]++;
+        }
+    }
     size_t total = 0;
     for (int t = 0; t < owners; t++) {
         deal->begin[t] = total;
@@ -224,26 +226,36 @@ static void deal_keys(const struct hone_index *index, struct deal *deal, const i
     }
     deal->begin[owners] = total;
 #pragma omp parallel for num_threads(owners) schedule(static, 1)
-    for (int p = 0; p < owners; p++)
-        for (size_t i = share(deal->n, p, owners); i < share(deal->n, p + 1, owners); i++) {
-            const int t = owner_of(deal, place_of(index, keys[i]));
-            const size_t at = deal->count[p * owners + t]++;
+    for (int p = 0; p < owners; p++) {
+        const size_t end = share(deal->n, p + 1, owners);
+        for (size_t i = share(deal->n, p, owners); i < end; i++) {
+            if (deal->place[i] == NOT_DEALT)
+                continue;
+            const size_t at = deal->count[p * owners + (int)deal->place[i]]++;
+            deal->place[i] = (uint32_t)at;
             deal->position[at] = (uint32_t)i;
             deal->keys[at] = keys[i];
         }
+    }
 }
 
-static hone_status open_deal(const struct hone_index *index, struct deal *deal, const int64_t *keys,
-                             size_t n, hone_error *error)
+/* The memory is the index's, kept from batch to batch. */
+static hone_status open_deal(struct hone_index *index, struct deal *deal, const int64_t *keys,
+                             const int64_t *rows, size_t n, hone_error *error)
 {
     *deal = (struct deal){.owners = thread_count(index, n), .n = n};
-    deal->size = lay_out(deal, NULL);
-    deal->memory = hone_allocate(index->context, deal->size);
-    if (deal->memory == NULL)
-        return hone_fail_memory(error, deal->size, "sorting a batch of keys");
-    lay_out(deal, deal->memory);
-    draw_bounds(index, deal);
-    deal_keys(index, deal, keys);
+    const size_t size = lay_out(deal, NULL);
+    if (size > index->deal_size) {
+        void *const memory = hone_allocate(index->context, size);
+        if (memory == NULL)
+            return hone_fail_memory(error, size, "sorting a batch of keys");
+        hone_release(index->context, index->deal, index->deal_size);
+        index->deal = memory;
+        index->deal_size = size;
+    }
+    lay_out(deal, index->deal);
+    deal->shift = draw_ranges(index);
+    deal_keys(index, deal, keys, rows);
     for (int t = 0; t < deal->owners; t++) {
         const size_t begin = deal->begin[t];
         deal->runs[t] = (struct run){.keys = deal->keys + begin,
@@ -319,48 +331,86 @@ static size_t rank_at(const struct deal *deal, uint32_t at)
     return deal->rank[at / 64] + (size_t)__builtin_popcountll(before);
 }
 
-/* Replaces provisional rows by final ones, in the index and in what the caller sees. */
-static void settle(const struct hone_index *index, struct deal *deal, int t, int64_t *rows,
-                   struct hone_insertion *to)
+/* Replaces provisional rows by final ones. to->count keys of the batch were new before this deal. */
+static void settle(const struct hone_index *index, struct deal *deal, int t,
+                   const struct hone_insertion *to)
 {
     const struct hone_index_view view = hone_index_view_of(index);
     const struct run *const run = &deal->runs[t];
     const uint32_t *const position = deal->position + deal->begin[t];
+    int64_t *const keys = deal->keys + deal->begin[t]; /* the new ones move to the front */
+    int64_t *const settled = deal->settled + deal->begin[t];
     for (size_t i = 0; i < run->to.count; i++) {
-        const uint32_t at = position[run->to.fresh[i]];
-        const size_t rank = rank_at(deal, at);
-        const uint64_t row = hone_insertion_row(to, rank);
-        to->fresh[rank] = at;
-        index->kernels->assign(&view, run->keys[run->to.fresh[i]], row);
-        rows[at] = (int64_t)row;
+        const uint32_t new_key = run->to.fresh[i];
+        keys[i] = keys[new_key];
+        settled[i] = (int64_t)hone_insertion_row(to, to->count + rank_at(deal, position[new_key]));
     }
-    for (size_t i = 0; i < run->n; i++) {
-        const int64_t row = run->rows[i];
-        if (row < (int64_t)PROVISIONAL) {
-            rows[position[i]] = row;
+    index->kernels->assign(&view, keys, run->to.count, settled);
+    for (size_t i = 0; i < run->n; i++)
+        if (run->rows[i] >= (int64_t)PROVISIONAL)
+            run->rows[i] = settled[run->rows[i] - (int64_t)PROVISIONAL];
+}
+
+/* Tells the caller, whose batch the deal starts in at `first`. Threads take ranges of positions
+ * here: if each wrote those that it owns, they would share every cache line. */
+static void tell(const struct deal *deal, int p, size_t first, int64_t *rows,
+                 const struct hone_insertion *to)
+{
+    const size_t begin = share(deal->n, p, deal->owners), end = share(deal->n, p + 1, deal->owners);
+    size_t rank = to->count + rank_at(deal, (uint32_t)begin);
+    for (size_t i = begin; i < end; i++) {
+        if (deal->place[i] == NOT_DEALT)
             continue;
-        }
-        const uint32_t first = run->to.fresh[row - (int64_t)PROVISIONAL];
-        rows[position[i]] = (int64_t)hone_insertion_row(to, rank_at(deal, position[first]));
+        rows[first + i] = deal->rows[deal->place[i]];
+        if ((deal->is_new[i / 64] >> i % 64 & 1) != 0)
+            to->fresh[rank++] = (uint32_t)(first + i);
     }
+}
+
+/* A part of a batch, small enough for the lines that it touches to be near when rows settle. Keys
+ * that are there already need no owner: they are looked up first, unless the last part had few. */
+static hone_status insert_part(struct hone_index *index, const int64_t *keys, size_t first,
+                               size_t n, int64_t *rows, struct hone_insertion *to,
+                               hone_error *error)
+{
+    struct deal deal;
+    const bool look_first = !index->mostly_new;
+    if (look_first)
+        hone_index_find(index, keys + first, n, rows + first);
+    hone_status status =
+        open_deal(index, &deal, keys + first, look_first ? rows + first : NULL, n, error);
+    if (status != HONE_OK || deal.begin[deal.owners] == 0)
+        return status;
+    status = insert_all(index, &deal, error);
+    if (status != HONE_OK)
+        return status;
+    const size_t added = rank_new_keys(&deal);
+#pragma omp parallel for num_threads(deal.owners) schedule(static, 1)
+    for (int t = 0; t < deal.owners; t++)
+        settle(index, &deal, t, to);
+#pragma omp parallel for num_threads(deal.owners) schedule(static, 1)
+    for (int p = 0; p < deal.owners; p++)
+        tell(&deal, p, first, rows, to);
+    to->count += added;
+    return HONE_OK;
 }
 
 static hone_status insert_shared(struct hone_index *index, const int64_t *keys, size_t n,
                                  int64_t *rows, struct hone_insertion *to, hone_error *error)
 {
-    struct deal deal;
-    hone_status status = open_deal(index, &deal, keys, n, error);
-    if (status != HONE_OK)
-        return status;
-    status = insert_all(index, &deal, error);
-    if (status == HONE_OK) {
-        to->count = rank_new_keys(&deal);
-#pragma omp parallel for num_threads(deal.owners) schedule(static, 1)
-        for (int t = 0; t < deal.owners; t++)
-            settle(index, &deal, t, rows, to);
+    const size_t most = (size_t)KEYS_PER_PART * (size_t)index->context->threads;
+    const size_t parts = (n + most - 1) / most;
+    for (size_t part = 0; part < parts; part++) {
+        const size_t first = (size_t)((unsigned __int128)n * part / parts);
+        const size_t end = (size_t)((unsigned __int128)n * (part + 1) / parts);
+        const hone_status status = insert_part(index, keys, first, end - first, rows, to, error);
+        if (status != HONE_OK) {
+            const struct run all = {.keys = keys, .to = *to};
+            undo(index, &all);
+            return status;
+        }
     }
-    hone_release(index->context, deal.memory, deal.size);
-    return status;
+    return HONE_OK;
 }
 
 hone_status hone_index_insert(struct hone_index *index, const int64_t *keys, size_t n,
@@ -368,7 +418,8 @@ hone_status hone_index_insert(struct hone_index *index, const int64_t *keys, siz
 {
     hone_status status;
     to->count = 0;
-    if (can_deal(index, n)) {
+    const int owners = thread_count(index, n);
+    if (can_deal(index, n) && (!index->mostly_new || owners >= FEWEST_OWNERS)) {
         status = insert_shared(index, keys, n, rows, to, error);
     } else {
         struct run run = {.keys = keys, .rows = rows, .n = n, .to = *to};
@@ -376,6 +427,7 @@ hone_status hone_index_insert(struct hone_index *index, const int64_t *keys, siz
         status = insert_alone(index, &run, error);
         to->count = run.to.count;
     }
+    index->mostly_new = to->count > n / 2;
     if (status == HONE_OK)
         index->count += to->count;
     else
@@ -387,7 +439,7 @@ void hone_index_erase(struct hone_index *index, const int64_t *keys, size_t n, i
 {
     struct hone_index_view view = hone_index_view_of(index);
     struct deal deal;
-    if (can_deal(index, n) && open_deal(index, &deal, keys, n, NULL) == HONE_OK) {
+    if (can_deal(index, n) && open_deal(index, &deal, keys, NULL, n, NULL) == HONE_OK) {
 #pragma omp parallel for num_threads(deal.owners) schedule(static, 1)
         for (int t = 0; t < deal.owners; t++) {
             struct run *const run = &deal.runs[t];
@@ -395,7 +447,6 @@ void hone_index_erase(struct hone_index *index, const int64_t *keys, size_t n, i
             for (size_t i = 0; i < run->n; i++)
                 rows[deal.position[deal.begin[t] + i]] = run->rows[i];
         }
-        hone_release(index->context, deal.memory, deal.size);
     } else {
         index->kernels->erase(&view, keys, n, rows);
     }
