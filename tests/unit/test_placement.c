@@ -308,6 +308,7 @@ static void refusals(void **state)
         "exactly 2; \"matrices\" may be \"flatten\" or \"batch\"");
     hone_placement_free(place(
         "{\"optimizer_type\": \"muon\", \"adamw_lr\": 1, \"matrices\": \"flatten\"}", models, 1));
+    hone_placement_free(place("{\"optimizer_type\": \"muon\", \"flatten\": true}", models, 1));
     expect_failure("{\"optimizer_type\": \"sgd\"}", &models[1], 1, HONE_ERROR_NAME,
                    "parameter 0 of model 0 has no name");
     for (int i = 2; i < 4; i++)
@@ -496,7 +497,7 @@ static void muon_beside_adamw_resumes_exactly(void **state)
     hone_error error;
     create_hybrid(&whole, HYBRID);
     create_hybrid(&resumed, HYBRID);
-    create_hybrid(&other, "{\"optimizer_type\": \"muon\", \"split\": \"ndim\"}");
+    create_hybrid(&other, "{\"optimizer_type\": \"muon\", \"split\": \"matrices\"}");
     for (int call = 0; call < 4; call++)
         step_hybrid(&whole, call);
     OK(hone_optimizer_save(whole.optimizer, path, NULL));
