@@ -254,6 +254,18 @@ def test_flags_change_nothing(flag):
     assert_equal(named, other)
 
 
+def test_differentiable_complex():
+    values = torch.randn(7, dtype=torch.complex128)
+    mask = torch.arange(7) < 3
+    results = []
+    for differentiable in (False, True):
+        p = nn.Parameter(values.clone(), requires_grad=not differentiable)
+        optimizer = MaskedAdamW([("p", p)], {"p": mask}, **RATES, differentiable=differentiable)
+        run(optimizer, [p])
+        results.append(p.detach())
+    torch.testing.assert_close(*results, rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("rates", [RATES, {"masked_lr": 1e-2, "unmasked_lr": 0.0}], ids=str)
 def test_differentiable_is_the_same_step(rates):
     named = parameters()

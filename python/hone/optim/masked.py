@@ -266,7 +266,10 @@ class _Rates:
         self.group = group
         outside_moves = float(group["unmasked_lr"]) != 0
         self.alias = "unmasked_lr" if outside_moves else "masked_lr"
-        self.seen = (math.nan, *self._now()[1:])  # a group that was loaded may have been out of line
+        self.seen = (
+            math.nan,
+            *self._now()[1:],
+        )  # a group that was loaded may have been out of line
 
     def _now(self):
         return tuple(float(self.group[key]) for key in ("lr", "masked_lr", "unmasked_lr"))
