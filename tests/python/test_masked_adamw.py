@@ -684,6 +684,28 @@ def test_a_run_continues_from_its_state_dict():
     assert_equal(named, other)
 
 
+def test_a_state_of_other_masks_is_refused():
+    named = parameters()
+    masks = masks_of(named)
+    first = MaskedAdamW(named.items(), masks, **RATES)
+    run(first, list(named.values()))
+    saved = first.state_dict()
+    assert saved["param_groups"][0]["mask_hashes"][0] is not None
+    assert "mask_hashes" not in first.param_groups[0]
+    for others in ({**masks, "a": ~masks["a"]}, {"a": masks["a"]}):
+        second = MaskedAdamW(named.items(), others, **RATES)
+        before = str(second.state_dict())
+        with pytest.raises(ValueError, match="state of group 0 was saved with other masks"):
+            second.load_state_dict(saved)
+        assert str(second.state_dict()) == before
+        free = copy.deepcopy(saved)
+        del free["param_groups"][0]["mask_hashes"]
+        second.load_state_dict(free)
+        assert second.state[named["a"]]["step"] == 5
+    MaskedAdamW(list(named.values()), masks, **RATES).load_state_dict(saved)  # names may come later
+    torch.optim.AdamW(named.values()).load_state_dict(saved)
+
+
 def test_adamws_state_dict_loads():
     named = parameters()
     reference = torch.optim.AdamW(named.values(), lr=3e-4)
