@@ -275,6 +275,15 @@ hone_status hone_device_check_tensor(hone_optimizer *optimizer, const hone_tenso
                      tensor->data, found, (int)tensor->device_index);
 }
 
+const char *hone_device_text(char text[HONE_PLACE_TEXT], const struct hone_device *device)
+{
+    if (device == NULL)
+        snprintf(text, HONE_PLACE_TEXT, "the CPU");
+    else
+        snprintf(text, HONE_PLACE_TEXT, "device %d", device->queue.device);
+    return text;
+}
+
 hone_status hone_device_check_rule(const struct hone_device *device, const hone_rule *rule,
                                    const char *param, hone_error *error)
 {
