@@ -314,11 +314,33 @@ static void refresh_masters(struct hone_optimizer *optimizer)
     }
 }
 
+/* Whose gradient is not finite, where one alone is to blame: sums of finite shares may overflow. The
+ * shares of a step that one device leads stay there. */
+static const struct hone_param *find_nonfinite(const hone_optimizer *optimizer)
+{
+    const struct hone_plan *const plan = &optimizer->plan;
+    size_t share = 0;
+    for (size_t i = 0; i < plan->tensor_count && !hone_devices_alone(optimizer); i++) {
+        const struct hone_param *const param = &optimizer->params[plan->tensors[i].param];
+        for (size_t first = 0; first < param->count; first += HONE_CHUNK)
+            if (!isfinite(plan->shares[share++]))
+                return param;
+    }
+    return NULL;
+}
+
 static hone_status fail_nonfinite(const hone_optimizer *optimizer, const struct hone_call *call,
                                   const struct hone_outcome *outcome, hone_error *error)
 {
     if (optimizer->spec->nonfinite != HONE_NONFINITE_ERROR)
         return HONE_OK;
+    const struct hone_param *const param = find_nonfinite(optimizer);
+    if (param != NULL)
+        return hone_fail(
+            error, HONE_ERROR_NONFINITE,
+            "the gradients' total norm of order %g is %g, first by that of \"%s\"; nothing was "
+            "stepped",
+            call->order, outcome->norm, param->name);
     return hone_fail(error, HONE_ERROR_NONFINITE,
                      "the gradients' total norm of order %g is %g; nothing was stepped",
                      call->order, outcome->norm);
