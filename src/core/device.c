@@ -277,6 +277,15 @@ hone_status hone_device_check_tensor(hone_optimizer *optimizer, const hone_tenso
                      tensor->data, found, (int)tensor->device_index);
 }
 
+const char *hone_device_text(char text[HONE_PLACE_TEXT], const struct hone_device *device)
+{
+    if (device == NULL)
+        snprintf(text, HONE_PLACE_TEXT, "the CPU");
+    else
+        snprintf(text, HONE_PLACE_TEXT, "device %d", device->queue.device);
+    return text;
+}
+
 bool hone_device_holds(const struct hone_device *device, const hone_tensor *tensor)
 {
     if (device == NULL)

@@ -122,6 +122,10 @@ hone_status hone_device_check_tensor(hone_optimizer *optimizer, const hone_tenso
                                      const char *what, struct hone_device **device,
                                      hone_error *error);
 
+/* "device 0", or "the CPU" for NULL. Returns `text`. */
+#define HONE_PLACE_TEXT 32
+const char *hone_device_text(char text[HONE_PLACE_TEXT], const struct hone_device *device);
+
 /* Whether a tensor of at least one element is where it says, and that is `device` (NULL: the CPU). */
 bool hone_device_holds(const struct hone_device *device, const hone_tensor *tensor);
 

@@ -290,13 +290,14 @@ static hone_status check_bound(const hone_optimizer *optimizer, hone_error *erro
     for (size_t i = 0; i < optimizer->plan.tensor_count; i++) {
         const struct hone_param *const param = &optimizer->params[optimizer->plan.tensors[i].param];
         const int index = param->device == NULL ? -1 : param->device->queue.device;
+        char place[HONE_PLACE_TEXT];
         if (param->group < devices->lr_count && devices->lr[param->group].data != NULL &&
             devices->lr[param->group].device != index)
             return hone_fail(error, HONE_ERROR_ARGUMENT,
                              "group %d reads its learning rate on device %d, but its parameter "
-                             "\"%.120s\" is on %s%.0d",
+                             "\"%.120s\" is on %s",
                              param->group, devices->lr[param->group].device, param->name,
-                             index < 0 ? "the CPU" : "device ", index < 0 ? 0 : index);
+                             hone_device_text(place, param->device));
     }
     if ((devices->grad_scale != NULL || devices->found_inf != NULL) &&
         (!hone_devices_alone(optimizer) ||

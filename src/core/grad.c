@@ -15,12 +15,10 @@ static hone_status check_grad(hone_optimizer *optimizer, const struct hone_param
     const hone_status status = hone_device_check_tensor(optimizer, grad, what, &device, error);
     if (status != HONE_OK)
         return status;
+    char found[HONE_PLACE_TEXT], wanted[HONE_PLACE_TEXT];
     if (device != param->device)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is on %s%.0d; the parameter is on %s%.0d",
-                         what, device == NULL ? "the CPU" : "device ",
-                         device == NULL ? 0 : device->queue.device,
-                         param->device == NULL ? "the CPU" : "device ",
-                         param->device == NULL ? 0 : param->device->queue.device);
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is on %s; the parameter is on %s", what,
+                         hone_device_text(found, device), hone_device_text(wanted, param->device));
     enum hone_format format;
     int reals;
     if (!hone_dtype_format(grad->dtype, &format, &reals) || reals != param->reals)

@@ -277,11 +277,11 @@ hone_status hone_optimizer_rebind(hone_optimizer *optimizer, int64_t index,
     status = check_param_tensor(optimizer, param->name, tensor, index, &device, error);
     if (status != HONE_OK)
         return status;
+    char place[HONE_PLACE_TEXT];
     if (device != param->device)
         return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "parameter \"%s\" is on %s%.0d with its states; it cannot move elsewhere",
-                         param->name, param->device == NULL ? "the CPU" : "device ",
-                         param->device == NULL ? 0 : param->device->queue.device);
+                         "parameter \"%s\" is on %s with its states; it cannot move elsewhere",
+                         param->name, hone_device_text(place, param->device));
     if (tensor->dtype != param->tensor.dtype)
         return hone_fail(error, HONE_ERROR_DTYPE, "parameter \"%s\" is %s; it cannot become %s",
                          param->name, hone_dtype_name(param->tensor.dtype),

@@ -91,21 +91,21 @@ struct hone_device_status hone_cuda_inspect(struct hone_device_queue queue, bool
 {
     const cuda_scope scope(queue.device);
     const cudaStream_t stream = hone_cuda_stream(queue);
-    cudaError_t result = scope.result;
-    *capturing = false;
-    if (result == cudaSuccess && !is_default(stream)) {
-        int device = queue.device;
-        result = cudaStreamGetDevice(stream, &device);
-        if (result == cudaSuccess && device != queue.device) {
-            const struct hone_device_status other = {
-                HONE_DEVICE_ARGUMENT, "the stream was created on another device"};
-            return other;
-        }
-    }
     cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    cudaError_t result = scope.result;
     if (result == cudaSuccess)
         result = cudaStreamIsCapturing(stream, &capture);
     *capturing = capture != cudaStreamCaptureStatusNone;
+    /* Other questions about a stream would end its capture. */
+    if (result == cudaSuccess && !*capturing && !is_default(stream)) {
+        int device = queue.device;
+        result = cudaStreamGetDevice(stream, &device);
+        if (result == cudaSuccess && device != queue.device) {
+            const struct hone_device_status other = {HONE_DEVICE_ARGUMENT,
+                                                     "the stream was created on another device"};
+            return other;
+        }
+    }
     return hone_cuda_status(result);
 }
 

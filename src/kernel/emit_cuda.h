@@ -34,6 +34,7 @@ struct rule_work {
     struct rule_frame f;
     uint32_t places;
     bool whole_vectors; /* every array is aligned for them */
+    bool plain;         /* no mask, L2 decay, value clip or frozen parameter */
 };
 
 RULE_INLINE enum hone_format rule_place(uint32_t places, int place)
@@ -87,6 +88,8 @@ RULE_INLINE void rule_describe(struct rule_work *work, const struct hone_device_
         RULE_PART(slot[k], t.slot[k], rule_place(t.places, HONE_PLACE_SLOT + k))
     }
     work->whole_vectors = bits == 0;
+    work->plain = t.mask == NULL && work->f.has_l2 == 0 && isinf(work->f.value_limit) &&
+                  work->f.frozen[0] == 0;
 }
 
 /* Fills the block's work; false when there is none to do. */
@@ -116,6 +119,7 @@ template <int SIZE, int COUNT> struct alignas(16) rule_vector {
     __device__ __forceinline__ void get(const void *from, uint32_t i, uint32_t n, bool whole)
     {
         const char *const source = (const char *)from + (size_t)i * SIZE;
+        __builtin_assume(__isGlobal(source)); /* not shared memory: a plain load */
         if (whole) {
             if constexpr (bytes == 8) {
                 const uint2 value = *(const uint2 *)source;
@@ -134,6 +138,7 @@ template <int SIZE, int COUNT> struct alignas(16) rule_vector {
     __device__ __forceinline__ void put(void *to, uint32_t i, uint32_t n, bool whole) const
     {
         char *const target = (char *)to + (size_t)i * SIZE;
+        __builtin_assume(__isGlobal(target));
         if (whole) {
             if constexpr (bytes == 8) {
                 uint2 value;
@@ -186,64 +191,90 @@ template <int SIZE, int COUNT> struct alignas(16) rule_vector {
 
 /* ---- the kernels ------------------------------------------------------------------------------ */
 
-/* The chunk, a vector of each array at a time: all loads before the first use. */
+/* Loops over whole vectors of tensors without mask, L2 decay, value clip or freeze are compiled by
+ * themselves: a third of the instructions, and instructions are the limit where values are 16-bit. */
+
+/* Which slots may be missing, so that the others are not asked for. */
+#define RULE_BIT_OF(name, ...) | 1u << SLOT_##name
+#define RULE_OPTIONAL_SLOTS (0u RULE_SLOTS(RULE_NOTHING, RULE_BIT_OF))
+
 template <enum hone_format P, enum hone_format G, enum hone_format S, enum hone_extra E,
           enum hone_format X>
-RULE_INLINE void rule_block(const struct hone_device_call *call)
-{
-    constexpr int p_size = P == HONE_FORMAT_F64 ? 8 : P == HONE_FORMAT_F32 ? 4 : 2;
-    constexpr int g_size = G == HONE_FORMAT_F64 ? 8 : G == HONE_FORMAT_F32 ? 4 : 2;
-    constexpr int s_size = S == HONE_FORMAT_F64 ? 8 : S == HONE_FORMAT_F32 ? 4 : 2;
-    constexpr int largest =
-        p_size > s_size ? (p_size > g_size ? p_size : g_size) : (s_size > g_size ? s_size : g_size);
-    constexpr int vector = 16 / largest;
-    constexpr bool has_extra = E == HONE_EXTRA_MASTER || E == HONE_EXTRA_KAHAN;
+struct rule_formats {
+    static constexpr int p_size = P == HONE_FORMAT_F64 ? 8 : P == HONE_FORMAT_F32 ? 4 : 2;
+    static constexpr int g_size = G == HONE_FORMAT_F64 ? 8 : G == HONE_FORMAT_F32 ? 4 : 2;
+    static constexpr int s_size = S == HONE_FORMAT_F64 ? 8 : S == HONE_FORMAT_F32 ? 4 : 2;
+    static constexpr int larger = p_size > s_size ? p_size : s_size;
+    static constexpr int vector = 16 / (larger > g_size ? larger : g_size);
+    static constexpr bool has_extra = E == HONE_EXTRA_MASTER || E == HONE_EXTRA_KAHAN;
 
-    __shared__ struct rule_work work;
-    if (!rule_find_work(&work, call, vector))
-        return;
-    const struct hone_chunk chunk = work.chunk;
-    const struct rule_shape shape = {
-        (int)rule_place(work.places, HONE_PLACE_VARIANT), P, G, S, E, X};
-    const uint32_t n = (uint32_t)chunk.n;
-    for (uint32_t i = threadIdx.x * vector; i < n; i += HONE_DEVICE_THREADS * vector) {
+    /* The vectors of all arrays at element i: every load before the first use. */
+    template <bool PLAIN, bool WHOLE>
+    static __device__ __forceinline__ void group(const struct rule_work *work, uint32_t i,
+                                                 uint32_t left)
+    {
+        const struct hone_chunk *const chunk = &work->chunk;
+        const struct rule_shape shape = {
+            (int)rule_place(work->places, HONE_PLACE_VARIANT), P, G, S, E, X};
         rule_vector<p_size, vector> param;
         rule_vector<g_size, vector> grad;
         rule_vector<2, vector> extra;
         rule_vector<s_size, vector> slot[HONE_MAX_SLOTS];
-        const uint32_t left = n - i;
-        const bool whole = work.whole_vectors && left >= vector;
-        param.get(chunk.param, i, left, whole);
-        grad.get(chunk.grad, i, left, whole);
+        param.get(chunk->param, i, left, WHOLE);
+        grad.get(chunk->grad, i, left, WHOLE);
 #pragma unroll
         for (int k = 0; k < RULE_SLOT_COUNT; k++)
-            if (chunk.slot[k] != NULL)
-                slot[k].get(chunk.slot[k], i, left, whole);
+            if ((RULE_OPTIONAL_SLOTS >> k & 1u) == 0 || chunk->slot[k] != NULL)
+                slot[k].get(chunk->slot[k], i, left, WHOLE);
         if (E == HONE_EXTRA_KAHAN)
-            extra.get(chunk.extra, i, left, whole);
-        const uint32_t mask = chunk.mask == NULL ? 0 : chunk.mask[i / 32] >> (i % 32);
+            extra.get(chunk->extra, i, left, WHOLE);
+        const uint32_t mask = PLAIN || chunk->mask == NULL ? 0 : chunk->mask[i / 32] >> (i % 32);
 
         struct hone_chunk own;
         own.param = param.data;
         own.grad = grad.data;
         own.extra = extra.data;
-        own.noise = noise_from(chunk.noise, i);
+        own.noise = noise_from(chunk->noise, i);
 #pragma unroll
         for (int k = 0; k < RULE_SLOT_COUNT; k++)
             own.slot[k] = slot[k].data;
+        struct rule_frame f = work->f;
+        if (PLAIN) {
+            f.value_limit = (real)HUGE_VAL;
+            f.has_l2 = 0;
+            f.frozen[0] = 0;
+        }
 #pragma unroll
         for (uint32_t k = 0; k < vector; k++)
-            rule_element(&own, k, (mask >> k & 1u) != 0, &work.c, &work.f, shape);
+            rule_element(&own, k, !PLAIN && (mask >> k & 1u) != 0, &work->c, &f, shape);
 
-        param.put(chunk.param, i, left, whole);
+        param.put(chunk->param, i, left, WHOLE);
 #pragma unroll
         for (int k = 0; k < RULE_SLOT_COUNT; k++)
-            if (chunk.slot[k] != NULL)
-                slot[k].put(chunk.slot[k], i, left, whole);
+            if ((RULE_OPTIONAL_SLOTS >> k & 1u) == 0 || chunk->slot[k] != NULL)
+                slot[k].put(chunk->slot[k], i, left, WHOLE);
         if (has_extra)
-            extra.put(chunk.extra, i, left, whole);
+            extra.put(chunk->extra, i, left, WHOLE);
     }
-}
+
+    static __device__ __forceinline__ void block(const struct hone_device_call *call)
+    {
+        __shared__ struct rule_work work;
+        if (!rule_find_work(&work, call, vector))
+            return;
+        const uint32_t n = (uint32_t)work.chunk.n;
+        const uint32_t whole = work.whole_vectors ? n - n % vector : 0;
+        const uint32_t mine = threadIdx.x * vector, stride = HONE_DEVICE_THREADS * vector;
+        if (work.plain)
+            for (uint32_t i = mine; i < whole; i += stride)
+                group<true, true>(&work, i, vector);
+        else
+            for (uint32_t i = mine; i < whole; i += stride)
+                group<false, true>(&work, i, vector);
+        for (uint32_t i = whole + mine; i < n; i += stride)
+            group<false, false>(&work, i, n - i);
+    }
+};
 
 /* Element i with its slots in the compute type; the other formats are run-time values. */
 RULE_INLINE struct hone_chunk rule_widen_slots(const struct rule_work *work, uint32_t i,
@@ -332,11 +363,11 @@ RULE_GLOBAL(any)
     }
 }
 
-#define RULE_EMIT(index, P, G, S, E, X)                                               \
-    RULE_GLOBAL(direct##index)                                                        \
-    {                                                                                 \
-        rule_block<HONE_FORMAT_##P, HONE_FORMAT_##G, HONE_FORMAT_##S, HONE_EXTRA_##E, \
-                   HONE_FORMAT_##X>(&call);                                           \
+#define RULE_EMIT(index, P, G, S, E, X)                                                 \
+    RULE_GLOBAL(direct##index)                                                          \
+    {                                                                                   \
+        rule_formats<HONE_FORMAT_##P, HONE_FORMAT_##G, HONE_FORMAT_##S, HONE_EXTRA_##E, \
+                     HONE_FORMAT_##X>::block(&call);                                    \
     }
 RULE_DIRECT(RULE_EMIT)
 
