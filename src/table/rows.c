@@ -365,8 +365,8 @@ hone_status hone_table_gather(const hone_table *table, const int64_t *rows, int6
         double scratch[HONE_TABLE_MOST_WIDTH];
         char *const to = (char *)out->data + (size_t)i * size;
         if (i + AHEAD < n && rows[i + AHEAD] >= 0)
-            __builtin_prefetch(
-                hone_row_column(hone_table_row(table, (uint64_t)rows[i + AHEAD]), column));
+            HONE_REQUEST(hone_row_column(hone_table_row(table, (uint64_t)rows[i + AHEAD]), column),
+                         column->size);
         if (rows[i] < 0)
             memset(to, 0, size);
         else
