@@ -69,6 +69,7 @@ def run_fbgemm(options, ids, grads):
                 [(options.rows, options.width, EmbeddingLocation.HOST, ComputeDevice.CPU)],
                 optimizer=EmbOptimType[name], learning_rate=1e-3, eps=1e-8,
                 pooling_mode=PoolingMode.SUM, device=torch.device("cpu"))
+            table.init_embedding_weights_uniform(-0.01, 0.01)  # else rows are one shared zero page
 
             def step(batch):
                 table(batch, offsets).backward(grads)
