@@ -171,7 +171,7 @@ static hone_status insert_keys(struct hone_table *table, const int64_t *keys, si
     const uint64_t end = table->next + (to->count - reused);
     if (end > HONE_MAX_ROWS)
         status = hone_fail(error, HONE_ERROR_RANGE,
-                           "table \"%s\" would have %llu rows; it can have 2^35", table->name,
+                           "table \"%s\" would have %llu rows; it can have 3 * 2^32", table->name,
                            (unsigned long long)end);
     else
         status = hone_table_reserve_blocks(table, end, error);

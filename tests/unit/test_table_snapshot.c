@@ -282,9 +282,8 @@ static void test_a_full_disk_loses_nothing(void **state)
     for (uint64_t step = 1; step <= COUNT(limits); step++) {
         train(&whole, step);
         hone_snapshot *snapshot = NULL;
-        require(
-            hone_snapshot_take(&snapshot, whole.tables, 2, HONE_SNAPSHOT_INCREMENT, &error),
-            &error);
+        require(hone_snapshot_take(&snapshot, whole.tables, 2, HONE_SNAPSHOT_INCREMENT, &error),
+                &error);
         struct rlimit limit = old;
         limit.rlim_cur = limits[step - 1];
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
