@@ -6,7 +6,7 @@ add_library(hone_kernels STATIC "${PROJECT_SOURCE_DIR}/src/kernel/stage.c"
 target_include_directories(
   hone_kernels PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/include"
                        "${PROJECT_BINARY_DIR}/generated")
-target_compile_definitions(hone_kernels PRIVATE "HONE_LEVELS=${HONE_LEVELS}")
+target_compile_definitions(hone_kernels PRIVATE "HONE_LEVELS=${HONE_LEVELS}" ${HONE_WITH_AVX512_BF16})
 target_link_libraries(hone_kernels PRIVATE m)
 
 enable_testing()

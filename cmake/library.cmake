@@ -4,7 +4,6 @@ find_package(OpenMP REQUIRED COMPONENTS C)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(openblas REQUIRED IMPORTED_TARGET openblas)
-include(cmake/onednn.cmake)
 pkg_check_modules(libzip REQUIRED IMPORTED_TARGET libzip)
 
 file(GLOB HONE_SOURCES CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/core/*.c"
@@ -18,19 +17,10 @@ target_include_directories(
   hone_objects
   PUBLIC "${PROJECT_SOURCE_DIR}/include"
   PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_BINARY_DIR}/generated")
-target_compile_definitions(hone_objects PRIVATE "HONE_LEVELS=${HONE_LEVELS}" _GNU_SOURCE)
-if(HONE_ONEDNN_LIBRARY)
-  target_compile_definitions(hone_objects PRIVATE HONE_WITH_ONEDNN)
-  # It runs only where hone_gemm_has_bf16() says that the processor has more than these.
-  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-    set_source_files_properties(
-      "${PROJECT_SOURCE_DIR}/src/core/polar_bf16.c"
-      PROPERTIES COMPILE_OPTIONS
-                 "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mprefer-vector-width=512")
-  endif()
-endif()
+target_compile_definitions(hone_objects PRIVATE "HONE_LEVELS=${HONE_LEVELS}" _GNU_SOURCE
+                                                ${HONE_WITH_AVX512_BF16})
 target_link_libraries(hone_objects PRIVATE OpenMP::OpenMP_C PkgConfig::jansson PkgConfig::libzip
-    PkgConfig::openblas ${HONE_ONEDNN_LIBRARY})
+    PkgConfig::openblas)
 
 foreach(kind SHARED STATIC)
   string(TOLOWER ${kind} suffix)
@@ -40,7 +30,7 @@ foreach(kind SHARED STATIC)
     ${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                      $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_link_libraries(${target} PRIVATE OpenMP::OpenMP_C PkgConfig::jansson PkgConfig::libzip
-    PkgConfig::openblas ${HONE_ONEDNN_LIBRARY} m)
+    PkgConfig::openblas m)
   set_target_properties(${target} PROPERTIES OUTPUT_NAME hone EXPORT_NAME ${suffix})
   add_library(hone::${suffix} ALIAS ${target})
 endforeach()

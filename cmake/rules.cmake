@@ -65,7 +65,8 @@ foreach(level IN LISTS HONE_LEVEL_NAMES)
   endforeach()
   hone_add_kernels(hone_support_${level} "${PROJECT_SOURCE_DIR}/src/kernel/support.c"
                    "${PROJECT_SOURCE_DIR}/src/kernel/index.c"
-                   "${PROJECT_SOURCE_DIR}/src/kernel/rows.c")
+                   "${PROJECT_SOURCE_DIR}/src/kernel/rows.c"
+                   "${PROJECT_SOURCE_DIR}/src/kernel/tile.c")
   target_compile_definitions(hone_support_${level} PRIVATE HONE_TARGET=${level} HONE_REAL_BITS=32)
   target_compile_options(hone_support_${level} PRIVATE ${HONE_FLAGS_${level}})
 
@@ -80,3 +81,12 @@ foreach(level IN LISTS HONE_LEVEL_NAMES)
   list(APPEND HONE_KERNEL_OBJECTS $<TARGET_OBJECTS:hone_level_${level}>)
   string(APPEND HONE_LEVELS "LEVEL(${level})")
 endforeach()
+
+# Not a level of its own: only the tiles of matrix products are compiled for it.
+set(HONE_WITH_AVX512_BF16 "")
+if(avx512 IN_LIST HONE_LEVEL_NAMES)
+  set(HONE_WITH_AVX512_BF16 HONE_WITH_AVX512_BF16)
+  hone_add_kernels(hone_tiles_avx512_bf16 "${PROJECT_SOURCE_DIR}/src/kernel/tile.c")
+  target_compile_definitions(hone_tiles_avx512_bf16 PRIVATE HONE_TARGET=avx512_bf16 HONE_REAL_BITS=32)
+  target_compile_options(hone_tiles_avx512_bf16 PRIVATE ${HONE_FLAGS_avx512} -mavx512bf16)
+endif()

@@ -59,7 +59,7 @@ verdict "layer kernel: itself, <hone/rule.h>, the C library, intrinsics" \
     "$(includes src/kernel "kernel/.*|hone/rule\\.h|immintrin\\.h|$libc")"
 verdict "layer cpu: kernel" "$(includes src/cpu "(cpu|kernel)/.*|rules\\.inc|hone/.*|$libc|cpuid\\.h")"
 verdict "layer core: cpu, kernel" \
-    "$(includes src/core "(core|cpu|kernel)/.*|hone/.*|$libc|omp\\.h|jansson\\.h|cblas\\.h|oneapi/dnnl/dnnl\\.h")"
+    "$(includes src/core "(core|cpu|kernel)/.*|hone/.*|$libc|omp\\.h|jansson\\.h|cblas\\.h")"
 for folder in checkpoint mask table; do
     [ -d "src/$folder" ] || continue
     verdict "layer $folder: core, cpu, kernel" "$(includes src/$folder \
@@ -70,7 +70,7 @@ for folder in cli examples; do
     verdict "layer $folder: <hone/...> and its own files" "$found"
 done
 verdict "layer python: <hone/...>, Python, its own files" \
-    "$(includes python/src "hone/.*|Python\\.h|binding\\.h|dlpack_exchange\\.h|optimizer_object\\.h|$libc")"
+    "$(includes python/src "hone/.*|Python\\.h|binding\\.h|dlpack_exchange\\.h|optimizer_object\\.h|table_type\\.h|$libc")"
 verdict "public headers: <hone/...>, the C library, DLPack" \
     "$(includes include/hone "hone/.*|$libc|dlpack/dlpack\\.h")"
 

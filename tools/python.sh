@@ -53,6 +53,7 @@ test)
 demo)
     install
     .venv/bin/python examples/python/quickstart.py
+    .venv/bin/python examples/python/finetune.py
     ;;
 *) echo "tools/python.sh: '$what' is none of environment, install, test, demo" >&2 && exit 2 ;;
 esac

@@ -45,7 +45,6 @@ probe_build() {
     need libjansson-dev "reads and writes JSON" compiles cc "#include <jansson.h>\n$main" -ljansson
     need libzip-dev "reads PyTorch's files" compiles cc "#include <zip.h>\n$main" -lzip
     need libopenblas-dev "Muon's matrix products" compiles cc "#include <cblas.h>\n$main" -lopenblas
-    want libdnnl-dev "faster ones" compiles cc "#include <oneapi/dnnl/dnnl.h>\n$main" -ldnnl
 }
 
 probe_demo() {

@@ -54,6 +54,9 @@ struct view {
  * failure. */
 int binding_view(struct binding *binding, PyObject *tensor, struct view *view);
 
+/* Whether a plain tensor's memory holds the negative of its value: 1, 0, or -1 and an exception. */
+int binding_is_negative(PyObject *tensor, const struct view *view);
+
 int64_t view_numel(const struct view *view);
 int view_reals(const struct view *view); /* per element: 2 for complex */
 
@@ -73,6 +76,8 @@ hone_tensor view_tensor(const struct view *view, bool matrix, int64_t *shape);
 const hone_mask *binding_mask(struct binding *binding, PyObject *object);
 
 int add_optimizer_type(PyObject *module);
+int add_table_type(PyObject *module);
+int add_snapshot_type(PyObject *module);
 int add_mask_type(PyObject *module);
 extern PyMethodDef clip_methods[], mask_methods[];
 

@@ -33,9 +33,12 @@ static int make_views(struct binding *binding, PyObject *list, struct views *vie
     }
     for (Py_ssize_t i = 0; i < count; i++) {
         struct view view;
-        const int plain = binding_view(binding, PyList_GetItem(list, i), &view);
+        PyObject *const grad = PyList_GetItem(list, i);
+        int plain = binding_view(binding, grad, &view);
+        if (plain == 1)
+            plain = binding_is_negative(grad, &view) == 0;
         if (plain != 1 || view.device != HONE_CPU || !view_is_dense(&view))
-            return plain < 0 ? -1 : 0;
+            return PyErr_Occurred() ? -1 : 0;
         views->tensors[i] = view_tensor(&view, false, views->shapes[i]);
         views->pointers[i] = &views->tensors[i];
     }

@@ -267,8 +267,8 @@ PyObject *optimizer_bind(Optimizer *self, PyObject *args)
     Py_RETURN_TRUE;
 }
 
-/* fits(index, param) -> whether a tensor can stand at the entry's place: its type and shape are those
- * that the library knows. */
+/* fits(index, param) -> whether the tensor is what the library knows of the entry: its address, type and
+ * shape. */
 PyObject *optimizer_fits(Optimizer *self, PyObject *args)
 {
     Py_ssize_t index;
@@ -280,7 +280,7 @@ PyObject *optimizer_fits(Optimizer *self, PyObject *args)
     if (plain < 0)
         return NULL;
     const bool matrix = optimizer_is_matrix(self, self->entries[index].group);
-    if (plain == 0 || view.device != HONE_CPU || (matrix && view.ndim != 2))
+    if (plain == 0 || view.device != HONE_CPU || (matrix && view.ndim < 2))
         Py_RETURN_FALSE;
     int64_t shape[2];
     const hone_tensor found = view_tensor(&view, matrix, shape);
@@ -289,7 +289,7 @@ PyObject *optimizer_fits(Optimizer *self, PyObject *args)
     const hone_status status = hone_optimizer_tensor(self->optimizer, index, &known, &error);
     if (status != HONE_OK)
         return binding_raise(&error);
-    return PyBool_FromLong(known.dtype == found.dtype &&
+    return PyBool_FromLong(known.dtype == found.dtype && known.data == found.data &&
                            memcmp(known.shape, shape, sizeof *shape * (size_t)found.ndim) == 0);
 }
 

@@ -143,6 +143,9 @@ static int scan_grad(Optimizer *self, Py_ssize_t index, PyObject *grad)
         return plain;
     if (!layout_is_same(&entry->grad_layout, &view) || !view_is_dense(&view))
         return 0;
+    const int negative = binding_is_negative(grad, &view);
+    if (negative != 0)
+        return negative < 0 ? -1 : 0;
     if (entry->has_grad && view.data == entry->grad_layout.data)
         return 1;
     int64_t shape[2];

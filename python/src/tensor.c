@@ -45,16 +45,19 @@ static int ask(PyObject *object, const char *method)
 }
 
 /* Whether the memory holds conjugates or negatives of the values: PyTorch keeps both as a mark on a view
- * that the exchange does not show. A negative view of reals has strides of its own unless it is a single
- * number. */
+ * that the exchange does not show. Only the imaginary part of a conjugate is a negative view of reals: with
+ * strides of its own, unless it is a single number (binding_is_negative). */
 static int is_lazy(PyObject *tensor, const struct view *view)
 {
-    int lazy = 0;
-    if (view_reals(view) == 2)
-        lazy = ask(tensor, "is_conj");
-    if (lazy == 0 && (view_reals(view) == 2 || view->ndim == 0))
-        lazy = ask(tensor, "is_neg");
-    return lazy;
+    if (view_reals(view) == 1)
+        return 0;
+    const int lazy = ask(tensor, "is_conj");
+    return lazy == 0 ? ask(tensor, "is_neg") : lazy;
+}
+
+int binding_is_negative(PyObject *tensor, const struct view *view)
+{
+    return view->ndim == 0 ? ask(tensor, "is_neg") : 0;
 }
 
 static int exchange_view(struct binding *binding, PyObject *tensor, struct view *view)

@@ -70,8 +70,7 @@ struct hone_plan_tensor {
     struct hone_chunk base; /* n is not used */
     bool matrix;            /* stepped by matrix.c, by way of the direction below */
     struct hone_stage direction, move;
-    size_t batches, rows, columns; /* of matrices, one after another */
-    hone_kernel_fn *kernel;        /* direct; NULL: staged */
+    hone_kernel_fn *kernel; /* direct; NULL: staged */
     struct hone_stage stage;
     const void *source; /* accumulating: this call's gradient, or NULL; base.grad is the sum */
     enum hone_format source_format;
@@ -97,6 +96,16 @@ struct hone_scalars_key {
     bool masked;
 };
 
+/* Tensors of matrix rules. The first `shared` ones are stepped by all threads together, the others by a
+ * thread each. */
+struct hone_matrix_plan {
+    struct hone_matrix *matrices;
+    size_t count, capacity, shared;
+    void *workspace; /* of a tensor: its directions, then the polar steps' own; one per slice */
+    size_t workspace_size, slice_size;
+    int slices; /* threads that step tensors alone */
+};
+
 struct hone_plan {
     bool valid;
     struct hone_plan_tensor *tensors;
@@ -106,8 +115,7 @@ struct hone_plan {
     size_t elements;
     struct hone_scalars *scalars; /* as many as tensors: enough when no two share */
     size_t scalars_capacity;
-    void *workspace; /* for the largest matrix tensor: its directions, then the polar steps' own */
-    size_t workspace_size;
+    struct hone_matrix_plan matrix;
     double *shares; /* a norm's share of each chunk */
     size_t shares_capacity;
     struct hone_scalars_key *last_key; /* per group: the key and index computed last in this step */
@@ -210,11 +218,16 @@ hone_status hone_matrix_shape(const struct hone_group *group, const hone_tensor 
                               const char *name, size_t *batches, size_t *rows, size_t *columns,
                               hone_error *error);
 
-/* Whether the group's choices make sense together; bytes of workspace for one tensor; its step. */
-hone_status hone_matrix_check(const struct hone_group *group, hone_error *error);
-size_t hone_matrix_workspace(const struct hone_plan_tensor *tensor);
-void hone_matrix_step(struct hone_optimizer *optimizer, const struct hone_plan_tensor *tensor,
-                      const struct hone_frame *frame);
+/* Checks all matrices and plans their step. Errors: SHAPE, DTYPE, ARGUMENT, MEMORY. */
+hone_status hone_matrix_plan(struct hone_optimizer *optimizer, hone_error *error);
+void hone_matrix_plan_free(const hone_context *context, struct hone_matrix_plan *plan);
+
+/* With a gradient now, or with one that waits for its update. */
+bool hone_param_is_stepped(const struct hone_param *param);
+
+/* Room for `needed` elements in a plan's array; contents are not kept. */
+hone_status hone_plan_reserve(const hone_context *context, void **array, size_t *capacity,
+                              size_t needed, size_t size, hone_error *error);
 
 /* `n` elements of a tensor from element `first` on, as kernels get them. */
 struct hone_chunk hone_plan_part(const struct hone_plan_tensor *tensor, size_t first, size_t n);

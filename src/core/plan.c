@@ -11,7 +11,7 @@ void hone_plan_free(const hone_context *context, struct hone_plan *plan)
     hone_release(context, plan->chunks, sizeof *plan->chunks * plan->chunk_capacity);
     hone_release(context, plan->scalars, sizeof *plan->scalars * plan->scalars_capacity);
     hone_release(context, plan->shares, sizeof *plan->shares * plan->shares_capacity);
-    hone_release(context, plan->workspace, plan->workspace_size);
+    hone_matrix_plan_free(context, &plan->matrix);
     const size_t groups = (size_t)plan->group_capacity;
     hone_release(context, plan->last_key, sizeof *plan->last_key * groups);
     hone_release(context, plan->last_scalars, sizeof *plan->last_scalars * groups);
@@ -19,9 +19,8 @@ void hone_plan_free(const hone_context *context, struct hone_plan *plan)
     *plan = (struct hone_plan){0};
 }
 
-/* Room for `needed` elements; contents are not kept. */
-static hone_status reserve(const hone_context *context, void **array, size_t *capacity,
-                           size_t needed, size_t size, hone_error *error)
+hone_status hone_plan_reserve(const hone_context *context, void **array, size_t *capacity,
+                              size_t needed, size_t size, hone_error *error)
 {
     if (needed <= *capacity)
         return HONE_OK;
@@ -64,8 +63,7 @@ static size_t chunks_of(size_t count)
     return (count + HONE_CHUNK - 1) / HONE_CHUNK;
 }
 
-/* With a gradient now, or with one that waits for its update. */
-static bool is_stepped(const struct hone_param *param)
+bool hone_param_is_stepped(const struct hone_param *param)
 {
     return param->has_grad || param->pending;
 }
@@ -74,24 +72,24 @@ static hone_status reserve_all(struct hone_optimizer *optimizer, hone_error *err
 {
     size_t tensors = 0, chunks = 0;
     for (int64_t i = 0; i < optimizer->count; i++)
-        if (is_stepped(&optimizer->params[i])) {
+        if (hone_param_is_stepped(&optimizer->params[i])) {
             tensors++;
             chunks += chunks_of(optimizer->params[i].count);
         }
     struct hone_plan *const plan = &optimizer->plan;
     const hone_context *const context = optimizer->context;
     void *array[4] = {plan->tensors, plan->chunks, plan->scalars, plan->shares};
-    hone_status status =
-        reserve(context, &array[0], &plan->tensor_capacity, tensors, sizeof *plan->tensors, error);
+    hone_status status = hone_plan_reserve(context, &array[0], &plan->tensor_capacity, tensors,
+                                           sizeof *plan->tensors, error);
     if (status == HONE_OK)
-        status =
-            reserve(context, &array[1], &plan->chunk_capacity, chunks, sizeof *plan->chunks, error);
+        status = hone_plan_reserve(context, &array[1], &plan->chunk_capacity, chunks,
+                                   sizeof *plan->chunks, error);
     if (status == HONE_OK)
-        status = reserve(context, &array[2], &plan->scalars_capacity, tensors,
-                         sizeof *plan->scalars, error);
+        status = hone_plan_reserve(context, &array[2], &plan->scalars_capacity, tensors,
+                                   sizeof *plan->scalars, error);
     if (status == HONE_OK)
-        status = reserve(context, &array[3], &plan->shares_capacity, chunks, sizeof *plan->shares,
-                         error);
+        status = hone_plan_reserve(context, &array[3], &plan->shares_capacity, chunks,
+                                   sizeof *plan->shares, error);
     plan->tensors = array[0];
     plan->chunks = array[1];
     plan->scalars = array[2];
@@ -101,33 +99,10 @@ static hone_status reserve_all(struct hone_optimizer *optimizer, hone_error *err
     return status;
 }
 
-/* Room for the largest matrix tensor; what cannot be stepped is refused here. */
-static hone_status reserve_workspace(struct hone_optimizer *optimizer, hone_error *error)
-{
-    size_t largest = 0;
-    for (int64_t i = 0; i < optimizer->count; i++) {
-        const struct hone_param *const param = &optimizer->params[i];
-        const struct hone_group *const group = &optimizer->spec->groups[param->group];
-        if (!is_stepped(param) || !group->rule->matrix)
-            continue;
-        struct hone_plan_tensor shape = {.stage = {.param = param->format}};
-        hone_status status = hone_matrix_shape(group, &param->tensor, param->name, &shape.batches,
-                                               &shape.rows, &shape.columns, error);
-        if (status == HONE_OK)
-            status = hone_matrix_check(group, error);
-        if (status != HONE_OK)
-            return status;
-        const size_t size = hone_matrix_workspace(&shape);
-        largest = size > largest ? size : largest;
-    }
-    return reserve(optimizer->context, &optimizer->plan.workspace, &optimizer->plan.workspace_size,
-                   largest, 1, error);
-}
-
 static bool missing_state(const struct hone_optimizer *optimizer, const struct hone_param *param,
                           int state)
 {
-    return is_stepped(param) && param->state[state].data == NULL &&
+    return hone_param_is_stepped(param) && param->state[state].data == NULL &&
            hone_param_needs_state(optimizer, param, state);
 }
 
@@ -303,12 +278,9 @@ static void choose_matrix_kernels(const struct hone_optimizer *optimizer,
                                   const struct hone_group *group, struct hone_plan_tensor *tensor)
 {
     const struct hone_cpu_level *const cpu = optimizer->context->cpu;
-    const struct hone_param *const param = &optimizer->params[tensor->param];
     const bool wide = tensor->stage.param == HONE_FORMAT_F64;
     const int rule = hone_rule_index(group->rule);
     const struct hone_rule_kernels *const move = wide ? cpu->move_f64 : cpu->move_f32;
-    hone_matrix_shape(group, &param->tensor, param->name, &tensor->batches, &tensor->rows,
-                      &tensor->columns, NULL);
     tensor->stage.support = cpu->support;
     tensor->direction = tensor->stage;
     tensor->direction.extra = HONE_EXTRA_NONE; /* no direction reads the parameter */
@@ -411,14 +383,14 @@ hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error
     if (status == HONE_OK)
         status = reserve_all(optimizer, error);
     if (status == HONE_OK)
-        status = reserve_workspace(optimizer, error);
+        status = hone_matrix_plan(optimizer, error);
     if (status == HONE_OK)
         status = create_states(optimizer, error);
     if (status != HONE_OK)
         return status;
     plan->tensor_count = plan->chunk_count = plan->elements = 0;
     for (int64_t i = 0; i < optimizer->count; i++) {
-        if (!is_stepped(&optimizer->params[i]))
+        if (!hone_param_is_stepped(&optimizer->params[i]))
             continue;
         fill_tensor(optimizer, i, &plan->tensors[plan->tensor_count]);
         optimizer->params[i].planned = plan->tensor_count;

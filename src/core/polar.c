@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Coefficients, and Newton-Schulz steps in float and double from one text (polar_steps.h). */
+/* Coefficients, and Newton-Schulz steps by CBLAS in float and double from one text (polar_steps.h). */
 #include "core/polar.h"
 
 #include <math.h>
-#include <string.h>
+#include <stdbool.h>
 
 #include "core/gemm.h"
 
@@ -49,7 +49,7 @@ const double (*hone_polar_coefficients(int choice, int *count))[3]
 size_t hone_polar_workspace(size_t rows, size_t columns)
 {
     const size_t n = rows < columns ? rows : columns;
-    return 5 * n * n + 2 * rows * columns;
+    return 5 * n * n + rows * columns;
 }
 
 const double *hone_polar_step(const struct hone_polar *polar, int step)
@@ -58,34 +58,18 @@ const double *hone_polar_step(const struct hone_polar *polar, int step)
     return polar->coefficients[step < last ? step : last];
 }
 
-double hone_polar_divisor(const struct hone_polar *polar, const double shares[HONE_POLAR_SHARES])
+double hone_polar_divisor(const struct hone_polar *polar, double squares)
 {
-    double sum = 0;
-    for (int i = 0; i < HONE_POLAR_SHARES; i++)
-        sum += shares[i];
-    const double norm = sqrt(sum);
+    const double norm = sqrt(squares);
     return norm <= polar->eps ? polar->eps : norm; /* NaN goes on */
-}
-
-int hone_polar_threads(const struct hone_polar *polar, size_t n, size_t m)
-{
-    return (double)n * (double)n * (double)m < 4e6 ? 1 : polar->threads;
 }
 
 #define REAL float
 #define REAL_NAME(name) name##_f32
-#define TILED HONE_GEMM_TILED_f32
 #include "core/polar_steps.h"
 #undef REAL
 #undef REAL_NAME
-#undef TILED
 
 #define REAL double
 #define REAL_NAME(name) name##_f64
-#define TILED HONE_GEMM_TILED_f64
 #include "core/polar_steps.h"
-
-void hone_polar_measure(const float *x, size_t count, double shares[HONE_POLAR_SHARES])
-{
-    measure_f32(x, count, shares);
-}

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The steps themselves, for one REAL. No guard: polar.c includes it once per type. n is the shorter
- * side, m the longer; a tall matrix is multiplied from the other side, so nothing is ever transposed.
- * Symmetric products are made in strips of the upper triangle and mirrored. Every function is called
- * by all threads of a team and ends with a barrier. */
+/* The steps by CBLAS, for one REAL. No guard: polar.c includes it once per type. n is the shorter side, m
+ * the longer; a tall matrix is multiplied from the other side, so nothing is ever transposed. Symmetric
+ * products are made in strips of the upper triangle and mirrored. */
 
 #define GEMM REAL_NAME(hone_gemm)
 
-enum { REAL_NAME(STRIP) = 96, REAL_NAME(TILE) = 384, REAL_NAME(MIRROR) = 32 };
+enum { REAL_NAME(STRIP) = 96, REAL_NAME(MIRROR) = 32 };
 
 struct REAL_NAME(wide) {
     bool tall;
@@ -23,7 +22,6 @@ static size_t REAL_NAME(least)(size_t a, size_t b)
 static void REAL_NAME(mirror)(REAL *a, size_t n)
 {
     const size_t side = REAL_NAME(MIRROR);
-#pragma omp for schedule(dynamic)
     for (size_t row = 0; row < n; row += side)
         for (size_t column = row; column < n; column += side)
             for (size_t j = column; j < REAL_NAME(least)(n, column + side); j++)
@@ -34,32 +32,26 @@ static void REAL_NAME(mirror)(REAL *a, size_t n)
 /* r := x x^T (wide) or x^T x (tall) */
 static void REAL_NAME(gram)(const struct REAL_NAME(wide) * w, REAL *r)
 {
-    const size_t n = w->n, block = TILED ? REAL_NAME(STRIP) : n;
+    const size_t n = w->n;
     const int m = (int)w->m, side = (int)n;
-#pragma omp for schedule(dynamic)
-    for (size_t first = 0; first < n; first += block)
-        for (size_t i = first; i < REAL_NAME(least)(n, first + block); i += REAL_NAME(STRIP)) {
-            const int height = (int)REAL_NAME(least)(n - i, REAL_NAME(STRIP)), rest = (int)(n - i);
-            if (w->tall)
-                GEMM('T', 'N', height, rest, m, w->x + i, side, w->x + i, side, r + i * n + i,
-                     side);
-            else
-                GEMM('N', 'T', height, rest, m, w->x + i * w->m, m, w->x + i * w->m, m,
-                     r + i * n + i, side);
-        }
+    for (size_t i = 0; i < n; i += REAL_NAME(STRIP)) {
+        const int height = (int)REAL_NAME(least)(n - i, REAL_NAME(STRIP)), rest = (int)(n - i);
+        REAL *const to = r + i * n + i;
+        if (w->tall)
+            GEMM('T', 'N', height, rest, m, w->x + i, side, w->x + i, side, to, side);
+        else
+            GEMM('N', 'T', height, rest, m, w->x + i * w->m, m, w->x + i * w->m, m, to, side);
+    }
     REAL_NAME(mirror)(r, n);
 }
 
 /* product := a b, for symmetric matrices that commute */
 static void REAL_NAME(multiply)(const REAL *a, const REAL *b, size_t n, REAL *product)
 {
-    const size_t block = TILED ? REAL_NAME(STRIP) : n;
     const int side = (int)n;
-#pragma omp for schedule(dynamic)
-    for (size_t first = 0; first < n; first += block)
-        for (size_t i = first; i < REAL_NAME(least)(n, first + block); i += REAL_NAME(STRIP))
-            GEMM('N', 'N', (int)REAL_NAME(least)(n - i, REAL_NAME(STRIP)), (int)(n - i), side,
-                 a + i * n, side, b + i, side, product + i * n + i, side);
+    for (size_t i = 0; i < n; i += REAL_NAME(STRIP))
+        GEMM('N', 'N', (int)REAL_NAME(least)(n - i, REAL_NAME(STRIP)), (int)(n - i), side,
+             a + i * n, side, b + i, side, product + i * n + i, side);
     REAL_NAME(mirror)(product, n);
 }
 
@@ -68,7 +60,6 @@ static void REAL_NAME(polynomial)(const double k[3], const REAL *r, size_t n, RE
 {
     const REAL a = (REAL)k[0], b = (REAL)k[1], c = (REAL)k[2];
     REAL_NAME(multiply)(r, r, n, z);
-#pragma omp for schedule(static)
     for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < n; j++)
             z[i * n + j] = c * z[i * n + j] + b * r[i * n + j];
@@ -79,16 +70,11 @@ static void REAL_NAME(polynomial)(const double k[3], const REAL *r, size_t n, RE
 /* x := q x (wide) or x q (tall), for a symmetric q */
 static void REAL_NAME(apply)(struct REAL_NAME(wide) * w, const REAL *q)
 {
-    const size_t block = TILED ? REAL_NAME(TILE) : w->m;
     const int n = (int)w->n, m = (int)w->m;
-#pragma omp for schedule(dynamic)
-    for (size_t j = 0; j < w->m; j += block) {
-        const int width = (int)REAL_NAME(least)(w->m - j, block);
-        if (w->tall)
-            GEMM('N', 'N', width, n, n, w->x + j * w->n, n, q, n, w->room + j * w->n, n);
-        else
-            GEMM('N', 'N', n, width, n, q, n, w->x + j, m, w->room + j, m);
-    }
+    if (w->tall)
+        GEMM('N', 'N', m, n, n, w->x, n, q, n, w->room, n);
+    else
+        GEMM('N', 'N', n, m, n, q, n, w->x, m, w->room, m);
     REAL *const old = w->x;
     w->x = w->room;
     w->room = old;
@@ -119,72 +105,50 @@ static void REAL_NAME(segment)(struct REAL_NAME(wide) * w, const struct hone_pol
     REAL_NAME(apply)(w, q);
 }
 
-/* Shares of the sum of squares, in double; the order of additions is fixed. */
-static void REAL_NAME(measure)(const REAL *x, size_t count, double shares[HONE_POLAR_SHARES])
+double REAL_NAME(hone_polar_squares)(const REAL *x, size_t count)
 {
-    const size_t part = (count + HONE_POLAR_SHARES - 1) / HONE_POLAR_SHARES;
-#pragma omp for schedule(static)
-    for (size_t share = 0; share < HONE_POLAR_SHARES; share++) {
-        double lanes[8] = {0};
-        const size_t begin = REAL_NAME(least)(count, share * part);
-        const size_t end = REAL_NAME(least)(count, begin + part);
-        size_t i = begin;
-        for (; i + 8 <= end; i += 8)
-            for (size_t l = 0; l < 8; l++)
-                lanes[l] += (double)x[i + l] * (double)x[i + l];
-        for (size_t l = 0; i + l < end; l++)
-            lanes[l] += (double)x[i + l] * (double)x[i + l];
-        shares[share] = 0;
+    double lanes[8] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8)
         for (size_t l = 0; l < 8; l++)
-            shares[share] += lanes[l];
-    }
+            lanes[l] += (double)x[i + l] * (double)x[i + l];
+    for (size_t l = 0; i + l < count; l++)
+        lanes[l] += (double)x[i + l] * (double)x[i + l];
+    for (size_t l = 0; l < 8; l++)
+        sum += lanes[l];
+    return sum;
 }
 
 /* to := from * scale; the two may be one */
 static void REAL_NAME(scale)(const REAL *from, size_t count, double scale, REAL *to)
 {
-#pragma omp for schedule(static)
     for (size_t i = 0; i < count; i++)
         to[i] = (REAL)((double)from[i] * scale);
 }
 
-static void REAL_NAME(run)(const struct hone_polar *polar, struct REAL_NAME(wide) w, REAL *matrix,
-                           double scale, double shares[HONE_POLAR_SHARES], REAL *workspace)
+void REAL_NAME(hone_polar)(const struct hone_polar *polar, size_t rows, size_t columns,
+                           REAL *matrix, REAL scale, REAL *workspace)
 {
-    const size_t count = w.n * w.m;
-    REAL_NAME(measure)(matrix, count, shares);
-    const double divisor = hone_polar_divisor(polar, shares);
-    if (divisor == 0)
+    const size_t count = rows * columns;
+    const double divisor = hone_polar_divisor(polar, REAL_NAME(hone_polar_squares)(matrix, count));
+    if (count == 0 || divisor == 0)
         return;
+    const bool tall = rows > columns;
+    struct REAL_NAME(wide) w = {.tall = tall,
+                                .n = tall ? columns : rows,
+                                .m = tall ? rows : columns,
+                                .x = matrix,
+                                .room = workspace};
     REAL_NAME(scale)(matrix, count, 1 / divisor, matrix);
     /* A segment of k steps costs 3 n^2 m + (4 k - 3) n^3 operations, k plain steps k (3 n^2 m + n^3).
      * Longer segments lose accuracy in the small singular values, which only X holds exactly. */
     const int longest = 3 * w.m > 4 * w.n ? 2 : 1;
     for (int first = 0; first < polar->steps; first += longest) {
         const int left = polar->steps - first;
-        REAL_NAME(segment)(&w, polar, first, left < longest ? left : longest, workspace);
+        REAL_NAME(segment)
+        (&w, polar, first, left < longest ? left : longest, workspace + count);
     }
-    REAL_NAME(scale)(w.x, count, scale, matrix);
-}
-
-void REAL_NAME(hone_polar)(const struct hone_polar *polar, size_t rows, size_t columns,
-                           REAL *matrix, REAL scale, REAL *workspace)
-{
-    if (rows == 0 || columns == 0)
-        return;
-    const bool tall = rows > columns;
-    const struct REAL_NAME(wide) w = {.tall = tall,
-                                      .n = tall ? columns : rows,
-                                      .m = tall ? rows : columns,
-                                      .x = matrix,
-                                      .room = workspace};
-    double shares[HONE_POLAR_SHARES];
-#pragma omp parallel num_threads(TILED ? hone_polar_threads(polar, w.n, w.m) : 1)
-    {
-        if (TILED)
-            hone_gemm_enter();
-        REAL_NAME(run)(polar, w, matrix, (double)scale, shares, workspace + w.n * w.m);
-    }
+    REAL_NAME(scale)(w.x, count, (double)scale, matrix);
 }
 
 #undef GEMM

@@ -29,6 +29,23 @@ const struct hone_cpu_level *hone_cpu_level_at(int index)
     return index >= 0 && index < hone_cpu_level_count() ? built[index] : NULL;
 }
 
+#if defined(HONE_WITH_AVX512_BF16)
+extern const struct hone_cpu_level hone_level_avx512;
+extern const struct hone_tile_kernels hone_tiles_avx512_bf16[];
+
+const struct hone_tile_kernels *hone_cpu_tiles(const struct hone_cpu_level *level)
+{
+    return level == &hone_level_avx512 && __builtin_cpu_supports("avx512bf16")
+               ? hone_tiles_avx512_bf16
+               : level->tiles;
+}
+#else
+const struct hone_tile_kernels *hone_cpu_tiles(const struct hone_cpu_level *level)
+{
+    return level->tiles;
+}
+#endif
+
 #define RULE(rule) extern const struct hone_rule hone_rule_##rule;
 #include "rules.inc"
 #undef RULE

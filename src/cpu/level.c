@@ -49,6 +49,7 @@ static bool available(void)
 extern const struct hone_support_kernels PASTE3(hone_support_, HONE_TARGET, );
 extern const struct hone_index_kernels PASTE3(hone_index_, HONE_TARGET, );
 extern const struct hone_row_kernels PASTE3(hone_rows_, HONE_TARGET, );
+extern const struct hone_tile_kernels PASTE3(hone_tiles_, HONE_TARGET, )[];
 extern const struct hone_cpu_level PASTE3(hone_level_, HONE_TARGET, );
 const struct hone_cpu_level PASTE3(hone_level_, HONE_TARGET, ) = {
     .name = TEXT(HONE_TARGET),
@@ -56,6 +57,7 @@ const struct hone_cpu_level PASTE3(hone_level_, HONE_TARGET, ) = {
     .support = &PASTE3(hone_support_, HONE_TARGET, ),
     .index = &PASTE3(hone_index_, HONE_TARGET, ),
     .rows = &PASTE3(hone_rows_, HONE_TARGET, ),
+    .tiles = PASTE3(hone_tiles_, HONE_TARGET, ),
     .f32 = f32_kernels,
     .f64 = f64_kernels,
     .move_f32 = &KERNELS(move, f32, HONE_TARGET),

@@ -138,6 +138,7 @@ struct scenario scenario_make(const struct combination *combination, uint64_t se
 void suite_levels(void);
 void suite_laws(void);
 void suite_stage(void);
+void suite_tiles(void);
 void suite_guard(void);
 void suite_formats(void);
 void suite_sums(void);

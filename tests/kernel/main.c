@@ -15,7 +15,7 @@ struct suite {
 static const struct suite suites[] = {
     {"levels", suite_levels},     {"laws", suite_laws},       {"stage", suite_stage},
     {"guard", suite_guard},       {"formats", suite_formats}, {"sums", suite_sums},
-    {"rounding", suite_rounding}, {"digests", suite_digests},
+    {"rounding", suite_rounding}, {"digests", suite_digests}, {"tiles", suite_tiles},
 };
 
 enum { SUITE_COUNT = sizeof suites / sizeof suites[0] };

@@ -275,10 +275,10 @@ def test_bad_gradients(net):
 def test_groups_need_a_rule(net):
     optimizer = MuonSpec().create_optimizer(net)
     extra = nn.Parameter(torch.ones(2, 2))
-    for group in ({"params": [extra]}, {"params": [extra], "rule": "sgd"}):
+    for group in ({"params": [("extra", extra)]}, {"params": [("extra", extra)], "rule": "sgd"}):
         with pytest.raises(ValueError, match="needs a 'rule', 'muon' or 'adamw'"):
             optimizer.add_param_group(group)
-    optimizer.add_param_group({"params": [extra], "rule": "muon", "lr": 0.5})
+    optimizer.add_param_group({"params": [("extra", extra)], "rule": "muon", "lr": 0.5})
     assert optimizer.param_groups[-1]["momentum"] == 0.95
     assert len(optimizer.param_groups) == 3
 

@@ -254,6 +254,18 @@ def test_flags_change_nothing(flag):
     assert_equal(named, other)
 
 
+def test_differentiable_complex():
+    values = torch.randn(7, dtype=torch.complex128)
+    mask = torch.arange(7) < 3
+    results = []
+    for differentiable in (False, True):
+        p = nn.Parameter(values.clone(), requires_grad=not differentiable)
+        optimizer = MaskedAdamW([("p", p)], {"p": mask}, **RATES, differentiable=differentiable)
+        run(optimizer, [p])
+        results.append(p.detach())
+    torch.testing.assert_close(*results, rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("rates", [RATES, {"masked_lr": 1e-2, "unmasked_lr": 0.0}], ids=str)
 def test_differentiable_is_the_same_step(rates):
     named = parameters()
@@ -263,17 +275,23 @@ def test_differentiable_is_the_same_step(rates):
     optimizer = MaskedAdamW(other.items(), masks, **rates, amsgrad=True, differentiable=True)
     run(optimizer, list(other.values()))
     for name, p in other.items():
-        torch.testing.assert_close(p, named[name].detach())
+        torch.testing.assert_close(p, named[name].detach(), rtol=1e-12, atol=1e-15)
         assert torch.equal(p[~masks[name]], named[name].detach()[~masks[name]]) or rates is RATES
 
 
-def test_gradients_flow_through_the_differentiable_step():
+@pytest.mark.parametrize("unmasked_lr", [0.01, 0.0])
+def test_gradients_flow_through_the_differentiable_step(unmasked_lr):
     mask = torch.tensor([True, False, True, False])
 
     def step(p, grad):
         p = p.clone()
         p.grad = grad
-        options = {"masked_lr": 0.1, "unmasked_lr": 0.01, "differentiable": True, "eps": 1e-3}
+        options = {
+            "masked_lr": 0.1,
+            "unmasked_lr": unmasked_lr,
+            "differentiable": True,
+            "eps": 1e-3,
+        }
         MaskedAdamW([("p", p)], {"p": mask}, **options).step()
         return p
 
@@ -441,6 +459,18 @@ def test_tensor_rates():
     assert_equal(named, other)
 
 
+def test_scheduled_steps_change_no_value_between_schedules():
+    optimizer = MaskedAdamW(parameters().items(), {}, **RATES)
+    scheduler = lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
+    group = optimizer.param_groups[0]
+    optimizer.step()
+    scheduler.step()
+    optimizer.step()
+    before = {key: id(value) for key, value in group.items()}
+    optimizer.step()
+    assert {key: id(value) for key, value in group.items()} == before
+
+
 # ---- names and masks -----------------------------------------------------------------------------
 
 
@@ -467,6 +497,22 @@ def test_names_come_from_either_way():
     assert_equal(result(added), first)
     assert_equal(result(grouped), first)
     assert model.weight.shape == masks["weight"].shape
+
+
+def test_names_may_come_after_the_first_steps():
+    named = parameters()
+    masks = masks_of(named)
+    optimizer = MaskedAdamW(list(named.values()), masks, masked_lr=1e-4, unmasked_lr=1e-4)
+    with pytest.warns(UserWarning, match="No parameter names provided"):
+        run(optimizer, list(named.values()), steps=1)
+    start = {name: p.detach().clone() for name, p in named.items()}
+    optimizer.add_param_names(named)
+    optimizer.param_groups[0]["masked_lr"] = 1e-2
+    run(optimizer, list(named.values()), steps=1)
+    for name, p in named.items():
+        assert optimizer.state[p]["step"] == 2, "the state goes on"
+        moved = (p.detach() - start[name]).abs()
+        assert (moved[masks[name]] > 1e-3).all() and (moved[~masks[name]] < 1e-3).all()
 
 
 NO_NAMES = (
@@ -636,6 +682,28 @@ def test_a_run_continues_from_its_state_dict():
     run(first, list(named.values()), seed=3, scheduler=scheduler)
     run(second, list(other.values()), seed=3, scheduler=scheduler2)
     assert_equal(named, other)
+
+
+def test_a_state_of_other_masks_is_refused():
+    named = parameters()
+    masks = masks_of(named)
+    first = MaskedAdamW(named.items(), masks, **RATES)
+    run(first, list(named.values()))
+    saved = first.state_dict()
+    assert saved["param_groups"][0]["mask_hashes"][0] is not None
+    assert "mask_hashes" not in first.param_groups[0]
+    for others in ({**masks, "a": ~masks["a"]}, {"a": masks["a"]}):
+        second = MaskedAdamW(named.items(), others, **RATES)
+        before = str(second.state_dict())
+        with pytest.raises(ValueError, match="state of group 0 was saved with other masks"):
+            second.load_state_dict(saved)
+        assert str(second.state_dict()) == before
+        free = copy.deepcopy(saved)
+        del free["param_groups"][0]["mask_hashes"]
+        second.load_state_dict(free)
+        assert second.state[named["a"]]["step"] == 5
+    MaskedAdamW(list(named.values()), masks, **RATES).load_state_dict(saved)  # names may come later
+    torch.optim.AdamW(named.values()).load_state_dict(saved)
 
 
 def test_adamws_state_dict_loads():

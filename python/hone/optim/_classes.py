@@ -6,11 +6,13 @@ signature: _FORMS lists the order of its arguments, the registry fills in defaul
 rule gets its hyperparameters in the registry's order, the flags by keyword only.
 """
 
+import functools
 import inspect
 
 import torch
 
 from hone.optim._optimizer import Optimizer, beta_names, label
+from hone.optim._reference import curve_at
 from hone.rules import RULES
 
 _FLAGS = {"foreach": None, "capturable": False, "differentiable": False, "fused": None}
@@ -250,6 +252,27 @@ class _AdamW(_Adam):
 
 
 class _ADOPT(_RuleOptimizer):
+    """The bound of the normalised gradient is data in each group, or a callable, which is kept beside
+    them and cannot be saved."""
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for group in self.param_groups:
+            if "decoupled" in group:  # before 2024-11-21
+                group["decouple"] = group.pop("decoupled")
+
+    @property
+    def clip_lambda(self):
+        curve = self.param_groups[0]["clip_lambda"]
+        return curve if curve is None or callable(curve) else functools.partial(curve_at, curve)
+
+    def state_dict(self):
+        saved = super().state_dict()
+        for group in saved["param_groups"]:
+            if callable(group.get("clip_lambda")):
+                del group["clip_lambda"]
+        return saved
+
     @classmethod
     def _check_values(cls, values):
         super()._check_values(values)

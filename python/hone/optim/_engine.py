@@ -18,10 +18,10 @@ _core.set_tensor_type(torch.Tensor)
 
 try:
     torch._C._increment_version([])
-    _increment_version = torch._C._increment_version
+    increment_version = torch._C._increment_version
 except TypeError:  # an older PyTorch takes one tensor a call
 
-    def _increment_version(tensors):
+    def increment_version(tensors):
         for tensor in tensors:
             torch._C._increment_version(tensor)
 
@@ -51,7 +51,8 @@ class _Side:
         self.core.set_loss_scale(loss_scale)
         self.entries = []  # (group, parameter)
         self.needed = [None] * len(groups)  # names of the slots that each group's values call for
-        self.held = {}  # the memory that each entry is bound to
+        self.memory = []  # each entry's parameter, or the copy that is stepped in its place
+        self.held = {}  # what else each entry is bound to
 
 
 class Engine:
@@ -87,7 +88,7 @@ class Engine:
                         self._step_all(optimizer)
                         return
                     moved = self._attend(optimizer, side, moved[1], moved[2])
-            _increment_version(moved)
+            increment_version(moved)
         if self._others:
             with torch.no_grad():
                 self._step_others(optimizer)
@@ -98,20 +99,30 @@ class Engine:
             optimizer._rule_of(optimizer.param_groups[g]) is not side.rules[g] for g in groups
         ):
             return True
-        return any(not side.core.fits(i, side.entries[i][1]) for i in entries)
+        for i in entries:
+            (g, parameter), memory = side.entries[i], side.memory[i]
+            if memory is parameter and not side.core.fits(i, parameter):
+                return True  # moved, or another tensor altogether
+            if memory is not parameter and (
+                memory.shape != parameter.shape
+                or memory.dtype != parameter.dtype
+                or own_memory(side.rules[g], parameter) is parameter
+            ):
+                return True
+        return False
 
     def _step_all(self, optimizer):
         for side in self._sides:
             moved = side.core.step(optimizer.param_groups, optimizer.state)
             if type(moved) is tuple:
                 moved = self._attend(optimizer, side, moved[1], moved[2])
-            _increment_version(moved)
+            increment_version(moved)
         self._step_others(optimizer)
 
     def _step_others(self, optimizer):
         work = [(g, p) for g, p in self._others if p.grad is not None]
         if any(_core.layout(p) is not None for _, p in work):  # it has become one for the library
-            self._threads = -1
+            self.rebuild()
         for g, parameter in work:
             optimizer._check_parameter(optimizer.param_groups[g], parameter, parameter.grad)
         for g, parameter in work:
@@ -138,10 +149,10 @@ class Engine:
 
     def _add(self, optimizer, g, position, parameter):
         """To the first side in which nothing shares its memory."""
-        memory = _own_memory(self._sides[0].rules[g], parameter)
+        memory = own_memory(self._sides[0].rules[g], parameter)
         for side in self._sides:
-            if any(known is parameter for _, known in side.entries[-1:] if memory is not parameter):
-                continue
+            if memory is not parameter and any(known is parameter for _, known in side.entries):
+                continue  # stepped twice, through two copies that would not overlap
             if side.core.add(g, position, parameter, memory) >= 0:
                 break
         else:
@@ -150,6 +161,7 @@ class Engine:
             side.core.add(g, position, parameter, memory)
         optimizer._added(side.core, len(side.entries), parameter, memory)
         side.entries.append((g, parameter))
+        side.memory.append(memory)
 
     # ---- changes ----------------------------------------------------------------------------
 
@@ -157,7 +169,7 @@ class Engine:
         """Binds what changed and steps."""
         for g in groups:
             group = optimizer.param_groups[g]
-            _push(side.core, g, optimizer._values(group))
+            push_values(side.core, g, optimizer._values(group))
             side.core.watch(g, group, optimizer._watched_keys(group))
             needed = optimizer._needed_slots(group)
             if needed != side.needed[g]:
@@ -186,9 +198,9 @@ class Engine:
         """Hands the library the memory of one parameter; pairs of a tensor and its copy, which have to
         be copied back after the step, go to `back`."""
         g, parameter = side.entries[index]
-        group, rule = optimizer.param_groups[g], side.rules[g]
+        group = optimizer.param_groups[g]
         state, slots = optimizer._prepare_state(group, parameter)
-        memory = _own_memory(rule, parameter)
+        memory = side.memory[index]
         if memory is not parameter:
             back.append((parameter, memory.copy_(parameter)))
         bound = []
@@ -200,7 +212,7 @@ class Engine:
             bound.append((name, place, adopt))
         step, count = self._counter(side, index, state)
         grad = parameter.grad
-        if not _core.same_order(memory, grad):
+        if grad.is_neg() or not _core.same_order(memory, grad):
             grad = torch.empty_like(memory, dtype=grad.dtype).copy_(grad)
         if not side.core.bind(index, memory, grad, state, tuple(bound), step, count):
             grad = grad.clone()  # it shared memory with a parameter
@@ -227,7 +239,7 @@ class Engine:
         return step, max(int(value), 0)
 
 
-def _own_memory(rule, parameter):
+def own_memory(rule, parameter):
     """The parameter if the library can step it where it lies, else an empty tensor to copy it to."""
     if _core.layout(parameter) and (not rule.matrix or parameter.is_contiguous()):
         return parameter
@@ -240,7 +252,7 @@ def _own_memory(rule, parameter):
     return torch.empty_like(parameter, memory_format=torch.contiguous_format)
 
 
-def _push(core, g, values):
+def push_values(core, g, values):
     """Sets a group's values, given as (method, arguments...). A value may be legal only beside
     another one, so those that are refused get another try after the rest."""
     waiting = list(values)

@@ -155,13 +155,19 @@ class Optimizer(torch.optim.Optimizer):
                 f"this one is {parameter.dtype} on {parameter.device}"
             )
         state, slots = self._prepare_state(group, parameter)
-        values = self._reference_values(group, parameter)
+        values = {name: _scalar(v) for name, v in self._reference_values(group, parameter).items()}
         fresh = {name for name, _, adopt in slots if not adopt}
         grad = parameter.grad
         if self._loss_scale != 1.0:
             grad = grad * (1.0 / self._loss_scale)
         if values["maximize"]:
             grad = -grad
+        if parameter.is_complex():  # two reals, each on its own
+            parameter, grad = torch.view_as_real(parameter), torch.view_as_real(grad.resolve_conj())
+            state = {
+                name: torch.view_as_real(value) if name != "step" else value
+                for name, value in (state or {}).items()
+            }
         REFERENCES[rule.name](parameter, grad, state, values, fresh)
 
     def _differentiable_step(self):
@@ -198,6 +204,15 @@ class Optimizer(torch.optim.Optimizer):
 
     # ---- saving and loading -----------------------------------------------------------------
 
+    def load_state_dict(self, state_dict, *, by_name=False, strict=True):
+        """Loads what state_dict() of this class or of PyTorch's gave. Parameters are matched by their
+        order, as PyTorch does; with `by_name` by the names that both sides have, whatever the groups:
+        then a group takes the saved values only from a saved group of the same names. `strict`
+        makes a name that only one side has an error."""
+        if by_name:
+            state_dict = rearrange_by_name(self, state_dict, strict)
+        super().load_state_dict(state_dict)
+
     def __setstate__(self, state):
         super().__setstate__(state)
         for group in self.param_groups:
@@ -215,6 +230,36 @@ class Optimizer(torch.optim.Optimizer):
                     )
         if "_engine" not in self.__dict__:
             self._start()
+
+
+def _scalar(value):
+    """A tensor of one element without dimensions, which combines with tensors of every shape."""
+    one = isinstance(value, torch.Tensor) and value.numel() == 1
+    return value.squeeze() if one else value
+
+
+def rearrange_by_name(optimizer, state_dict, strict):
+    """A state dict in the order of the optimizer's own groups."""
+    groups, saved = optimizer.param_groups, state_dict["param_groups"]
+    if any("param_names" not in group for group in [*groups, *saved]):
+        raise ValueError("matching by name needs named parameters, in the optimizer and in the file")
+    keys = {name: k for group in saved for name, k in zip(group["param_names"], group["params"])}
+    wanted = [name for group in groups for name in group["param_names"]]
+    lonely = sorted(set(wanted) ^ set(keys))
+    if strict and lonely:
+        raise ValueError(f"parameters that are only on one side: {', '.join(lonely)}")
+    index, state, arranged = 0, {}, []
+    for group in groups:
+        names = list(group["param_names"])
+        same = next((g for g in saved if list(g["param_names"]) == names), group)
+        values = {key: v for key, v in same.items() if key != "params"}
+        indices = list(range(index, index + len(names)))
+        arranged.append({**values, "param_names": names, "params": indices})
+        index += len(names)
+        for number, name in zip(indices, names):
+            if keys.get(name) in state_dict["state"]:
+                state[number] = state_dict["state"][keys[name]]
+    return {"state": state, "param_groups": arranged}
 
 
 def curve_arguments(value):

@@ -10,12 +10,25 @@ that are new. Writing in place keeps autograd's record, so the same text is diff
 import torch
 
 
+def _plus(a, factor, b):
+    """a + factor * b, rounded once where the factor is a number."""
+    return a + factor * b if isinstance(factor, torch.Tensor) else a.add(b, alpha=factor)
+
+
+def _descend(p, rate, direction):
+    """p := p - rate * direction; a rate that is a tensor may have one value for each element."""
+    if isinstance(rate, torch.Tensor):
+        p.addcmul_(direction, rate.to(p.device), value=-1)
+    else:
+        p.add_(direction, alpha=-rate)
+
+
 def _adam_moments(p, g, s, h):
     """Updates the moments; the direction before the learning rate, and its bias correction."""
     s["step"] += 1
     t = float(s["step"])
     s["exp_avg"].lerp_(g, 1 - h["beta1"])
-    s["exp_avg_sq"].mul_(h["beta2"]).add_(_square(g), alpha=float(1 - h["beta2"]))
+    s["exp_avg_sq"].mul_(h["beta2"]).addcmul_(g, g, value=float(1 - h["beta2"]))
     second = s["exp_avg_sq"]
     if h["amsgrad"]:
         s["max_exp_avg_sq"].copy_(torch.maximum(s["max_exp_avg_sq"], second))
@@ -24,21 +37,17 @@ def _adam_moments(p, g, s, h):
     return s["exp_avg"] / denominator, 1 - h["beta1"] ** t
 
 
-def _square(g):
-    return g * g
-
-
 def adam(p, g, s, h, fresh):
     if h["weight_decay"] != 0:
-        g = g + h["weight_decay"] * p
+        g = _plus(g, h["weight_decay"], p)
     direction, bias = _adam_moments(p, g, s, h)
-    p.sub_(h["lr"] / bias * direction)
+    _descend(p, h["lr"] / bias, direction)
 
 
 def adamw(p, g, s, h, fresh):
     p.mul_(1 - h["lr"] * h["weight_decay"])
     direction, bias = _adam_moments(p, g, s, h)
-    p.sub_(h["lr"] / bias * direction)
+    _descend(p, h["lr"] / bias, direction)
 
 
 def adamw_tf(p, g, s, h, fresh):
@@ -46,31 +55,32 @@ def adamw_tf(p, g, s, h, fresh):
     t = float(s["step"])
     p.mul_(1 - h["weight_decay"])
     s["exp_avg"].lerp_(g, 1 - h["beta1"])
-    s["exp_avg_sq"].mul_(h["beta2"]).add_(_square(g), alpha=1 - h["beta2"])
+    s["exp_avg_sq"].mul_(h["beta2"]).addcmul_(g, g, value=float(1 - h["beta2"]))
     rate = h["lr"] / (1 - h["beta1"] ** t) * (1 - h["beta2"] ** t) ** 0.5
-    p.sub_(rate * s["exp_avg"] / (s["exp_avg_sq"].sqrt() + h["eps"]))
+    _descend(p, rate, s["exp_avg"] / (s["exp_avg_sq"].sqrt() + h["eps"]))
 
 
 def adopt(p, g, s, h, fresh):
     if h["weight_decay"] != 0 and not h["decouple"]:
-        g = g + h["weight_decay"] * p
+        g = _plus(g, h["weight_decay"], p)
     completed = int(s["step"])
     s["step"] += 1
     if completed == 0:
-        s["exp_avg_sq"].add_(_square(g))
+        s["exp_avg_sq"].addcmul_(g, g)
         return
     if h["weight_decay"] != 0 and h["decouple"]:
         p.mul_(1 - h["lr"] * h["weight_decay"])
     normal = g / s["exp_avg_sq"].sqrt().clamp(min=h["eps"])
-    bound = _curve(h["clip_lambda"], completed)
+    bound = curve_at(h["clip_lambda"], completed)
     if bound is not None:
         normal = normal.clamp(-bound, bound)
     s["exp_avg"].lerp_(normal, 1 - h["beta1"])
-    p.sub_(h["lr"] * s["exp_avg"])
-    s["exp_avg_sq"].mul_(h["beta2"]).add_(_square(g), alpha=1 - h["beta2"])
+    _descend(p, h["lr"], s["exp_avg"])
+    s["exp_avg_sq"].mul_(h["beta2"]).addcmul_(g, g, value=float(1 - h["beta2"]))
 
 
-def _curve(curve, completed):
+def curve_at(curve, completed):
+    """ADOPT's bound after so many completed calls; None: there is none."""
     if curve is None:
         return None
     if isinstance(curve, dict):
@@ -81,17 +91,17 @@ def _curve(curve, completed):
 def rmsprop(p, g, s, h, fresh):
     s["step"] += 1
     if h["weight_decay"] != 0:
-        g = g + h["weight_decay"] * p
-    s["square_avg"].mul_(h["alpha"]).add_(_square(g), alpha=1 - h["alpha"])
+        g = _plus(g, h["weight_decay"], p)
+    s["square_avg"].mul_(h["alpha"]).addcmul_(g, g, value=float(1 - h["alpha"]))
     variance = s["square_avg"]
     if h["centered"]:
         s["grad_avg"].lerp_(g, 1 - h["alpha"])
-        variance = (variance - _square(s["grad_avg"])).clamp(min=0)
+        variance = variance.addcmul(s["grad_avg"], s["grad_avg"], value=-1).clamp(min=0)
     scaled = g / (variance.sqrt() + h["eps"])
     if h["momentum"] > 0:
         s["momentum_buffer"].mul_(h["momentum"]).add_(scaled)
         scaled = s["momentum_buffer"]
-    p.sub_(h["lr"] * scaled)
+    _descend(p, h["lr"], scaled)
 
 
 def sgd(p, g, s, h, fresh):
@@ -99,15 +109,15 @@ def sgd(p, g, s, h, fresh):
         p.add_(g, alpha=-float(h["lr"]))
         return
     if h["weight_decay"] != 0:
-        g = g + h["weight_decay"] * p
+        g = _plus(g, h["weight_decay"], p)
     if h["momentum"] != 0:
         buffer = s["momentum_buffer"]
         if "momentum_buffer" in fresh:
             buffer.copy_(g)
         else:
             buffer.mul_(h["momentum"]).add_(g, alpha=1 - h["dampening"])
-        g = g + h["momentum"] * buffer if h["nesterov"] else buffer
-    p.sub_(h["lr"] * g)
+        g = _plus(g, h["momentum"], buffer) if h["nesterov"] else buffer
+    _descend(p, h["lr"], g)
 
 
 def muon(p, g, s, h, fresh):
@@ -122,7 +132,7 @@ def muon(p, g, s, h, fresh):
     else:
         ratio = max(1, rows / columns) ** 0.5
     p.mul_(1 - h["lr"] * h["weight_decay"])
-    p.sub_(h["lr"] * ratio * polar.reshape(p.shape))
+    _descend(p, h["lr"] * ratio, polar.reshape(p.shape))
 
 
 def _newton_schulz(update, coefficients, steps, eps):

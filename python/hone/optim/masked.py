@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """MaskedAdamW: AdamW with two learning rates inside each parameter, chosen element by element."""
 
+import math
 import warnings
 
 import torch
@@ -116,10 +117,13 @@ class MaskedAdamW(CLASSES["AdamW"]):
             self._reported.update(news)
             warnings.warn("\n".join(news), UserWarning, stacklevel=3)
 
-    def _meet(self):
+    def _update_matches(self):
         if self._unmatched and self._names:
             self._match(self._names)
-        elif self._unmatched and self.sparse_masks:
+
+    def _meet(self):
+        self._update_matches()
+        if self._unmatched and self.sparse_masks:
             if self.strict:
                 raise ValueError(_NO_NAMES)
             self._unmatched = False
@@ -166,8 +170,7 @@ class MaskedAdamW(CLASSES["AdamW"]):
         """Rates (those of the first group) and counts as they stand; `total_unmasked_parameters`
         counts all elements that no mask covers. `skipped_mask_details` maps names to the shapes of
         mask and parameter."""
-        if self._unmatched and self._names:
-            self._match(self._names)
+        self._update_matches()
         self._follow()
         masked = sum(mask.count for mask in self._matched.values())
         total = sum(p.numel() for group in self.param_groups for p in group["params"])
@@ -206,23 +209,66 @@ class MaskedAdamW(CLASSES["AdamW"]):
         if parameter in self._matched:
             core.set_mask(index, in_memory_order(self._matched[parameter], memory))
 
+    def _element_rates(self, group, parameter):
+        """The learning rate of each element; of all, where there is no mask."""
+        masked, unmasked = float(group["masked_lr"]), float(group["unmasked_lr"])
+        if parameter not in self._matched:
+            return torch.tensor(unmasked, dtype=torch.float64)
+        inside = to_dense(self._matched[parameter]).to(parameter.device)
+        doubles = parameter.dtype in (torch.float64, torch.complex128)
+        rates = torch.tensor([unmasked, masked], dtype=torch.float64 if doubles else torch.float32)
+        return rates.to(parameter.device)[inside.long()]
+
     def _reference_values(self, group, parameter):
-        values = super()._reference_values(group, parameter)
-        values["lr"] = group["unmasked_lr"]
-        if parameter in self._matched:
-            inside = to_dense(self._matched[parameter]).to(parameter.device)
-            rates = torch.where(inside, float(group["masked_lr"]), float(group["unmasked_lr"]))
-            values["lr"] = rates.to(_real_dtype(parameter))
-        return values
+        rates = self._element_rates(group, parameter)
+        if parameter.is_complex():  # stepped as pairs of reals
+            rates = rates.unsqueeze(-1)
+        return {**super()._reference_values(group, parameter), "lr": rates}
 
     def _reference_step(self, group, parameter):
-        before = parameter.detach().clone()
+        before = parameter.clone()
         super()._reference_step(group, parameter)
-        frozen = torch.as_tensor(self._reference_values(group, parameter)["lr"]) == 0
+        frozen = self._element_rates(group, parameter) == 0
         if frozen.any():  # 0 times a NaN is one
             parameter.copy_(torch.where(frozen.to(parameter.device), before, parameter))
 
     # ---- saving and loading -----------------------------------------------------------------
+
+    def state_dict(self):
+        """As torch.optim.Optimizer's. Of the masks it holds hashes only, "mask_hashes" in each group."""
+        self._update_matches()
+        self._follow()
+        state_dict = super().state_dict()
+        for packed, hashes in zip(state_dict["param_groups"], self._mask_hashes()):
+            packed["mask_hashes"] = hashes
+        return state_dict
+
+    def load_state_dict(self, state_dict, *, by_name=False, strict=True):
+        """As the other optimizers' here. A state that belongs to other masks is an error (ValueError)
+        and changes nothing; without the groups' "mask_hashes" it loads with any."""
+        groups = [dict(group) for group in state_dict["param_groups"]]
+        saved = [group.pop("mask_hashes", None) for group in groups]
+        self._update_matches()
+        if self._matched and not by_name:
+            for g, (theirs, ours) in enumerate(zip(saved, self._mask_hashes())):
+                if theirs is not None and theirs != ours:
+                    raise ValueError(
+                        f"the state of group {g} was saved with other masks; without the key "
+                        f"'mask_hashes' in its groups it loads with any"
+                    )
+        super().load_state_dict(
+            {**state_dict, "param_groups": groups}, by_name=by_name, strict=strict
+        )
+
+    def _mask_hashes(self):
+        """For each group a list: the hash of each parameter's mask, None where there is none."""
+        return [
+            [
+                f"{self._matched[p].hash():016x}" if p in self._matched else None
+                for p in group["params"]
+            ]
+            for group in self.param_groups
+        ]
 
     def __getstate__(self):
         kept = ("sparse_masks", "strict", "_names")
@@ -242,10 +288,6 @@ class MaskedAdamW(CLASSES["AdamW"]):
         self._unmatched = True
 
 
-def _real_dtype(parameter):
-    return torch.empty((), dtype=parameter.dtype).real.dtype
-
-
 class _Rates:
     """Keeps `lr`, `masked_lr` and `unmasked_lr` of one group in line, whichever of them was written.
 
@@ -257,21 +299,23 @@ class _Rates:
         self.group = group
         outside_moves = float(group["unmasked_lr"]) != 0
         self.alias = "unmasked_lr" if outside_moves else "masked_lr"
-        self._look()
-
-    def _look(self):
-        self.seen = self._now()
+        self.seen = (
+            math.nan,
+            *self._now()[1:],
+        )  # a group that was loaded may have been out of line
 
     def _now(self):
         return tuple(float(self.group[key]) for key in ("lr", "masked_lr", "unmasked_lr"))
 
     def follow(self):
-        if self._now() != self.seen or "initial_lr" in self.group:
-            if "initial_lr" in self.group:
-                self._follow_schedule()
-            else:
-                self._follow_edits()
-            self._look()
+        scheduled = "initial_lr" in self.group
+        if self._now() == self.seen and ("initial_rates" in self.group or not scheduled):
+            return
+        if scheduled:
+            self._follow_schedule()
+        else:
+            self._follow_edits()
+        self.seen = self._now()
 
     def _follow_edits(self):
         group, (_, masked, unmasked) = self.group, self.seen
@@ -285,12 +329,11 @@ class _Rates:
         group = self.group
         initial = float(group["initial_lr"])
         factor = float(group["lr"]) / initial if initial != 0 else 1.0
-        known = dict(zip(("masked_lr", "unmasked_lr"), self.seen[1:]))
-        rates = dict(
-            zip(known, group.get("initial_rates") or {**known, self.alias: initial}.values())
-        )
-        for key, seen in known.items():
-            if float(group[key]) != seen and factor != 0:
+        seen = dict(zip(("masked_lr", "unmasked_lr"), self.seen[1:]))
+        first = {**seen, self.alias: initial}
+        rates = dict(zip(seen, group.get("initial_rates", first.values())))
+        for key, value in seen.items():
+            if float(group[key]) != value and factor != 0:  # edited: from now on another ratio
                 rates[key] = float(group[key]) / factor
             group[key] = rates[key] * factor
         group["initial_rates"] = tuple(rates.values())

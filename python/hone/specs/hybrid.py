@@ -14,7 +14,7 @@ from torch import nn
 
 from hone.optim import AdamW, Muon, Optimizer
 from hone.rules import RULES
-from hone.specs.multipliers import Multipliers, named_parameters, resolve
+from hone.specs.multipliers import Multipliers, named_group, named_parameters, resolve
 
 SplitRule = Callable[[str, nn.Parameter], bool]
 Split = Union[str, SplitRule, Sequence[Union[str, nn.Parameter]]]
@@ -129,17 +129,20 @@ class HybridMuonOptimizer(Optimizer):
 
     # ---- saving and loading -----------------------------------------------------------------
 
-    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+    def load_state_dict(
+        self, state_dict: Dict[str, Any], *, by_name: bool = False, strict: bool = True
+    ) -> None:
         """Loads what `state_dict` gave, or either form that two optimizers side by side were saved
-        in: {"adamw", "muon"}, alone or under "_internal_optimizers"."""
+        in: {"adamw", "muon"}, alone or under "_internal_optimizers". `by_name` and `strict` as of the
+        other optimizers here."""
         state_dict = _flat(state_dict)
         saved = [group.get("rule") for group in state_dict["param_groups"]]
         ours = [group["rule"] for group in self.param_groups]
-        if len(saved) == len(ours) and saved != ours:
+        if not by_name and len(saved) == len(ours) and saved != ours:
             raise ValueError(
                 f"the state dict's groups have the rules {saved}, but these have {ours}"
             )
-        super().load_state_dict(state_dict)
+        super().load_state_dict(state_dict, by_name=by_name, strict=strict)
 
     def __getstate__(self) -> Dict[str, Any]:
         kept = ("flatten", "routing", "_forms")
@@ -181,21 +184,19 @@ def _route(
 ) -> Tuple[List[Dict[str, Any]], Routing]:
     factors = resolve(models, multipliers)
     routing = Routing()
-    muon: List[nn.Parameter] = []
-    adamw: Dict[float, Dict[str, Any]] = {}
+    muon: List[Tuple[str, nn.Parameter]] = []
+    adamw: Dict[float, List[Tuple[str, nn.Parameter]]] = {}
     for title, name, parameter in named_parameters(models):
         if not parameter.requires_grad:
             continue
         factor = factors.get(parameter, 1.0)
         if is_muon(name, parameter):
-            muon.append(parameter)
+            muon.append((title, parameter))
             routing.muon.append(title)
             if factor != 1.0:
                 routing.ignored_multipliers.append(title)
         else:
-            rate = adamw_lr * factor
-            group = {"params": [], "lr": rate, "lr_multiplier": factor, "rule": "adamw"}
-            adamw.setdefault(rate, group)["params"].append(parameter)
+            adamw.setdefault(adamw_lr * factor, []).append((title, parameter))
             routing.adamw.append(title)
     if routing.ignored_multipliers:
         warnings.warn(
@@ -203,8 +204,10 @@ def _route(
             + ", ".join(routing.ignored_multipliers),
             stacklevel=5,
         )
-    groups = [{"params": muon, "rule": "muon"}] if muon else []
-    groups += [adamw[rate] for rate in sorted(adamw)]
+    groups = [named_group(muon, rule="muon")] if muon else []
+    for rate, members in sorted(adamw.items()):
+        factor = factors.get(members[0][1], 1.0)
+        groups.append(named_group(members, rule="adamw", lr=rate, lr_multiplier=factor))
     if not groups:
         raise ValueError("optimizer got an empty parameter list")
     return groups, routing

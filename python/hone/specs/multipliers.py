@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from torch import nn
 from torch.optim import Optimizer
@@ -28,6 +28,12 @@ def named_parameters(models: Sequence[nn.Module]) -> Iterator[Tuple[str, str, nn
             if parameter not in seen:
                 seen.add(parameter)
                 yield (name if len(models) == 1 else f"{number}.{name}"), name, parameter
+
+
+def named_group(members: Sequence[Tuple[str, nn.Parameter]], **values: Any) -> Dict[str, Any]:
+    """A parameter group of (title, parameter)."""
+    titles, parameters = zip(*members)
+    return {"params": list(parameters), "param_names": list(titles), **values}
 
 
 def resolve(models: Sequence[nn.Module], multipliers: Multipliers) -> Dict[nn.Parameter, float]:

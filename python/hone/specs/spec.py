@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from hone.optim import Adam, AdamW, lr_scheduler
 from hone.specs.hybrid import HybridMuonOptimizer, Split
-from hone.specs.multipliers import Multipliers, named_parameters, resolve
+from hone.specs.multipliers import Multipliers, named_group, named_parameters, resolve
 
 
 def _pair(value: Any) -> Any:
@@ -72,21 +72,22 @@ def _adam_groups(
     models: Sequence[nn.Module], learning_rate: float, multipliers: Multipliers
 ) -> List[Dict[str, Any]]:
     """Without multipliers one group of all parameters, frozen ones included; else a group for each
-    rate, in the order the rates are met."""
-    parameters = [parameter for _, _, parameter in named_parameters(models)]
-    if not any(parameter.requires_grad for parameter in parameters):
+    rate, in the order the rates are met. Names go along, so that states can be matched by them."""
+    named = [(title, parameter) for title, _, parameter in named_parameters(models)]
+    if not any(parameter.requires_grad for _, parameter in named):
         raise ValueError("optimizer got an empty parameter list")
     factors = resolve(models, multipliers)
     if all(factor == 1.0 for factor in factors.values()):
-        return [{"params": parameters}]
-    groups: Dict[float, Dict[str, Any]] = {}
-    for parameter in parameters:
+        return [named_group(named)]
+    groups: Dict[float, List[Tuple[str, nn.Parameter]]] = {}
+    for title, parameter in named:
         if parameter.requires_grad:
-            factor = factors.get(parameter, 1.0)
-            rate = learning_rate * factor
-            group = {"params": [], "lr": rate, "lr_multiplier": factor}
-            groups.setdefault(rate, group)["params"].append(parameter)
-    return list(groups.values())
+            rate = learning_rate * factors.get(parameter, 1.0)
+            groups.setdefault(rate, []).append((title, parameter))
+    return [
+        named_group(members, lr=rate, lr_multiplier=factors.get(members[0][1], 1.0))
+        for rate, members in groups.items()
+    ]
 
 
 class AdamSpec(OptimizerSpecification):
