@@ -25,13 +25,15 @@ bool bench_bare_begin(bench_bare *bare, const bench_subject *subject, const benc
     const hone_context *const context = hone_optimizer_context(subject->optimizer);
     *bare = (bench_bare){.loops = bench_loops_find(hone_context_cpu(context)),
                          .threads = hone_context_threads(context),
-                         .reads_first = recipe->clip_norm != 0,
+                         .reads_first = recipe->clip_norm != 0 || recipe->scaler,
                          .dtype = recipe->dtype,
                          .n = (size_t)subject->elements,
                          .p = subject->params,
                          .g = subject->grads};
     bare->m = bench_subject_state(subject, first_slot);
     bare->v = second_slot == NULL ? NULL : bench_subject_state(subject, second_slot);
+    if (recipe->master && (bare->master = bench_subject_state(subject, "master")) == NULL)
+        return false;
     return bare->loops != NULL && bare->m != NULL && (second_slot == NULL || bare->v != NULL);
 }
 
@@ -45,6 +47,12 @@ static size_t share(const bench_bare *bare, int thread, int threads)
 static void pass_share(const bench_bare *bare, size_t begin, size_t n)
 {
     const bench_loops *const loops = bare->loops;
+    if (bare->master != NULL) {
+        loops->stream26((uint16_t *)bare->p + begin, (const uint16_t *)bare->g + begin,
+                        (float *)bare->master + begin, (float *)bare->m + begin,
+                        (float *)bare->v + begin, 0, n);
+        return;
+    }
     if (bare->dtype == HONE_BF16) {
         loops->stream14((uint16_t *)bare->p + begin, (const uint16_t *)bare->g + begin,
                         (uint16_t *)bare->m + begin, (uint16_t *)bare->v + begin, 0, n);
@@ -78,6 +86,8 @@ void bench_bare_pass(void *user)
 
 double bench_bare_bytes(const bench_bare *bare)
 {
+    if (bare->master != NULL)
+        return 26 * (double)bare->n;
     const double streams = bare->v == NULL ? 5 : 7;
     const double size = (double)hone_dtype_size(bare->dtype);
     return (double)bare->n * size * (streams + (bare->reads_first ? 1 : 0));

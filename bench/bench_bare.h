@@ -14,6 +14,7 @@ typedef struct bench_bare {
     hone_dtype dtype;
     size_t n;
     void *p, *m, *v; /* v NULL: one state */
+    void *master;    /* NULL: none */
     const void *g;
     float sum; /* of the pass that only reads; kept so that it cannot be left out */
 } bench_bare;

@@ -84,6 +84,16 @@ static const struct stream_case stream_cases[] = {
     {"stream adopt f32", {.rule = "adopt", .dtype = HONE_F32}, "exp_avg", "exp_avg_sq", 0.95},
     {"stream adamw_tf f32", {.rule = "adamw_tf", .dtype = HONE_F32}, "exp_avg", "exp_avg_sq", 0.95},
     {"stream adamw bf16", {.rule = "adamw", .dtype = HONE_BF16}, "exp_avg", "exp_avg_sq", 0.85},
+    {"stream adamw bf16 master",
+     {.rule = "adamw", .dtype = HONE_BF16, .master = true},
+     "exp_avg",
+     "exp_avg_sq",
+     0.9},
+    {"stream adamw f32 scaler",
+     {.rule = "adamw", .dtype = HONE_F32, .scaler = true},
+     "exp_avg",
+     "exp_avg_sq",
+     0.9},
     {"stream adamw f32 clip norm",
      {.rule = "adamw", .dtype = HONE_F32, .clip_norm = 1},
      "exp_avg",
@@ -129,6 +139,63 @@ static hone_status run_stream(struct run *run, const struct stream_case *c)
                  "%s: no bare loop for this level, or a state has another name", c->name);
     }
     bench_subject_free(&subject);
+    return status;
+}
+
+/* ---- a loss scaler: its check of the gradients against steps that read them too, or do not --- */
+
+struct pair_case {
+    const char *name, *against;
+    bench_recipe recipe, other;
+    double target; /* 0: none */
+};
+
+#define ADAMW .rule = "adamw", .dtype = HONE_F32
+static const struct pair_case pair_cases[] = {
+    {"scaler adamw f32", "clip by norm", {ADAMW, .scaler = true}, {ADAMW, .clip_norm = 1}, 1.03},
+    {"scaler and clip adamw f32",
+     "clip by norm",
+     {ADAMW, .scaler = true, .clip_norm = 1},
+     {ADAMW, .clip_norm = 1},
+     1.03},
+    {"scaler adamw f32, its price", "plain step", {ADAMW, .scaler = true}, {ADAMW}, 0},
+};
+#undef ADAMW
+
+static hone_status measure_pair(struct run *run, const struct pair_case *c, bench_subject *a,
+                                bench_subject *b)
+{
+    const int n = run->options->repetitions;
+    double *const times = text_allocate(2 * (size_t)n * sizeof *times);
+    const bench_contender contenders[] = {{bench_subject_step, a, 1, times},
+                                          {bench_subject_step, b, 1, times + n}};
+    bench_measure(contenders, 2, n, c->name);
+    bench_result *const result = add_result(run, c->name);
+    snprintf(result->against, sizeof result->against, "%s", c->against);
+    result->ratio_is = "time";
+    result->target = c->target == 0 ? BENCH_NO_TARGET : BENCH_AT_MOST;
+    result->target_ratio = c->target;
+    set_times(result, times, times + n, n, 1);
+    free(times);
+    const hone_status status = check_subject(run, a);
+    return status == HONE_OK ? check_subject(run, b) : status;
+}
+
+static hone_status run_pair(struct run *run, const struct pair_case *c)
+{
+    if (!wanted(run, c->name))
+        return HONE_OK;
+    const int64_t *const length = &run->options->elements;
+    bench_subject a, b;
+    hone_status status = bench_subject_create(&a, run->context, &c->recipe, length, 1, run->error);
+    if (status != HONE_OK)
+        return status;
+    status = bench_subject_create(&b, run->context, &c->other, length, 1, run->error);
+    if (status == HONE_OK) {
+        status = measure_pair(run, c, &a, &b);
+        bench_subject_free(&b);
+    }
+    bench_subject_free(&a);
     return status;
 }
 
@@ -388,6 +455,8 @@ hone_status bench_run(const bench_options *options, bench_results *results, hone
     results->threads = hone_context_threads(run.context);
     for (size_t i = 0; i < sizeof stream_cases / sizeof stream_cases[0] && status == HONE_OK; i++)
         status = run_stream(&run, &stream_cases[i]);
+    for (size_t i = 0; i < sizeof pair_cases / sizeof pair_cases[0] && status == HONE_OK; i++)
+        status = run_pair(&run, &pair_cases[i]);
     if (status == HONE_OK)
         status = run_all_many(&run);
     if (status == HONE_OK)

@@ -16,6 +16,9 @@ typedef struct bench_loops {
      * is added is g & mask, and the caller hands in the mask 0. */
     void (*stream14)(uint16_t *p, const uint16_t *g, uint16_t *m, uint16_t *v, uint16_t mask,
                      size_t n);
+    /* Reads g, master, m, v, writes all but g and p too: 26 bytes an element. `mask` as above. */
+    void (*stream26)(uint16_t *p, const uint16_t *g, float *master, float *m, float *v,
+                     uint16_t mask, size_t n);
     /* Reads g: 4 bytes an element. */
     float (*read4)(const float *g, size_t n);
 } bench_loops;

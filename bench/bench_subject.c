@@ -64,7 +64,14 @@ static hone_status create_optimizer(hone_optimizer **optimizer, const hone_conte
         status = hone_optimizer_create(optimizer, context, spec, error);
     hone_spec_free(spec);
     if (status == HONE_OK && recipe->dtype != HONE_F32)
-        status = hone_optimizer_set_state_dtype(*optimizer, 0, NULL, recipe->dtype, error);
+        status = hone_optimizer_set_state_dtype(*optimizer, 0, NULL,
+                                                recipe->master ? HONE_F32 : recipe->dtype, error);
+    if (status == HONE_OK && recipe->master)
+        status = hone_optimizer_set_precision(*optimizer, 0, HONE_PRECISION_MASTER, error);
+    hone_scaler scaler;
+    hone_scaler_init(&scaler);
+    if (status == HONE_OK && recipe->scaler)
+        status = hone_optimizer_set_scaler(*optimizer, &scaler, error);
     if (status == HONE_OK && recipe->clip_norm != 0)
         status = hone_optimizer_clip_norm(*optimizer, recipe->clip_norm, 2,
                                           HONE_NONFINITE_PROPAGATE, error);

@@ -9,6 +9,8 @@ typedef struct bench_recipe {
     const char *rule;
     double momentum;  /* 0: the rule's default */
     hone_dtype dtype; /* HONE_F32 or HONE_BF16, of parameters, gradients and states */
+    bool master;      /* beside BF16 parameters an f32 copy, and states in f32 */
+    bool scaler;      /* gradients are those of a scaled loss, checked and unscaled by the step */
     double clip_norm; /* 0: no clipping */
     double masked;    /* 0: no masks; else the share of elements that move at 10 times the rate */
 } bench_recipe;

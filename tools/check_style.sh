@@ -70,7 +70,7 @@ for folder in cli examples; do
     verdict "layer $folder: <hone/...> and its own files" "$found"
 done
 verdict "layer python: <hone/...>, Python, its own files" \
-    "$(includes python/src "hone/.*|Python\\.h|binding\\.h|dlpack_exchange\\.h|optimizer_object\\.h|$libc")"
+    "$(includes python/src "hone/.*|Python\\.h|binding\\.h|dlpack_exchange\\.h|optimizer_object\\.h|table_type\\.h|$libc")"
 verdict "public headers: <hone/...>, the C library, DLPack" \
     "$(includes include/hone "hone/.*|$libc|dlpack/dlpack\\.h")"
 

@@ -54,11 +54,6 @@ static void collect_facts(facts *all, const checkpoint_run *run, int64_t step)
         all->pairs[i] = (hone_file_pair){keys[i], all->values[i]};
 }
 
-static hone_tensor tensor_view(const gpt_tensor *tensor)
-{
-    return hone_tensor_view(tensor->data, HONE_F32, tensor->ndim, tensor->shape);
-}
-
 int checkpoint_path(char path[PATH_SIZE], const char *out, int64_t step)
 {
     char name[32];
@@ -73,14 +68,13 @@ static int write_parameters(const checkpoint_run *run, const char *directory, in
     char path[PATH_SIZE];
     if (path_join(path, directory, parameters_name) != 0)
         return -1;
-    const int count = gpt_tensor_count(run->model);
+    const int count = run->weights->count;
     hone_file_entry *entries = malloc((size_t)count * sizeof *entries);
     if (entries == NULL)
         return failure("no memory to save %d tensors", count);
-    for (int i = 0; i < count; i++) {
-        const gpt_tensor *tensor = gpt_tensor_at(run->model, i);
-        entries[i] = (hone_file_entry){tensor->name, tensor_view(tensor)};
-    }
+    for (int i = 0; i < count; i++)
+        entries[i] = (hone_file_entry){gpt_tensor_at(run->weights->model, i)->name,
+                                       weights_view(run->weights, i)};
     facts all;
     collect_facts(&all, run, step);
     hone_error error;
@@ -172,32 +166,35 @@ static int check_facts(const checkpoint_run *run, const hone_file *file, const c
 }
 
 /* The tensor of the file that has the name, type and shape of the model's. */
-static int find_parameter(const hone_file *file, const char *path, const gpt_tensor *wanted,
-                          hone_tensor *found)
+static int find_parameter(const hone_file *file, const char *path, const char *name,
+                          const hone_tensor *wanted, hone_tensor *found)
 {
-    const int64_t index = hone_file_find(file, wanted->name);
+    const int64_t index = hone_file_find(file, name);
     if (index < 0)
-        return failure("'%s' has no tensor '%s'", path, wanted->name);
+        return failure("'%s' has no tensor '%s'", path, name);
     hone_error error;
     if (hone_file_tensor(file, index, found, &error) != HONE_OK)
         return failure("%s", error.message);
-    int same = found->dtype == HONE_F32 && found->ndim == wanted->ndim;
+    int same = found->dtype == wanted->dtype && found->ndim == wanted->ndim;
     for (int i = 0; same && i < wanted->ndim; i++)
         same = found->shape[i] == wanted->shape[i];
     return same ? 0
-                : failure("tensor '%s' of '%s' has another type or shape than the model's",
-                          wanted->name, path);
+                : failure("tensor '%s' of '%s' has another type or shape than the model's", name,
+                          path);
 }
 
 static int copy_parameters(const checkpoint_run *run, const hone_file *file, const char *path)
 {
-    for (int i = 0; i < gpt_tensor_count(run->model); i++) {
-        gpt_tensor *const tensor = gpt_tensor_at(run->model, i);
+    for (int i = 0; i < run->weights->count; i++) {
+        const hone_tensor own = weights_view(run->weights, i);
         hone_tensor saved;
-        if (find_parameter(file, path, tensor, &saved) != 0)
+        if (find_parameter(file, path, gpt_tensor_at(run->weights->model, i)->name, &own, &saved) !=
+            0)
             return -1;
-        memcpy(tensor->data, saved.data, (size_t)tensor->count * sizeof *tensor->data);
+        const size_t size = (size_t)hone_tensor_numel(&own) * hone_dtype_size(own.dtype);
+        memcpy(own.data, saved.data, size);
     }
+    weights_publish(run->weights);
     return 0;
 }
 

@@ -7,7 +7,7 @@
 
 #include "data.h"
 #include "files.h"
-#include "model.h"
+#include "weights.h"
 
 #include <hone/hone.h>
 
@@ -15,7 +15,7 @@
 typedef struct checkpoint_run {
     const hone_context *context;
     hone_optimizer *optimizer;
-    gpt_model *model;
+    const weights *weights;
     const gpt_config *config;
     const corpus *text;
     uint64_t seed;

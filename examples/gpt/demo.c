@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { EVALUATIONS = 15 }; /* of a run, on held-out text */
+
 typedef struct demo {
     const char *out;
     words text, recipes;
@@ -48,14 +50,25 @@ static int checkpoint_directory(char path[PATH_SIZE], const char *directory, int
 /* Runs gpt_train; resume is NULL for a run from the start. */
 static int train(const demo *all, const char *recipe, const char *out, const char *resume)
 {
-    char steps[32], half[32];
+    char steps[32], half[32], evaluate[32];
     snprintf(steps, sizeof steps, "%" PRId64, all->steps);
     snprintf(half, sizeof half, "%" PRId64, all->steps / 2);
-    const char *const arguments[] = {
-        all->train, "--recipe", recipe,        "--out",
-        out,        "--steps",  steps,         "--save-every",
-        half,       "--text",   all->snapshot, resume != NULL ? "--resume" : NULL,
-        resume,     NULL};
+    /* A run from the start also tells how its held-out loss came down. */
+    snprintf(evaluate, sizeof evaluate, "%" PRId64, (all->steps + EVALUATIONS - 1) / EVALUATIONS);
+    const char *const arguments[] = {all->train,
+                                     "--recipe",
+                                     recipe,
+                                     "--out",
+                                     out,
+                                     "--steps",
+                                     steps,
+                                     "--save-every",
+                                     half,
+                                     "--text",
+                                     all->snapshot,
+                                     resume != NULL ? "--resume" : "--evaluate-every",
+                                     resume != NULL ? resume : evaluate,
+                                     NULL};
     const int status = process_run(arguments);
     return status == 0 ? 0 : failure("'%s' ended with status %d", all->train, status);
 }
@@ -105,11 +118,13 @@ static int run_recipe(const demo *all, const char *recipe, result *run)
 
 /* ---- all recipes ---------------------------------------------------------------------------- */
 
-static int finish(const demo *all, const result *runs, int count, double start)
+static int finish(const demo *all, result *runs, int count, double start)
 {
     printf("%" PRId64 " parameters, %" PRId64 " bytes of text, %" PRId64 " steps each, %.0f s\n\n",
            runs[0].parameters, runs[0].text_bytes, all->steps, progress_now() - start);
-    if (results_write(runs, count, all->out) != 0 || results_plot(runs, count, all->out) != 0)
+    const int reference = results_compare(runs, count);
+    if (results_write(runs, count, reference, all->out) != 0 ||
+        results_plot(runs, count, reference, all->out) != 0)
         return -1;
     int different = 0;
     for (int i = 0; i < count; i++)

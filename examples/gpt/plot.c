@@ -129,7 +129,37 @@ static int covered(const result *runs, double *const *means, int index)
     return count;
 }
 
-static void write_script(FILE *script, const result *runs, double *const *means, int count)
+/* The run that was first to have the reference's last held-out loss; -1 if none was before it. */
+static int find_fastest(const result *runs, int count, int reference)
+{
+    int fastest = -1;
+    int64_t least = reference < 0 ? 0 : runs[reference].steps;
+    for (int i = 0; i < count; i++)
+        if (i != reference && runs[i].reached > 0 && runs[i].reached < least) {
+            fastest = i;
+            least = runs[i].reached;
+        }
+    return fastest;
+}
+
+/* A line upright at the step, with a sentence to its left: above it the curves are apart. */
+static void write_comparison(FILE *script, const result *runs, int count, int reference)
+{
+    const int fastest = find_fastest(runs, count, reference);
+    if (fastest < 0)
+        return;
+    const long long step = (long long)runs[fastest].reached;
+    const char *const colour = colours[fastest % N_COLOURS];
+    fprintf(script,
+            "set arrow from %lld, graph 0 to %lld, graph 0.86 nohead linecolor rgb \"%s\" "
+            "linewidth 1.4 dashtype (4,6)\n"
+            "set label \"by step %lld %s has the held-out\\nloss that %s ends with\" at %lld, "
+            "graph 0.93 left noenhanced offset -1,0 textcolor rgb \"%s\"\n",
+            step, step, colour, step, runs[fastest].name, runs[reference].name, step, colour);
+}
+
+static void write_script(FILE *script, const result *runs, double *const *means, int count,
+                         int reference)
 {
     double low, high;
     find_range(runs, means, count, &low, &high);
@@ -153,6 +183,7 @@ static void write_script(FILE *script, const result *runs, double *const *means,
             1e-6 * (double)runs[0].parameters, 1e-6 * (double)runs[0].text_bytes, runs[0].steps,
             0.96 * low, 1.02 * high);
     write_labels(script, runs, means, count, log(high / low) / 22);
+    write_comparison(script, runs, count, reference);
     for (int i = 0; i < count; i++)
         fprintf(script,
                 "%s \"loss.tsv\" skip 1 using 1:%d with lines linewidth 2.4 dashtype %s "
@@ -173,7 +204,8 @@ static FILE *open_under(const char *out, const char *name)
     return file;
 }
 
-static int write_files(const result *runs, double *const *means, int count, const char *out)
+static int write_files(const result *runs, double *const *means, int count, int reference,
+                       const char *out)
 {
     FILE *const numbers = open_under(out, "loss.tsv");
     if (numbers == NULL)
@@ -184,7 +216,7 @@ static int write_files(const result *runs, double *const *means, int count, cons
     FILE *const script = open_under(out, "loss.gnuplot");
     if (script == NULL)
         return -1;
-    write_script(script, runs, means, count);
+    write_script(script, runs, means, count, reference);
     return fclose(script) == 0
                ? 0
                : failure("cannot write '%s/loss.gnuplot': %s", out, strerror(errno));
@@ -207,7 +239,7 @@ static int draw(const char *out)
     return 0;
 }
 
-int results_plot(const result *runs, int count, const char *out)
+int results_plot(const result *runs, int count, int reference, const char *out)
 {
     double **const means = calloc((size_t)count, sizeof *means);
     int outcome = means != NULL ? 0 : failure("no memory for curves");
@@ -216,7 +248,7 @@ int results_plot(const result *runs, int count, const char *out)
         outcome = means[i] != NULL ? 0 : failure("no memory for curves");
     }
     if (outcome == 0)
-        outcome = write_files(runs, means, count, out);
+        outcome = write_files(runs, means, count, reference, out);
     for (int i = 0; means != NULL && i < count; i++)
         free(means[i]);
     free(means);

@@ -63,6 +63,29 @@ static int read_losses(result *run, const char *text, const char *path)
     return 0;
 }
 
+/* One line for every evaluation, below the heading. */
+static int read_held_out(result *run, const char *text, const char *path)
+{
+    int lines = 0;
+    for (const char *c = text; *c != '\0'; c++)
+        lines += *c == '\n';
+    run->held_out = calloc((size_t)lines + 1, sizeof *run->held_out);
+    if (run->held_out == NULL)
+        return failure("no memory for %d losses", lines);
+    const char *line = strchr(text, '\n');
+    while (line != NULL && line[1] != '\0') {
+        evaluation *const next = &run->held_out[run->evaluations];
+        char *end;
+        next->step = strtoll(line + 1, &end, 10);
+        if (*end != '\t' || next->step < 1 || next->step > run->steps)
+            return failure("'%s' has a line without a step and a loss", path);
+        next->loss = strtod(end, &end);
+        run->evaluations++;
+        line = strchr(end, '\n');
+    }
+    return 0;
+}
+
 static int read_part(result *run, const char *directory, const char *name,
                      int (*read)(result *, const char *, const char *))
 {
@@ -80,13 +103,31 @@ int result_read(result *run, const char *directory)
 {
     if (read_part(run, directory, "result.tsv", read_values) != 0)
         return -1;
-    return read_part(run, directory, "losses.tsv", read_losses);
+    if (read_part(run, directory, "losses.tsv", read_losses) != 0)
+        return -1;
+    return read_part(run, directory, "held-out.tsv", read_held_out);
 }
 
 void result_free(result *run)
 {
     free(run->losses);
+    free(run->held_out);
     *run = (result){0};
+}
+
+/* ---- comparing ------------------------------------------------------------------------------ */
+
+int results_compare(result *runs, int count)
+{
+    int reference = -1;
+    for (int i = 0; i < count; i++)
+        if (strcmp(runs[i].name, "adamw") == 0)
+            reference = i;
+    for (int i = 0; reference >= 0 && i < count; i++)
+        for (int k = 0; runs[i].reached == 0 && k < runs[i].evaluations; k++)
+            if (runs[i].held_out[k].loss <= runs[reference].held_out_loss)
+                runs[i].reached = runs[i].held_out[k].step;
+    return reference;
 }
 
 /* ---- the table ------------------------------------------------------------------------------ */
@@ -96,33 +137,57 @@ static const char *yes_or_no(int truth)
     return truth ? "yes" : "no";
 }
 
+static const char *step_or_dash(char text[24], int64_t step)
+{
+    snprintf(text, 24, step > 0 ? "%" PRId64 : "-", step);
+    return text;
+}
+
 static void print_table(const result *runs, int count)
 {
+    char step[24];
     int width = (int)strlen("recipe");
     for (int i = 0; i < count; i++)
         if ((int)strlen(runs[i].name) > width)
             width = (int)strlen(runs[i].name);
-    printf("%-*s  held-out loss  ms per step  optimizer  bytes of state  resumed bits equal\n",
+    printf("%-*s  held-out loss  steps to adamw's  ms per step  optimizer  bytes of state  resumed "
+           "bits "
+           "equal\n",
            width, "recipe");
     for (int i = 0; i < count; i++)
-        printf("%-*s  %13.4f  %11.1f  %8.1f%%  %14" PRIu64 "  %18s\n", width, runs[i].name,
-               runs[i].held_out_loss, runs[i].ms_per_step, 100 * runs[i].optimizer_share,
-               runs[i].state_bytes, yes_or_no(runs[i].same_bits));
+        printf("%-*s  %13.4f  %16s  %11.1f  %8.1f%%  %14" PRIu64 "  %18s\n", width, runs[i].name,
+               runs[i].held_out_loss, step_or_dash(step, runs[i].reached), runs[i].ms_per_step,
+               100 * runs[i].optimizer_share, runs[i].state_bytes, yes_or_no(runs[i].same_bits));
 }
 
-int results_write(const result *runs, int count, const char *out)
+/* Each run that was faster than the reference, in a sentence. */
+static void print_faster(const result *runs, int count, int reference)
 {
+    for (int i = 0; reference >= 0 && i < count; i++)
+        if (runs[i].reached > 0 && runs[i].reached < runs[reference].steps && i != reference)
+            printf("%s has the held-out loss that %s ends with (%.4f) by step %" PRId64
+                   " of %" PRId64 "\n",
+                   runs[i].name, runs[reference].name, runs[reference].held_out_loss,
+                   runs[i].reached, runs[i].steps);
+}
+
+int results_write(const result *runs, int count, int reference, const char *out)
+{
+    char step[24];
     print_table(runs, count);
+    print_faster(runs, count, reference);
     char path[PATH_SIZE];
     if (path_join(path, out, "results.tsv") != 0)
         return -1;
     FILE *const file = fopen(path, "w");
     if (file == NULL)
         return failure("cannot write '%s': %s", path, strerror(errno));
-    fprintf(file, "recipe\theld_out_loss\tms_per_step\toptimizer_share\tstate_bytes\tsame_bits\n");
+    fprintf(file, "recipe\theld_out_loss\tms_per_step\toptimizer_share\tstate_bytes\tsame_"
+                  "bits\tsteps_to_adamw\n");
     for (int i = 0; i < count; i++)
-        fprintf(file, "%s\t%.6f\t%.3f\t%.5f\t%" PRIu64 "\t%s\n", runs[i].name,
+        fprintf(file, "%s\t%.6f\t%.3f\t%.5f\t%" PRIu64 "\t%s\t%s\n", runs[i].name,
                 runs[i].held_out_loss, runs[i].ms_per_step, runs[i].optimizer_share,
-                runs[i].state_bytes, yes_or_no(runs[i].same_bits));
+                runs[i].state_bytes, yes_or_no(runs[i].same_bits),
+                step_or_dash(step, runs[i].reached));
     return fclose(file) == 0 ? 0 : failure("cannot write '%s': %s", path, strerror(errno));
 }

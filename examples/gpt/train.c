@@ -36,6 +36,8 @@ int main(int argc, char **argv)
         {"--resume", "DIR", "a checkpoint to go on from", .text = &options.resume},
         {"--save-every", "N", "steps between checkpoints (the last step is always saved)",
          .number = &options.save_every},
+        {"--evaluate-every", "N", "steps between losses on held-out text (only at the end)",
+         .number = &options.evaluate_every},
         {"--seed", "N", "of weights and batches (1)", .number = &options.seed},
     };
     report_as(argv[0]);

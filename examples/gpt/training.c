@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HELD_OUT_BATCHES = 24 };
+enum { HELD_OUT_BATCHES = 12 };
 
 /* ---- opening -------------------------------------------------------------------------------- */
 
@@ -21,8 +21,7 @@ static int create_optimizer(training *run)
         return failure("%s", error.message);
     for (int i = 0; i < gpt_tensor_count(run->model); i++) {
         gpt_tensor *const tensor = gpt_tensor_at(run->model, i);
-        const hone_tensor data =
-            hone_tensor_view(tensor->data, HONE_F32, tensor->ndim, tensor->shape);
+        const hone_tensor data = weights_view(&run->weights, i);
         const hone_tensor grad =
             hone_tensor_view(tensor->grad, HONE_F32, tensor->ndim, tensor->shape);
         int64_t index;
@@ -38,7 +37,7 @@ static checkpoint_run saved_part(const training *run)
 {
     return (checkpoint_run){.context = run->context,
                             .optimizer = run->optimizer,
-                            .model = run->model,
+                            .weights = &run->weights,
                             .config = &run->config,
                             .text = &run->text,
                             .seed = (uint64_t)run->options->seed};
@@ -60,17 +59,28 @@ static int resume(training *run)
     return 0;
 }
 
-static int open_losses(training *run)
+static FILE *open_table(const training *run, const char *name, const char *heading)
 {
     char path[PATH_SIZE];
-    if (make_directories(run->options->out) != 0 ||
-        path_join(path, run->options->out, "losses.tsv") != 0)
+    if (path_join(path, run->options->out, name) != 0)
+        return NULL;
+    FILE *const file = fopen(path, "w");
+    if (file == NULL)
+        failure("cannot write '%s': %s", path, strerror(errno));
+    else
+        fprintf(file, "%s\n", heading);
+    return file;
+}
+
+static int open_tables(training *run)
+{
+    if (make_directories(run->options->out) != 0)
         return -1;
-    run->losses = fopen(path, "w");
-    if (run->losses == NULL)
-        return failure("cannot write '%s': %s", path, strerror(errno));
-    fprintf(run->losses, "step\tloss\tlearning_rate\tseconds\n");
-    return 0;
+    run->losses = open_table(run, "losses.tsv", "step\tloss\tlearning_rate\tseconds");
+    if (run->losses == NULL || run->options->evaluate_every == 0)
+        return run->losses != NULL ? 0 : -1;
+    run->held_out = open_table(run, "held-out.tsv", "step\tloss");
+    return run->held_out != NULL ? 0 : -1;
 }
 
 static int allocate_buffers(training *run)
@@ -106,20 +116,24 @@ int training_open(training *run, const training_options *options)
     if (run->model == NULL)
         return failure("no memory for the model");
     if (recipe_load(&run->spec, run->context, options->recipe) != 0 ||
-        recipe_check_patterns(run->spec, options->recipe, run->model) != 0)
+        recipe_check_patterns(run->spec, options->recipe, run->model) != 0 ||
+        weights_create(&run->weights, run->model, run->spec) != 0)
         return -1;
     if (create_optimizer(run) != 0 || resume(run) != 0 || allocate_buffers(run) != 0)
         return -1;
-    return open_losses(run);
+    return open_tables(run);
 }
 
 void training_close(training *run)
 {
     if (run->losses != NULL)
         fclose(run->losses);
+    if (run->held_out != NULL)
+        fclose(run->held_out);
     hone_optimizer_free(run->optimizer);
     hone_spec_free(run->spec);
     hone_context_free(run->context);
+    weights_free(&run->weights);
     gpt_free(run->model);
     corpus_free(&run->text);
     free(run->inputs);
@@ -143,6 +157,7 @@ static int take_step(training *run, double *loss, double *optimizer_seconds)
     if (hone_optimizer_step(run->optimizer, NULL, &error) != HONE_OK ||
         hone_optimizer_schedule_step(run->optimizer, &error) != HONE_OK)
         return failure("%s", error.message);
+    weights_publish(&run->weights);
     *optimizer_seconds = progress_now() - before;
     return 0;
 }
@@ -154,6 +169,13 @@ static int save(const training *run)
         return 0;
     const checkpoint_run part = saved_part(run);
     return checkpoint_save(&part, run->options->out, run->step);
+}
+
+static void evaluate(training *run)
+{
+    const int64_t every = run->options->evaluate_every;
+    if (run->held_out != NULL && run->step % every == 0)
+        fprintf(run->held_out, "%" PRId64 "\t%.17g\n", run->step, training_held_out_loss(run));
 }
 
 static int step_and_record(training *run, progress *bar)
@@ -170,6 +192,7 @@ static int step_and_record(training *run, progress *bar)
     run->optimizer_seconds += optimizer_seconds;
     run->step++;
     fprintf(run->losses, "%" PRId64 "\t%.17g\t%.9g\t%.6f\n", run->step, loss, rate, seconds);
+    evaluate(run);
     progress_update(bar, run->step, loss, rate, optimizer_seconds);
     return save(run);
 }
@@ -224,6 +247,13 @@ static void write_lines(training *run, FILE *file, double held_out_loss)
     fprintf(file, "state_bytes\t%" PRIu64 "\n", hone_optimizer_state_bytes(run->optimizer));
 }
 
+static int close_table(FILE **table)
+{
+    FILE *const file = *table;
+    *table = NULL;
+    return file == NULL ? 0 : fclose(file);
+}
+
 int training_write_result(training *run, double held_out_loss)
 {
     char path[PATH_SIZE];
@@ -234,9 +264,7 @@ int training_write_result(training *run, double held_out_loss)
         write_lines(run, file, held_out_loss);
     if (file == NULL || fclose(file) != 0)
         return failure("cannot write '%s': %s", path, strerror(errno));
-    FILE *const losses = run->losses;
-    run->losses = NULL;
-    if (fclose(losses) != 0)
+    if (close_table(&run->losses) != 0 || close_table(&run->held_out) != 0)
         return failure("cannot write the losses under '%s': %s", run->options->out,
                        strerror(errno));
     return 0;

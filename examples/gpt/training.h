@@ -14,8 +14,9 @@ typedef struct training_options {
     const char *out;
     const char *resume; /* a checkpoint's directory, or NULL */
     int64_t steps;
-    int64_t save_every; /* 0: only at the end */
-    int64_t seed;       /* of weights and batches */
+    int64_t save_every;     /* 0: only at the end */
+    int64_t evaluate_every; /* steps between losses on held-out text; 0: only at the end */
+    int64_t seed;           /* of weights and batches */
 } training_options;
 
 typedef struct training {
@@ -26,9 +27,11 @@ typedef struct training {
     hone_context *context;
     hone_spec *spec;
     gpt_model *model;
+    weights weights;
     hone_optimizer *optimizer;
     uint8_t *inputs, *targets;
-    FILE *losses; /* losses.tsv, one line for every step */
+    FILE *losses;   /* losses.tsv, one line for every step */
+    FILE *held_out; /* held-out.tsv, one line for every evaluation; NULL without any */
     int64_t first, step;
     double *seconds; /* of every step from first on */
     double optimizer_seconds;

@@ -37,7 +37,7 @@ HONE_API const hone_spec *hone_optimizer_spec(const hone_optimizer *optimizer);
 
 /* Replaces the recipe (copied) and keeps what the parameters have come to, as after loading a
  * checkpoint that another recipe wrote. The patterns choose every parameter's group anew, and its
- * multiplier is the group's; states and counters stay, in the types they have; masters and
+ * multiplier is that of the group and its module (by the name it is registered under); states and counters stay, in the types they have; masters and
  * compensations that the new precision does not keep are dropped. A schedule goes on where that of
  * the group with the same number stood, from the new learning rate, except that reduce_lr_on_plateau
  * also keeps the rate it has come to. Errors: MISMATCH when a parameter that has been stepped would
@@ -123,7 +123,8 @@ HONE_API hone_status hone_optimizer_rebind(hone_optimizer *optimizer, int64_t in
 HONE_API hone_status hone_optimizer_set_grad(hone_optimizer *optimizer, int64_t index,
                                              const hone_tensor *grad, hone_error *error);
 
-/* Multiplies the group's learning rate for one parameter; finite and >= 0; default 1. */
+/* Multiplies the group's learning rate for one parameter; finite and >= 0; default: what the spec says
+ * of its group and its module. */
 HONE_API hone_status hone_optimizer_set_lr_multiplier(hone_optimizer *optimizer, int64_t index,
                                                       double multiplier, hone_error *error);
 HONE_API hone_status hone_optimizer_lr_multiplier(const hone_optimizer *optimizer, int64_t index,

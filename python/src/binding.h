@@ -90,6 +90,8 @@ hone_tensor view_tensor(const struct view *view, bool matrix, int64_t *shape);
 const hone_mask *binding_mask(struct binding *binding, PyObject *object);
 
 int add_optimizer_type(PyObject *module);
+int add_table_type(PyObject *module);
+int add_snapshot_type(PyObject *module);
 int add_mask_type(PyObject *module);
 extern PyMethodDef clip_methods[], mask_methods[];
 

@@ -261,7 +261,8 @@ static int execute(PyObject *module)
     if (binding->word_grad == NULL || binding->word_params == NULL ||
         PyModule_AddStringConstant(module, "version", hone_version()) < 0 ||
         PyModule_AddFunctions(module, clip_methods) < 0 ||
-        PyModule_AddFunctions(module, mask_methods) < 0 || add_mask_type(module) < 0)
+        PyModule_AddFunctions(module, mask_methods) < 0 || add_mask_type(module) < 0 ||
+        add_table_type(module) < 0 || add_snapshot_type(module) < 0)
         return -1;
     return add_optimizer_type(module);
 }

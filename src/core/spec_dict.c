@@ -115,11 +115,18 @@ static int find_field(const struct form *form, const char *name)
     return at < form->field_count ? at : -1;
 }
 
+/* "flatten" says it in place of Muon's choice. */
+static bool is_said(const struct hone_subject *subject, const struct hone_spec_key *key)
+{
+    return key->part == HONE_PART_MUON && key->kind == HONE_KEY_HYPER &&
+           strcmp(key->name, "matrices") == 0 && subject->group->values[key->hyper].number == 0;
+}
+
 static void put_member(struct hone_writer *writer, const struct dict *dict,
                        const struct hone_spec_key *key, const char **before, bool always)
 {
     const struct hone_subject *const subject = &dict->subjects[key->part];
-    if (!always && !hone_is_written(subject, key))
+    if (!always && (!hone_is_written(subject, key) || is_said(subject, key)))
         return;
     hone_put_key(writer, before, key->name);
     if (key->kind == HONE_KEY_RULE)

@@ -111,6 +111,7 @@ static void add_part_keys(struct hone_spec_keys *keys)
         {"adjust_lr_fn", "adjust_lr_fn", 1, HONE_PART_MUON, HONE_KEY_HYPER},
         {"products", "products", 1, HONE_PART_MUON, HONE_KEY_HYPER},
         {"matrices", "matrices", 1, HONE_PART_MUON, HONE_KEY_HYPER},
+        {"flatten", "matrices", 1, HONE_PART_MUON, HONE_KEY_FLATTEN},
         {"adamw_lr", "lr", 1, HONE_PART_ADAMW, HONE_KEY_HYPER},
         {"adamw_eps", "eps", 1, HONE_PART_ADAMW, HONE_KEY_HYPER},
         {"weight_decay", "weight_decay", 1, HONE_PART_ADAMW, HONE_KEY_HYPER},

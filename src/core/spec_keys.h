@@ -28,6 +28,7 @@ enum hone_spec_key_kind {
     HONE_KEY_MATCH,
     HONE_KEY_EXCEPT,
     HONE_KEY_MIN_NDIM,
+    HONE_KEY_FLATTEN,     /* of the short form below: a flag in place of Muon's choice "matrices" */
     HONE_KEY_SPLIT,       /* of the short form of Muon beside AdamW: which parameters Muon takes */
     HONE_KEY_MULTIPLIERS, /* of modules */
     HONE_KEY_MULTIPLIER

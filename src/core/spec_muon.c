@@ -37,7 +37,7 @@ static const struct split {
     const char *const *match, *const *except;
 } splits[] = {
     {HONE_MUON_SPLIT_DEFAULT, transformer, nothing},
-    {"ndim", everything, nothing},
+    {"matrices", everything, nothing},
     {"hidden", everything, embeddings_and_heads},
 };
 #define SPLIT_COUNT 3
@@ -115,6 +115,11 @@ static hone_status read_split(struct hone_recipe *recipe, const place *at, json_
 {
     if (json_is_object(value))
         return read_split_object(recipe, at, value);
+    if (json_is_array(value)) { /* these and no others, whatever their dimensions */
+        struct hone_group *const group = hone_recipe_group(recipe);
+        group->min_ndim = 0;
+        return hone_read_globs(recipe->reader, at, value, &group->match);
+    }
     const char *names[SPLIT_COUNT];
     for (int i = 0; i < SPLIT_COUNT; i++)
         names[i] = splits[i].name;

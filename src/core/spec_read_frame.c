@@ -225,6 +225,7 @@ hone_status hone_read_member(struct hone_recipe *recipe, const place *at, json_t
     case HONE_KEY_HYPER:
     case HONE_KEY_ALIAS:
     case HONE_KEY_LIST:
+    case HONE_KEY_FLATTEN:
         return hone_read_hypers(recipe, at, value, key);
     case HONE_KEY_STATE_DTYPE:
         return hone_read_state_dtype(recipe, at, value);

@@ -178,12 +178,25 @@ static hone_status read_list(struct hone_recipe *recipe, const place *at, json_t
     return HONE_OK;
 }
 
+/* The first word of "matrices", or the last, which is strict. */
+static hone_status read_flatten(struct hone_recipe *recipe, const place *at, const json_t *json,
+                                int matrices)
+{
+    const hone_hyper *const info = &hone_recipe_group(recipe)->rule->hypers[matrices];
+    if (!json_is_boolean(json))
+        return hone_refuse_value(recipe->reader, at, json, "true or false");
+    return store(recipe, at, matrices,
+                 (struct hone_value){.number = json_is_true(json) ? 0 : info->high});
+}
+
 hone_status hone_read_hypers(struct hone_recipe *recipe, const place *at, json_t *json,
                              const struct hone_spec_key *key)
 {
     const hone_status status = claim(recipe, at, key);
     if (status != HONE_OK)
         return status;
+    if (key->kind == HONE_KEY_FLATTEN)
+        return read_flatten(recipe, at, json, key->hyper);
     return key->kind == HONE_KEY_LIST ? read_list(recipe, at, json, key)
                                       : read_hyper(recipe, at, json, key->hyper);
 }

@@ -81,6 +81,8 @@ bool hone_is_written(const struct hone_subject *subject, const struct hone_spec_
                (is_first(subject) && strcmp(key->name, "learning_rate") == 0);
     case HONE_KEY_LIST:
         return any_hyper_differs(subject, key);
+    case HONE_KEY_FLATTEN:
+        return subject->group->values[key->hyper].number == 0;
     case HONE_KEY_STATE_DTYPE:
         return any_dtype_differs(subject);
     case HONE_KEY_MASKED_LR:
@@ -245,17 +247,23 @@ static void put_state_dtype(struct hone_writer *writer, const struct hone_subjec
     hone_put(writer, "}");
 }
 
-static void put_globs(struct hone_writer *writer, const struct hone_globs *globs)
+static void put_glob_list(struct hone_writer *writer, const struct hone_globs *globs)
 {
-    if (globs->count != 1)
-        hone_put(writer, "[");
+    hone_put(writer, "[");
     for (int i = 0; i < globs->count; i++) {
-        if (i > 0)
-            hone_put(writer, ",");
+        hone_put(writer, i == 0 ? "" : ",");
         hone_put_string(writer, globs->texts[i]);
     }
-    if (globs->count != 1)
-        hone_put(writer, "]");
+    hone_put(writer, "]");
+}
+
+/* A list of one is its element. */
+static void put_globs(struct hone_writer *writer, const struct hone_globs *globs)
+{
+    if (globs->count == 1)
+        hone_put_string(writer, globs->texts[0]);
+    else
+        put_glob_list(writer, globs);
 }
 
 static void put_split(struct hone_writer *writer, const struct hone_group *group)
@@ -263,6 +271,10 @@ static void put_split(struct hone_writer *writer, const struct hone_group *group
     const char *before = "{";
     if (hone_muon_split_name(group) != NULL) {
         hone_put_string(writer, hone_muon_split_name(group));
+        return;
+    }
+    if (group->except.count == 0 && group->min_ndim == 0) {
+        put_glob_list(writer, &group->match);
         return;
     }
     if (group->except.count > 0) {
@@ -309,6 +321,9 @@ void hone_put_value(struct hone_writer *writer, const struct hone_subject *subje
         break;
     case HONE_KEY_HYPER:
         put_hyper(writer, subject->group, key->hyper);
+        break;
+    case HONE_KEY_FLATTEN:
+        hone_put(writer, "true");
         break;
     case HONE_KEY_LIST:
         put_list(writer, subject->group, key);

@@ -341,6 +341,24 @@ static void refresh_masters(struct hone_optimizer *optimizer)
     }
 }
 
+/* Whose gradient is not finite, where one alone is to blame: sums of finite shares may overflow. */
+static hone_status refuse_norm(const hone_optimizer *optimizer, const struct call *call,
+                               double norm, hone_error *error)
+{
+    const struct hone_plan *const plan = &optimizer->plan;
+    for (size_t i = 0; i < plan->chunk_count; i++)
+        if (!isfinite(plan->shares[i]))
+            return hone_fail(
+                error, HONE_ERROR_NONFINITE,
+                "the gradients' total norm of order %g is %g, first by that of \"%s\"; nothing was "
+                "stepped",
+                call->order, norm,
+                optimizer->params[plan->tensors[plan->chunks[i].tensor].param].name);
+    return hone_fail(error, HONE_ERROR_NONFINITE,
+                     "the gradients' total norm of order %g is %g; nothing was stepped",
+                     call->order, norm);
+}
+
 hone_status hone_optimizer_step(hone_optimizer *optimizer, hone_step_report *report,
                                 hone_error *error)
 {
@@ -359,9 +377,7 @@ hone_status hone_optimizer_step(hone_optimizer *optimizer, hone_step_report *rep
     if (!outcome.go) {
         optimizer->skipped++;
         if (optimizer->spec->nonfinite == HONE_NONFINITE_ERROR)
-            return hone_fail(error, HONE_ERROR_NONFINITE,
-                             "the gradients' total norm of order %g is %g; nothing was stepped",
-                             call.order, outcome.norm);
+            return refuse_norm(optimizer, &call, outcome.norm, error);
     }
     const bool moved = call.update && outcome.go;
     if (moved)

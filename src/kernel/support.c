@@ -84,6 +84,33 @@ SUPPORT_INLINE double norm_chunk(const enum hone_format format, const enum norm_
     return fold(lane, kind == NORM_MAXIMUM);
 }
 
+/* The largest magnitude in float. As integers, magnitudes of floats are in order, infinity above all
+ * numbers and NaN above infinity, and a largest one is the same in any order of looking: the lanes
+ * here are as many as make the loop fast. */
+SUPPORT_INLINE double largest_magnitude(const enum hone_format format, const void *grad, size_t n,
+                                        float scale, float limit)
+{
+    enum { LANES = 64 };
+    int32_t lane[LANES] = {0};
+    const size_t whole = n / LANES * LANES;
+    for (size_t first = 0; first < whole; first += LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            const int32_t bits =
+                (int32_t)(bits_of_float(r_clamp(load(format, grad, first + j) * scale, limit)) &
+                          0x7fffffff);
+            lane[j] = bits > lane[j] ? bits : lane[j];
+        }
+    for (size_t i = whole; i < n; i++) {
+        const int32_t bits =
+            (int32_t)(bits_of_float(r_clamp(load(format, grad, i) * scale, limit)) & 0x7fffffff);
+        lane[i - whole] = bits > lane[i - whole] ? bits : lane[i - whole];
+    }
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t j = 0; j < half; j++)
+            lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];
+    return (double)float_of_bits((uint32_t)lane[0]);
+}
+
 /* Any other order calls the C library's pow per element: rare, and slow is fine. */
 SUPPORT_INLINE double norm_general(const enum hone_format format, const void *grad, size_t n,
                                    double order, double scale, double limit)
@@ -121,6 +148,8 @@ static double combine(const double *shares, size_t n, bool maximum)
     {                                                                                            \
         if (order == 2)                                                                          \
             return norm_chunk(HONE_FORMAT_##F, NORM_TWO, grad, n, scale, limit);                 \
+        if (isinf(order) && HONE_FORMAT_##F != HONE_FORMAT_F64)                                  \
+            return largest_magnitude(HONE_FORMAT_##F, grad, n, (float)scale, (float)limit);      \
         if (isinf(order))                                                                        \
             return norm_chunk(HONE_FORMAT_##F, NORM_MAXIMUM, grad, n, scale, limit);             \
         if (order == 1)                                                                          \

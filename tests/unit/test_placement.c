@@ -308,6 +308,7 @@ static void refusals(void **state)
         "exactly 2; \"matrices\" may be \"flatten\" or \"batch\"");
     hone_placement_free(place(
         "{\"optimizer_type\": \"muon\", \"adamw_lr\": 1, \"matrices\": \"flatten\"}", models, 1));
+    hone_placement_free(place("{\"optimizer_type\": \"muon\", \"flatten\": true}", models, 1));
     expect_failure("{\"optimizer_type\": \"sgd\"}", &models[1], 1, HONE_ERROR_NAME,
                    "parameter 0 of model 0 has no name");
     for (int i = 2; i < 4; i++)
@@ -449,6 +450,83 @@ static void a_checkpoint_keeps_them(void **state)
     hone_optimizer_free(loaded);
 }
 
+/* ---- Muon beside AdamW, saved and resumed ------------------------------------------------------ */
+
+#define HYBRID                                                                                  \
+    "{\"optimizer_type\": \"muon\", \"adamw_lr\": 0.01, \"schedule\": {\"type\": \"linear\"}, " \
+    "\"adamw_schedule\": {\"type\": \"cosine_annealing\", \"T_max\": 9}, \"lr_multipliers\": {" \
+    "\"head\": 3}}"
+
+struct hybrid {
+    float params[3][4];
+    hone_optimizer *optimizer;
+};
+
+static void create_hybrid(struct hybrid *hybrid, const char *json)
+{
+    static const char *const names[] = {"transformer.w", "transformer.b", "head.w"};
+    hone_model_parameter list[3];
+    for (int i = 0; i < 3; i++) {
+        for (int k = 0; k < 4; k++)
+            hybrid->params[i][k] = (float)(k + 1) / (float)(i + 2);
+        list[i] = parameter(names[i], hybrid->params[i], i == 1 ? 1 : 2);
+    }
+    hone_placement *const placement = place_list(json, list, 3);
+    OK(hone_optimizer_create_placed(&hybrid->optimizer, placement, NULL));
+    hone_placement_free(placement);
+}
+
+static void step_hybrid(struct hybrid *hybrid, int call)
+{
+    float grads[3][4];
+    for (int i = 0; i < 3; i++) {
+        for (int k = 0; k < 4; k++)
+            grads[i][k] = sinf((float)(call * 12 + i * 4 + k));
+        const hone_tensor view = hone_tensor_view(grads[i], HONE_F32, i == 1 ? 1 : 2, square);
+        OK(hone_optimizer_set_grad(hybrid->optimizer, i, &view, NULL));
+    }
+    OK(hone_optimizer_step(hybrid->optimizer, NULL, NULL));
+    OK(hone_optimizer_schedule_step(hybrid->optimizer, NULL));
+}
+
+static void muon_beside_adamw_resumes_exactly(void **state)
+{
+    (void)state;
+    static const char path[] = "test_placement_hybrid.safetensors";
+    static struct hybrid whole, resumed, other;
+    hone_error error;
+    create_hybrid(&whole, HYBRID);
+    create_hybrid(&resumed, HYBRID);
+    create_hybrid(&other, "{\"optimizer_type\": \"muon\", \"split\": \"matrices\"}");
+    for (int call = 0; call < 4; call++)
+        step_hybrid(&whole, call);
+    OK(hone_optimizer_save(whole.optimizer, path, NULL));
+    memcpy(resumed.params, whole.params, sizeof whole.params);
+    OK(hone_optimizer_load(resumed.optimizer, path, NULL));
+    for (int call = 4; call < 9; call++) {
+        step_hybrid(&whole, call);
+        step_hybrid(&resumed, call);
+    }
+    assert_memory_equal(whole.params, resumed.params, sizeof whole.params);
+    /* A checkpoint of another split changes nothing. */
+    char *before = NULL, *after = NULL;
+    OK(hone_spec_write(hone_optimizer_spec(other.optimizer), &before, NULL));
+    assert_int_equal(hone_optimizer_load(other.optimizer, path, &error), HONE_ERROR_MISMATCH);
+    assert_non_null(strstr(error.message, "parameter 'head.w' was stepped by adamw, but its group "
+                                          "has muon"));
+    OK(hone_spec_write(hone_optimizer_spec(other.optimizer), &after, NULL));
+    assert_string_equal(before, after);
+    uint64_t steps = 1;
+    OK(hone_optimizer_step_count(other.optimizer, 0, &steps, NULL));
+    assert_int_equal(steps, 0);
+    hone_string_free(context, before);
+    hone_string_free(context, after);
+    hone_optimizer_free(whole.optimizer);
+    hone_optimizer_free(resumed.optimizer);
+    hone_optimizer_free(other.optimizer);
+    remove(path);
+}
+
 /* Many names in random order, against a plain search. */
 static void many_parameters(void **state)
 {
@@ -492,6 +570,7 @@ int main(void)
         cmocka_unit_test(multipliers_are_the_specs),
         cmocka_unit_test(multiplied_rates_are_stepped),
         cmocka_unit_test(a_checkpoint_keeps_them),
+        cmocka_unit_test(muon_beside_adamw_resumes_exactly),
         cmocka_unit_test(many_parameters),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -204,6 +204,13 @@ static void set_other(hone_spec *spec, int group, int index)
         fail_msg("%s: %s", hone_rule_name(rule), error.message);
 }
 
+static void expect_same_globs(const struct hone_globs *a, const struct hone_globs *b)
+{
+    assert_int_equal(a->count, b->count);
+    for (int i = 0; i < a->count; i++)
+        assert_string_equal(a->texts[i], b->texts[i]);
+}
+
 static void expect_same_values(const hone_spec *a, const hone_spec *b)
 {
     assert_int_equal(hone_spec_group_count(a), hone_spec_group_count(b));
@@ -219,14 +226,21 @@ static void expect_same_values(const hone_spec *a, const hone_spec *b)
         }
         for (int i = 0; i < x->rule->slot_count; i++)
             assert_int_equal(x->state_dtype[i], y->state_dtype[i]);
-        assert_int_equal(x->match.count, y->match.count);
-        for (int i = 0; i < x->match.count; i++)
-            assert_string_equal(x->match.texts[i], y->match.texts[i]);
+        expect_same_globs(&x->match, &y->match);
+        expect_same_globs(&x->except, &y->except);
+        assert_int_equal(x->min_ndim, y->min_ndim);
+        assert_true(hone_schedule_equal(x->schedule, y->schedule));
+        assert_true(hone_schedule_equal(x->masked_schedule, y->masked_schedule));
     }
     assert_true(a->clip_norm == b->clip_norm && a->clip_norm_type == b->clip_norm_type);
     assert_true(a->clip_value == b->clip_value && a->nonfinite == b->nonfinite);
     assert_int_equal(a->accumulate, b->accumulate);
     assert_int_equal(a->accumulate_mean, b->accumulate_mean);
+    assert_int_equal(a->multiplier_count, b->multiplier_count);
+    for (int i = 0; i < a->multiplier_count; i++) {
+        assert_string_equal(a->multipliers[i].module, b->multipliers[i].module);
+        assert_true(a->multipliers[i].value == b->multipliers[i].value);
+    }
 }
 
 static void expect_round_trip(const hone_spec *spec)
@@ -242,6 +256,22 @@ static void expect_round_trip(const hone_spec *spec)
     hone_spec_free(again);
 }
 
+/* What the frame keeps for a group and the whole, beside the rule's values. */
+static void set_frame(hone_spec *spec, int group, int i)
+{
+    static const char *const texts[] = {"a*", "\"quoted\"", "b.c", "z"};
+    struct hone_group *const own = &spec->groups[group];
+    for (int k = 0; k <= i % 3; k++) {
+        assert_int_equal(hone_spec_append_glob(spec, &own->except, texts[k], NULL), HONE_OK);
+        assert_int_equal(hone_spec_set_lr_multiplier(spec, texts[3 - k], i / 4.0, NULL), HONE_OK);
+    }
+    own->min_ndim = i % 4;
+    if (i % 2 == 0)
+        assert_int_equal(
+            hone_schedule_create_decay(&own->masked_schedule, context, 0.5 + i / 99.0, NULL),
+            HONE_OK);
+}
+
 static void check_rule(const hone_rule *rule)
 {
     const char *const name = hone_rule_name(rule);
@@ -253,6 +283,8 @@ static void check_rule(const hone_rule *rule)
         assert_int_equal(hone_spec_create(&spec, context, name, NULL), HONE_OK);
         assert_int_equal(hone_spec_add_group(spec, NULL, "a", NULL, NULL), HONE_OK);
         set_other(spec, 1, i);
+        expect_round_trip(spec);
+        set_frame(spec, 1, i);
         expect_round_trip(spec);
         set_other(spec, 0, i);
         assert_int_equal(hone_spec_add_group(spec, name, "b", NULL, NULL), HONE_OK);

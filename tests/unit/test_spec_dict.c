@@ -223,9 +223,10 @@ static void splits_have_names_or_are_spelt_out(void **state)
     static const struct placed own[] = {
         {"a.w", 2, 0}, {"a.w", 3, 1}, {"b.w", 3, 0}, {"a.skip", 3, 0}};
     static const struct placed some[] = {{"transformer.h.w", 2, 1}, {"transformer.wte.w", 2, 0}};
+    static const struct placed given[] = {{"one", 1, 1}, {"two", 2, 1}, {"three", 2, 0}};
     static const struct placed list[] = {{"one", 2, 1}, {"two", 2, 1}, {"three", 2, 0}};
     expect_split("\"transformer\"", by_name, LENGTH(by_name));
-    expect_split("\"ndim\"", by_ndim, LENGTH(by_ndim));
+    expect_split("\"matrices\"", by_ndim, LENGTH(by_ndim));
     expect_split("{}", by_ndim, LENGTH(by_ndim));
     expect_split("\"hidden\"", hidden, LENGTH(hidden));
     expect_split("{\"match\": \"a.*\", \"except\": [\"*.skip\"], \"min_ndim\": 3}", own,
@@ -233,6 +234,9 @@ static void splits_have_names_or_are_spelt_out(void **state)
     expect_split("{\"match\": \"transformer.*\", \"except\": \"embeddings_and_heads\"}", some,
                  LENGTH(some));
     expect_split("{\"match\": [\"one\", \"two\"]}", list, LENGTH(list));
+    expect_split("[\"one\", \"tw?\"]", given, LENGTH(given));
+    expect_split("[\"*\"]", by_ndim, 1);
+    expect_split("[]", by_name + 4, 2);
 }
 
 /* What the form has no field for is written behind its fields, in the order of names. */
@@ -337,8 +341,8 @@ static void what_muon_cannot_say_adamw_does(void **state)
     expect_dict(spec, "muon",
                 "{\"optimizer_type\":\"muon\",\"learning_rate\":0.001,\"lr_decay_gamma\":null,"
                 "\"momentum\":0.95,\"nesterov\":true,\"adamw_lr\":0.001,\"weight_decay\":0.01,"
-                "\"betas\":[0.9,0.999],\"split\":{\"match\":\"m*\",\"min_ndim\":0},"
-                "\"matrices\":\"flatten\"}");
+                "\"betas\":[0.9,0.999],\"split\":[\"m*\"],"
+                "\"flatten\":true}");
     expect_exact(spec);
     hone_spec_free(spec);
 }
@@ -397,7 +401,7 @@ static void every_field_has_a_range(void **state)
         {"muon", "{\"split\": \"transformers\"}",
          "split: found the string \"transformers\"; nearest: \"transformer\"; allowed: "
          "transformer, "
-         "ndim, hidden"},
+         "matrices, hidden"},
         {"muon", "{\"split\": {\"matches\": \"a\"}}",
          "split.matches: unknown key of split; nearest: \"match\"; allowed: except, match, "
          "min_ndim"},
@@ -408,6 +412,10 @@ static void every_field_has_a_range(void **state)
         {"muon", "{\"adamw_schedule\": {\"type\": \"no\"}}", "adamw_schedule.type: found"},
         {"muon", "{\"schedule\": {\"type\": \"linear\"}, \"lr_decay_gamma\": 0.5}",
          "lr_decay_gamma: found beside \"schedule\""},
+        {"muon", "{\"flatten\": 1}", "flatten: found the number 1; allowed: true or false"},
+        {"muon", "{\"flatten\": true, \"matrices\": \"batch\"}",
+         "matrices: found beside \"flatten\", which gives the same value"},
+        {"muon", "{\"split\": [3]}", "split[0]: found the number 3; allowed: a glob"},
         {"muon", "{\"masked_lr\": 0.5}", "masked_lr: unknown key of muon beside adamw"},
         {"muon", "{\"lr\": 0.5, \"learning_rate\": 1}", "learning_rate: found beside \"lr\""},
         {"muon", "{\"lr_multipliers\": {\"head\": -1}}",
