@@ -151,10 +151,10 @@ class Optimizer(torch.optim.Optimizer):
         state = self.state[parameter]
         if self._is_counted(group) and "step" not in state:
             on_device = group.get("capturable") or group.get("fused")
-            state["step"] = torch.zeros(
-                (),
+            state["step"] = torch.tensor(
+                0.0,
                 dtype=_get_scalar_dtype(is_fused=group.get("fused")),
-                device=parameter.device if on_device else "cpu",
+                device=parameter.device if on_device else None,
             )
         slots = []
         for slot in needed:
