@@ -37,6 +37,7 @@ struct binding {
     const struct exchange_api *exchange; /* NULL: an older PyTorch, asked through its methods */
     PyObject *make_handle; /* a tensor's handle as a capsule; NULL: the functions are not there */
     struct handle_functions handles;
+    PyObject *allocate_on_device, *release_on_device; /* PyTorch's memory; NULL: the device's own */
     PyObject *word_grad, *word_params; /* interned names of attributes and keys */
     struct binding_context *contexts;
     int context_count;
@@ -63,9 +64,9 @@ struct view {
     int64_t room[2 * 64]; /* for shape and strides when the tensor has to be asked for them */
 };
 
-/* Fills `view`: 1; 0 without an exception for an object that is no plain floating-point tensor in
- * memory (sparse, on the meta device, another dtype, lazily conjugated); -1 and an exception on
- * failure. */
+/* Fills `view`: 1; 0 without an exception for an object that is no plain floating-point tensor in memory
+ * of the processor or of a CUDA device (sparse, on another device, another dtype, lazily conjugated);
+ * -1 and an exception on failure. */
 int binding_view(struct binding *binding, PyObject *tensor, struct view *view);
 
 /* Whether a plain tensor's memory holds the negative of its value: 1, 0, or -1 and an exception. */

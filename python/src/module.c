@@ -26,6 +26,7 @@ PyObject *binding_raise(const hone_error *error)
         type = PyExc_MemoryError;
         break;
     case HONE_ERROR_UNSUPPORTED:
+    case HONE_ERROR_DEVICE:
     case HONE_ERROR_NONFINITE:
     case HONE_ERROR_CLOSURE:
         type = PyExc_RuntimeError;
@@ -35,6 +36,44 @@ PyObject *binding_raise(const hone_error *error)
     }
     PyErr_SetString(type, error->message);
     return NULL;
+}
+
+/* Memory of a device from PyTorch, by set_device_allocator's functions; without them there is none. What
+ * they raise becomes the library's error for memory. Called with or without the interpreter's lock. */
+static void *allocate_on_device(size_t size, int device, void *stream, void *user)
+{
+    struct binding *const binding = user;
+    const PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *const allocate = binding->allocate_on_device;
+    PyObject *const answer = allocate == NULL
+                                 ? NULL
+                                 : PyObject_CallFunction(allocate, "niK", (Py_ssize_t)size, device,
+                                                         (unsigned long long)(uintptr_t)stream);
+    void *const memory = answer == NULL ? NULL : PyLong_AsVoidPtr(answer);
+    PyErr_Clear();
+    Py_XDECREF(answer);
+    PyGILState_Release(gil);
+    return memory;
+}
+
+static void release_on_device(void *memory, size_t size, int device, void *stream, void *user)
+{
+    (void)size;
+    struct binding *const binding = user;
+    const PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *type, *value, *traceback; /* of an error under way, which may be why this is freed */
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *const free_block = binding->release_on_device; /* NULL: the interpreter ends */
+    if (free_block != NULL) {
+        PyObject *const answer =
+            PyObject_CallFunction(free_block, "KiK", (unsigned long long)(uintptr_t)memory, device,
+                                  (unsigned long long)(uintptr_t)stream);
+        if (answer == NULL)
+            PyErr_WriteUnraisable(free_block);
+        Py_XDECREF(answer);
+    }
+    PyErr_Restore(type, value, traceback);
+    PyGILState_Release(gil);
 }
 
 const hone_context *binding_context(struct binding *binding, int threads)
@@ -52,6 +91,8 @@ const hone_context *binding_context(struct binding *binding, int threads)
     hone_context_options options;
     hone_context_options_init(&options);
     options.threads = threads;
+    options.device_allocator =
+        (hone_device_allocator){allocate_on_device, release_on_device, binding};
     hone_error error;
     struct binding_context *const made = &grown[binding->context_count];
     if (hone_context_create(&made->context, &options, &error) != HONE_OK) {
@@ -203,15 +244,33 @@ static PyObject *set_handle_functions(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* layout(tensor) -> None unless it is a plain floating-point tensor in the processor's memory; else
- * whether it is dense */
+/* set_device_allocator(allocate(size, device, stream) -> address, release(address, device, stream)), once */
+static PyObject *set_device_allocator(PyObject *module, PyObject *args)
+{
+    struct binding *const binding = binding_of(module);
+    PyObject *allocate, *release;
+    if (!PyArg_ParseTuple(args, "OO", &allocate, &release))
+        return NULL;
+    if (binding->allocate_on_device != NULL) {
+        PyErr_SetString(PyExc_ValueError, "hone._core: there is an allocator for devices already");
+        return NULL;
+    }
+    Py_INCREF(allocate);
+    Py_INCREF(release);
+    binding->allocate_on_device = allocate;
+    binding->release_on_device = release;
+    Py_RETURN_NONE;
+}
+
+/* layout(tensor) -> None unless it is a plain floating-point tensor in memory of the processor or of a
+ * CUDA device; else whether it is dense */
 static PyObject *layout(PyObject *module, PyObject *tensor)
 {
     struct view view;
     const int plain = binding_view(binding_of(module), tensor, &view);
     if (plain < 0)
         return NULL;
-    if (plain == 0 || view.device != HONE_CPU)
+    if (plain == 0)
         Py_RETURN_NONE;
     return PyBool_FromLong(view_is_dense(&view));
 }
@@ -228,7 +287,8 @@ static PyObject *same_order(PyObject *module, PyObject *args)
         plain = binding_view(binding_of(module), b, &second);
     if (plain < 0)
         return NULL;
-    return PyBool_FromLong(plain == 1 && first.device == second.device && view_is_dense(&first) &&
+    return PyBool_FromLong(plain == 1 && first.device == second.device &&
+                           first.device_index == second.device_index && view_is_dense(&first) &&
                            view_is_dense(&second) && view_reals(&first) == view_reals(&second) &&
                            view_same_order(&first, &second));
 }
@@ -248,6 +308,8 @@ static PyMethodDef methods[] = {
     {"set_tensor_type", set_tensor_type, METH_VARARGS, "set_tensor_type(torch.Tensor) (private)"},
     {"set_handle_functions", set_handle_functions, METH_VARARGS,
      "set_handle_functions(make_handle, addresses...) (private)"},
+    {"set_device_allocator", set_device_allocator, METH_VARARGS,
+     "set_device_allocator(allocate, release) (private)"},
     {"layout", layout, METH_O, "layout(tensor) -> None, or whether it is dense (private)"},
     {"same_order", same_order, METH_VARARGS, "same_order(a, b) (private)"},
     {NULL, NULL, 0, NULL},
@@ -271,6 +333,8 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
 {
     Py_VISIT(binding_of(module)->tensor_type);
     Py_VISIT(binding_of(module)->mask_type);
+    Py_VISIT(binding_of(module)->allocate_on_device);
+    Py_VISIT(binding_of(module)->release_on_device);
     return 0;
 }
 
@@ -279,6 +343,8 @@ static int clear(PyObject *module)
     struct binding *const binding = binding_of(module);
     Py_CLEAR(binding->tensor_type);
     Py_CLEAR(binding->mask_type);
+    Py_CLEAR(binding->allocate_on_device);
+    Py_CLEAR(binding->release_on_device);
     Py_CLEAR(binding->word_grad);
     Py_CLEAR(binding->word_params);
     return 0;

@@ -265,13 +265,14 @@ static bool is_constant_value(PyObject *value)
     return constant;
 }
 
-/* watch(group, group_dict, keys): remembers the dict's values under these keys. */
+/* watch(group, group_dict, keys, bound): remembers the dict's values under these keys. `bound` is the
+ * value that the library reads by itself, or None. */
 static PyObject *watch(Optimizer *self, PyObject *args)
 {
     int index;
-    PyObject *dict, *keys;
-    if (optimizer_is_busy(self) ||
-        !PyArg_ParseTuple(args, "iO!O!", &index, &PyDict_Type, &dict, &PyTuple_Type, &keys))
+    PyObject *dict, *keys, *bound;
+    if (optimizer_is_busy(self) || !PyArg_ParseTuple(args, "iO!O!O", &index, &PyDict_Type, &dict,
+                                                     &PyTuple_Type, &keys, &bound))
         return NULL;
     if (index < 0 || index >= self->group_count)
         return optimizer_fail("hone._core.Optimizer: no such group");
@@ -287,8 +288,10 @@ static PyObject *watch(Optimizer *self, PyObject *args)
         PyObject *const value = PyDict_GetItemWithError(dict, key);
         Py_INCREF(key);
         Py_XINCREF(value);
-        values[i] = (struct watched){
-            .key = key, .value = value, .constant = value == NULL || is_constant_value(value)};
+        values[i] = (struct watched){.key = key,
+                                     .value = value,
+                                     .constant = value == NULL || value == bound ||
+                                                 is_constant_value(value)};
         group->value_count = i + 1;
     }
     if (PyErr_Occurred())
@@ -305,6 +308,44 @@ static PyObject *set_loss_scale(Optimizer *self, PyObject *args)
     return done(hone_optimizer_set_loss_scale(self->optimizer, scale, &error), &error);
 }
 
+/* ---- devices -------------------------------------------------------------------------------- */
+
+/* set_stream(device, address of a cudaStream_t) */
+static PyObject *set_stream(Optimizer *self, PyObject *args)
+{
+    int device;
+    unsigned long long stream;
+    hone_error error;
+    if (optimizer_is_busy(self) || !PyArg_ParseTuple(args, "iK", &device, &stream))
+        return NULL;
+    return done(
+        hone_optimizer_set_stream(self->optimizer, device, (void *)(uintptr_t)stream, &error),
+        &error);
+}
+
+static PyObject *set_capturable(Optimizer *self, PyObject *args)
+{
+    int capturable;
+    hone_error error;
+    if (optimizer_is_busy(self) || !PyArg_ParseTuple(args, "p", &capturable))
+        return NULL;
+    return done(hone_optimizer_set_capturable(self->optimizer, capturable != 0, &error), &error);
+}
+
+/* prepare(): what changed goes to the devices, for the replays of a graph that are to come. */
+static PyObject *prepare(Optimizer *self, PyObject *unused)
+{
+    (void)unused;
+    hone_error error;
+    hone_status status;
+    if (optimizer_is_busy(self))
+        return NULL;
+    self->running = true;
+    Py_BEGIN_ALLOW_THREADS status = hone_optimizer_prepare(self->optimizer, &error);
+    Py_END_ALLOW_THREADS self->running = false;
+    return done(status, &error);
+}
+
 /* ---- the step ------------------------------------------------------------------------------- */
 
 /* Counts, and the list of parameters that moved. */
@@ -316,7 +357,7 @@ static PyObject *count_stepped(Optimizer *self)
         if (!entry->has_grad)
             continue;
         entry->count++;
-        if (entry->step != NULL)
+        if (entry->step != NULL && entry->step_layout.device == HONE_CPU)
             step_write(&entry->step_layout, entry->count);
         if (PyList_Append(stepped, entry->param) < 0) {
             Py_DECREF(stepped);
@@ -376,7 +417,13 @@ static PyMethodDef methods[] = {
      "set_coefficients(group, (a, b, c))"},
     {"set_mask", (PyCFunction)set_mask, METH_VARARGS, "set_mask(index, Mask)"},
     {"set_loss_scale", (PyCFunction)set_loss_scale, METH_VARARGS, "set_loss_scale(scale)"},
-    {"watch", (PyCFunction)watch, METH_VARARGS, "watch(group, dict, keys)"},
+    {"watch", (PyCFunction)watch, METH_VARARGS, "watch(group, dict, keys, bound)"},
+    {"set_stream", (PyCFunction)set_stream, METH_VARARGS, "set_stream(device, address)"},
+    {"set_capturable", (PyCFunction)set_capturable, METH_VARARGS, "set_capturable(bool)"},
+    {"bind_lr", (PyCFunction)optimizer_bind_lr, METH_VARARGS, "bind_lr(group, tensor or None)"},
+    {"bind_loss_scale", (PyCFunction)optimizer_bind_loss_scale, METH_VARARGS,
+     "bind_loss_scale(scale or None, found_inf or None)"},
+    {"prepare", (PyCFunction)prepare, METH_NOARGS, "prepare()"},
     {"add", (PyCFunction)optimizer_add, METH_VARARGS,
      "add(group, position, param, memory) -> index or -1"},
     {"bind", (PyCFunction)optimizer_bind, METH_VARARGS,

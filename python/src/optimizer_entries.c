@@ -30,6 +30,7 @@ static int remember_layout(struct layout *layout, const struct view *view)
     *layout = (struct layout){.data = view->data,
                               .dtype = view->dtype,
                               .device = view->device,
+                              .device_index = view->device_index,
                               .ndim = view->ndim,
                               .lengths = lengths};
     return 0;
@@ -40,7 +41,7 @@ bool layout_is_same(const struct layout *layout, const struct view *view)
 {
     const size_t size = sizeof *layout->lengths * (size_t)view->ndim;
     return layout->dtype == view->dtype && layout->device == view->device &&
-           layout->ndim == view->ndim &&
+           layout->device_index == view->device_index && layout->ndim == view->ndim &&
            (size == 0 || (memcmp(layout->lengths, view->shape, size) == 0 &&
                           memcmp(layout->lengths + layout->ndim, view->strides, size) == 0));
 }
@@ -340,7 +341,7 @@ PyObject *optimizer_fits(Optimizer *self, PyObject *args)
     if (plain < 0)
         return NULL;
     const bool matrix = optimizer_is_matrix(self, self->entries[index].group);
-    if (plain == 0 || view.device != HONE_CPU || (matrix && view.ndim < 2))
+    if (plain == 0 || (matrix && view.ndim < 2))
         Py_RETURN_FALSE;
     int64_t shape[2];
     const hone_tensor found = view_tensor(&view, matrix, shape);
@@ -350,6 +351,8 @@ PyObject *optimizer_fits(Optimizer *self, PyObject *args)
     if (status != HONE_OK)
         return binding_raise(&error);
     return PyBool_FromLong(known.dtype == found.dtype && known.data == found.data &&
+                           known.device == found.device &&
+                           known.device_index == found.device_index &&
                            memcmp(known.shape, shape, sizeof *shape * (size_t)found.ndim) == 0);
 }
 
@@ -386,5 +389,64 @@ PyObject *optimizer_count(Optimizer *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "n", &index))
         return NULL;
     const struct entry *const entry = entry_at(self, index);
-    return entry == NULL ? NULL : PyLong_FromUnsignedLongLong(entry->count);
+    if (entry == NULL)
+        return NULL;
+    hone_tensor tensor;
+    hone_error error;
+    uint64_t count = entry->count;
+    hone_status status = hone_optimizer_tensor(self->optimizer, index, &tensor, &error);
+    if (status == HONE_OK && tensor.device != HONE_CPU) /* a device may have counted by itself */
+        status = hone_optimizer_step_count(self->optimizer, index, &count, &error);
+    return status == HONE_OK ? PyLong_FromUnsignedLongLong(count) : binding_raise(&error);
+}
+
+/* ---- numbers on a device ---------------------------------------------------------------------- */
+
+/* A tensor as the library takes it; None: NULL. 0, or -1 and an exception. */
+static int view_or_none(const Optimizer *self, PyObject *object, int64_t *shape, hone_tensor *tensor,
+                        const hone_tensor **result)
+{
+    struct view view;
+    *result = NULL;
+    if (object == Py_None)
+        return 0;
+    if (need_view(self, object, &view) < 0)
+        return -1;
+    *tensor = view_tensor(&view, false, shape);
+    *result = tensor;
+    return 0;
+}
+
+/* bind_lr(group, tensor or None). The group's dict keeps the tensor, as watch() does. */
+PyObject *optimizer_bind_lr(Optimizer *self, PyObject *args)
+{
+    int group;
+    PyObject *object;
+    int64_t shape[2];
+    hone_tensor tensor;
+    const hone_tensor *lr;
+    hone_error error;
+    if (optimizer_is_busy(self) || !PyArg_ParseTuple(args, "iO", &group, &object) ||
+        view_or_none(self, object, shape, &tensor, &lr) < 0)
+        return NULL;
+    if (hone_optimizer_bind_lr(self->optimizer, group, lr, &error) != HONE_OK)
+        return binding_raise(&error);
+    Py_RETURN_NONE;
+}
+
+/* bind_loss_scale(scale or None, found_inf or None). The caller keeps the tensors. */
+PyObject *optimizer_bind_loss_scale(Optimizer *self, PyObject *args)
+{
+    PyObject *scale_object, *flag_object;
+    int64_t scale_shape[2], flag_shape[2];
+    hone_tensor scale_tensor, flag_tensor;
+    const hone_tensor *scale, *flag;
+    hone_error error;
+    if (optimizer_is_busy(self) || !PyArg_ParseTuple(args, "OO", &scale_object, &flag_object) ||
+        view_or_none(self, scale_object, scale_shape, &scale_tensor, &scale) < 0 ||
+        view_or_none(self, flag_object, flag_shape, &flag_tensor, &flag) < 0)
+        return NULL;
+    if (hone_optimizer_bind_loss_scale(self->optimizer, scale, flag, &error) != HONE_OK)
+        return binding_raise(&error);
+    Py_RETURN_NONE;
 }

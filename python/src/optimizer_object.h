@@ -13,6 +13,7 @@ struct layout {
     void *data;
     hone_dtype dtype;
     hone_device_type device;
+    int32_t device_index;
     int32_t ndim;
     int64_t *lengths; /* shape, then strides */
     void *handle;     /* of the tensor itself, or NULL */
@@ -35,7 +36,7 @@ struct entry {
     bool has_grad; /* the library has one */
     struct slot slots[MAX_SLOTS];
     int slot_count;
-    PyObject *step; /* the tensor state["step"], or NULL */
+    PyObject *step; /* the tensor state["step"], or NULL; one on a device is Python's to advance */
     struct layout step_layout;
     uint64_t count; /* completed calls, exact where the tensor is not */
     uint64_t seen;  /* the scan that last met its state */
@@ -44,7 +45,7 @@ struct entry {
 /* A group's value that was pushed to the library: a different object there means a change. */
 struct watched {
     PyObject *key, *value;
-    bool constant; /* a number or text: the same object is the same value */
+    bool constant; /* a number, text or memory that is bound: the same object is the same value */
 };
 
 struct group {
@@ -94,6 +95,8 @@ PyObject *optimizer_fits(Optimizer *self, PyObject *args);
 PyObject *optimizer_skip(Optimizer *self, PyObject *args);
 PyObject *optimizer_renew(Optimizer *self, PyObject *args);
 PyObject *optimizer_count(Optimizer *self, PyObject *args);
+PyObject *optimizer_bind_lr(Optimizer *self, PyObject *args);
+PyObject *optimizer_bind_loss_scale(Optimizer *self, PyObject *args);
 
 void entry_clear(struct entry *entry);
 
@@ -106,7 +109,7 @@ int layout_is_at_place(const Optimizer *self, PyObject *tensor, const struct lay
 /* Whether a view is what was remembered, but for its address. */
 bool layout_is_same(const struct layout *layout, const struct view *view);
 
-/* The number in a step counter's tensor, and what it shows of a count. */
+/* The number in a step counter's tensor in the processor's memory, and what it shows of a count. */
 double step_shown(const struct layout *layout, uint64_t count);
 double step_read(const struct layout *layout);
 void step_write(const struct layout *layout, uint64_t count);

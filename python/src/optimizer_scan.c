@@ -118,7 +118,7 @@ static int scan_slots(const Optimizer *self, const struct entry *entry)
     if (step == NULL && PyErr_Occurred())
         return -1;
     same = step != entry->step ? 0 : layout_is_at_place(self, step, &entry->step_layout);
-    if (same == 1)
+    if (same == 1 && entry->step_layout.device == HONE_CPU)
         same = step_read(&entry->step_layout) == step_shown(&entry->step_layout, entry->count);
     return same;
 }

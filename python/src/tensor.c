@@ -67,11 +67,12 @@ static int exchange_view(struct binding *binding, PyObject *tensor, struct view 
         PyErr_Clear(); /* sparse, quantized, without memory, ... */
         return 0;
     }
-    if (!exchange_dtype(&found, &view->dtype))
+    if (!exchange_dtype(&found, &view->dtype) ||
+        (found.device_type != HONE_CPU && found.device_type != HONE_CUDA))
         return 0;
     view->data = (char *)found.data + found.byte_offset;
     view->device = (hone_device_type)found.device_type;
-    view->device_index = found.device_index;
+    view->device_index = view->device == HONE_CUDA ? found.device_index : 0;
     view->ndim = found.ndim;
     view->shape = found.shape;
     view->strides = found.strides;
@@ -114,7 +115,8 @@ static int read_lengths(PyObject *tuple, int64_t *lengths, int32_t *count)
 static int method_view(PyObject *tensor, struct view *view)
 {
     static const char *const layouts[] = {"torch.strided", NULL};
-    static const char *const devices[] = {"cpu", NULL};
+    static const char *const devices[] = {"cpu",    "cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4",
+                                          "cuda:5", "cuda:6", "cuda:7", NULL};
     static const char *const names[] = {"torch.float32",
                                         "torch.float64",
                                         "torch.bfloat16",
@@ -126,7 +128,7 @@ static int method_view(PyObject *tensor, struct view *view)
                                         HONE_F16, HONE_C64, HONE_C128};
     const int layout = find_text(tensor, "layout", layouts);
     const int device = layout == 0 ? find_text(tensor, "device", devices) : layout;
-    const int dtype = device == 0 ? find_text(tensor, "dtype", names) : device;
+    const int dtype = device >= 0 ? find_text(tensor, "dtype", names) : device;
     if (dtype < 0)
         return dtype == -2 ? -1 : 0;
     PyObject *const shape = PyObject_GetAttrString(tensor, "shape");
@@ -143,8 +145,8 @@ static int method_view(PyObject *tensor, struct view *view)
     if (result != 1 || PyErr_Occurred())
         return PyErr_Occurred() ? -1 : 0;
     view->dtype = dtypes[dtype];
-    view->device = HONE_CPU;
-    view->device_index = 0;
+    view->device = device == 0 ? HONE_CPU : HONE_CUDA;
+    view->device_index = device == 0 ? 0 : device - 1;
     view->shape = view->room;
     view->strides = view->room + 64;
     const int lazy = is_lazy(tensor, view);

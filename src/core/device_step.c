@@ -224,13 +224,12 @@ static hone_status send_counters(hone_optimizer *optimizer, struct hone_device *
     return status;
 }
 
-/* New addresses of gradients, without waiting: they travel inside launches. */
+/* New addresses of gradients, without waiting: they travel inside launches. A graph sends those that it
+ * was captured with in every replay; outside of it they have not arrived. */
 static hone_status send_moved(struct hone_device *device, bool capturing, hone_error *error)
 {
     if (!device->moved)
         return HONE_OK;
-    if (capturing)
-        return fail_capture(device, "gradients have moved", error);
     const char *const image = device->image.data;
     const size_t sources =
         device->sources == NULL ? 0 : (size_t)((char *)device->sources - (char *)device->tensors);
@@ -245,7 +244,7 @@ static hone_status send_moved(struct hone_device *device, bool capturing, hone_e
                               device->target->put(device->queue, device->sources, image + sources,
                                                   sizeof *device->sources * device->tensor_count),
                               "the plan of a device", error);
-    device->moved = status != HONE_OK;
+    device->moved = capturing || status != HONE_OK;
     return status;
 }
 

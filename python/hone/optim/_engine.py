@@ -5,7 +5,8 @@ memory.
 In the usual step nothing has changed but gradients' addresses, and `_core.Optimizer.step` does all of
 it in one call. What else it finds changed comes here as indices, is bound anew, and then runs. A tensor
 whose elements do not lie in the parameter's order is stepped by way of a copy; what is not plain memory
-of the processor is stepped by the reference (_reference.py).
+of the processor or of a CUDA device is stepped by the reference (_reference.py). What lies on devices is
+_device.py's.
 """
 
 import ctypes
@@ -14,9 +15,9 @@ import os
 import torch
 
 from hone import _core
+from hone.optim._device import Device
 
 _core.set_tensor_type(torch.Tensor)
-
 
 
 def _offer_handles():
@@ -59,15 +60,17 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Side:
-    """One optimizer of the library and whom its entries stand for."""
+    """One optimizer of the library, for parameters on one device, and whom its entries stand for."""
 
-    def __init__(self, optimizer, threads, loss_scale):
+    def __init__(self, optimizer, threads, loss_scale, device):
         groups = optimizer.param_groups
+        self.place = device  # a torch.device
         self.rules = [optimizer._rule_of(group) for group in groups]
         self.core = _core.Optimizer(
             [rule.name for rule in self.rules], [len(g["params"]) for g in groups], threads
         )
         self.core.set_loss_scale(loss_scale)
+        self.device = None if device.type == "cpu" else Device(self.core, device)
         self.entries = []  # (group, parameter)
         self.needed = [None] * len(groups)  # names of the slots that each group's values call for
         self.memory = []  # each entry's parameter, or the copy that is stepped in its place
@@ -79,7 +82,7 @@ class Engine:
     these are others: all that lasts is in `param_groups` and `state`, and the exact counts here."""
 
     def __init__(self):
-        self._sides = []  # one; more only when parameters share memory: these step one after another
+        self._sides = []  # one for each device; more only when parameters share memory
         self._others = []  # (group, parameter) that the library does not step
         self._threads = -1
         self._loss_scale = 1.0
@@ -87,27 +90,37 @@ class Engine:
 
     # ---- a step -----------------------------------------------------------------------------
 
-    def step(self, optimizer, loss_scale):
-        """Steps every parameter that has a gradient."""
+    def takes_tensors_of_scaler(self, optimizer):
+        """Whether every parameter is stepped on a device, which can then read GradScaler's tensors."""
+        self._renew(optimizer)
+        return not self._others and all(side.device is not None for side in self._sides)
+
+    def _renew(self, optimizer):
         threads = 1 if _in_child else torch.get_num_threads()
         if threads != self._threads:
             self._threads = threads
             self._build(optimizer)
+
+    def step(self, optimizer, loss_scale, scaler=(None, None)):
+        """Steps every parameter that has a gradient. `scaler` are GradScaler's tensors grad_scale and
+        found_inf, for devices to read."""
+        self._renew(optimizer)
         if loss_scale != self._loss_scale:
             self._loss_scale = loss_scale
             for side in self._sides:
                 side.core.set_loss_scale(loss_scale)
         groups, state = optimizer.param_groups, optimizer.state
         for side in self._sides:
+            if side.device is not None:
+                side.device.begin(scaler)
             moved = side.core.step(groups, state)
             if type(moved) is tuple:
                 with torch.no_grad():
                     if self._is_outdated(optimizer, side, *moved):
-                        self._build(optimizer)
-                        self._step_all(optimizer)
+                        self._rebuild_and_step(optimizer, side, scaler)
                         return
                     moved = self._attend(optimizer, side, moved[1], moved[2])
-            increment_version(moved)
+            self._moved(side, moved)
         if self._others:
             with torch.no_grad():
                 self._step_others(optimizer)
@@ -120,6 +133,8 @@ class Engine:
             return True
         for i in entries:
             (g, parameter), memory = side.entries[i], side.memory[i]
+            if parameter.device != side.place:
+                return True
             if memory is parameter and not side.core.fits(i, parameter):
                 return True  # moved, or another tensor altogether
             if memory is not parameter and (
@@ -130,13 +145,37 @@ class Engine:
                 return True
         return False
 
-    def _step_all(self, optimizer):
+    def _moved(self, side, parameters):
+        increment_version(parameters)
+        if side.device is not None:
+            side.device.advance(parameters, side.entries)
+
+    def _rebuild_and_step(self, optimizer, changed, scaler):
+        """The sides before `changed` have stepped already."""
+        stepped = set()
+        for side in self._sides[: self._sides.index(changed)]:
+            stepped.update(id(parameter) for _, parameter in side.entries)
+        self._build(optimizer)
         for side in self._sides:
-            moved = side.core.step(optimizer.param_groups, optimizer.state)
-            if type(moved) is tuple:
-                moved = self._attend(optimizer, side, moved[1], moved[2])
-            increment_version(moved)
+            waiting = {}
+            for i, (_, parameter) in enumerate(side.entries):
+                if id(parameter) in stepped and parameter.grad is not None:
+                    waiting[parameter] = parameter.grad
+                    parameter.grad = None
+            try:
+                self._step_side(optimizer, side, scaler)
+            finally:
+                for parameter, grad in waiting.items():
+                    parameter.grad = grad
         self._step_others(optimizer)
+
+    def _step_side(self, optimizer, side, scaler):
+        if side.device is not None:
+            side.device.begin(scaler)
+        moved = side.core.step(optimizer.param_groups, optimizer.state)
+        if type(moved) is tuple:
+            moved = self._attend(optimizer, side, moved[1], moved[2])
+        self._moved(side, moved)
 
     def _step_others(self, optimizer):
         work = [(g, p) for g, p in self._others if p.grad is not None]
@@ -158,7 +197,6 @@ class Engine:
             for index, (_, parameter) in enumerate(side.entries):
                 self._counts[id(parameter)] = side.core.count(index)
         self._sides, self._others = [], []
-        self._sides = [_Side(optimizer, self._threads, self._loss_scale)]
         for g, group in enumerate(optimizer.param_groups):
             for position, parameter in enumerate(group["params"]):
                 if _core.layout(parameter) is None:
@@ -167,15 +205,17 @@ class Engine:
                     self._add(optimizer, g, position, parameter)
 
     def _add(self, optimizer, g, position, parameter):
-        """To the first side in which nothing shares its memory."""
-        memory = own_memory(self._sides[0].rules[g], parameter)
+        """To the first side of its device in which nothing shares its memory."""
+        memory = own_memory(optimizer._rule_of(optimizer.param_groups[g]), parameter)
         for side in self._sides:
+            if side.place != parameter.device:
+                continue
             if memory is not parameter and any(known is parameter for _, known in side.entries):
                 continue  # stepped twice, through two copies that would not overlap
             if side.core.add(g, position, parameter, memory) >= 0:
                 break
         else:
-            side = _Side(optimizer, self._threads, self._loss_scale)
+            side = _Side(optimizer, self._threads, self._loss_scale, parameter.device)
             self._sides.append(side)
             side.core.add(g, position, parameter, memory)
         optimizer._added(side.core, len(side.entries), parameter, memory)
@@ -188,12 +228,17 @@ class Engine:
         """Binds what changed and steps."""
         for g in groups:
             group = optimizer.param_groups[g]
-            push_values(side.core, g, optimizer._values(group))
-            side.core.watch(g, group, optimizer._watched_keys(group))
+            values, bound = optimizer._values(group), None
+            if side.device is not None:
+                values, bound = side.device.values(optimizer, g, group)
+            push_values(side.core, g, values)
+            side.core.watch(g, group, optimizer._watched_keys(group), bound)
             needed = optimizer._needed_slots(group)
             if needed != side.needed[g]:
                 side.needed[g] = needed
                 entries = sorted({*entries, *(i for i, e in enumerate(side.entries) if e[0] == g)})
+        if groups and side.device is not None:
+            side.device.set_capturable(optimizer)
         work = [i for i in entries if side.entries[i][1].grad is not None]
         for i in work:
             g, parameter = side.entries[i]
@@ -229,7 +274,7 @@ class Engine:
                 place = torch.empty_like(memory, dtype=tensor.dtype).copy_(tensor)
                 back.append((tensor, place))
             bound.append((name, place, adopt))
-        step, count = self._counter(side, index, state)
+        step, count = self._counter(optimizer, side, index, state)
         grad = parameter.grad
         if grad.is_neg() or not _core.same_order(memory, grad):
             grad = torch.empty_like(memory, dtype=grad.dtype).copy_(grad)
@@ -241,11 +286,17 @@ class Engine:
             side.core.renew(index)
         side.held[index] = (memory, grad, bound)
 
-    def _counter(self, side, index, state):
-        """The tensor state["step"], brought to a form that the library writes, and its value."""
+    def _counter(self, optimizer, side, index, state):
+        """The tensor state["step"], brought to a form that the library or a device's side of it writes,
+        and its value."""
         if state is None or "step" not in state:
             return None, side.core.count(index)
         step = state["step"]
+        if side.device is not None:
+            group = optimizer.param_groups[side.entries[index][0]]
+            step, known = side.device.counter(index, state, optimizer._counts_on_device(group))
+            if known is not None:
+                return step, known
         if not torch.is_tensor(step) or _core.layout(step) is None or step.numel() != 1:
             step = state["step"] = torch.tensor(float(step), dtype=torch.float32)
         elif step.dtype not in (torch.float32, torch.float64):

@@ -5,6 +5,7 @@ forms, and for steps over the rows of a sparse gradient."""
 import torch
 
 from hone import _core
+from hone.optim._device import Device
 from hone.optim._engine import increment_version, own_memory, push_values
 
 
@@ -24,10 +25,15 @@ def step_once(rule, values, jobs, loss_scale=1.0):
 def _step_apart(rule, values, jobs, loss_scale):
     """Steps the jobs whose memory is their own; the others are left for the next time."""
     core = _core.Optimizer([rule.name], [len(jobs)], torch.get_num_threads())
+    place = jobs[0].parameter.device
+    device = None if place.type == "cpu" else Device(core, place)
     core.set_loss_scale(loss_scale)
     push_values(core, 0, values)
-    back, left, held = [], [], []
+    back, left, held, counters = [], [], [], []
     for position, job in enumerate(jobs):
+        if job.parameter.device != place:
+            left.append(job)
+            continue
         memory = own_memory(rule, job.parameter)
         index = core.add(0, position, job.parameter, memory)
         if index < 0:
@@ -48,7 +54,11 @@ def _step_apart(rule, values, jobs, loss_scale):
         if not core.bind(index, memory, grad, None, tuple(slots), job.step, int(job.step.item())):
             raise RuntimeError("a parameter shares memory with a gradient or a state")
         held.append((memory, grad, slots))
+        if job.step.device.type != "cpu":  # those of the processor are the library's to write
+            counters.append(job.step)
     increment_version(core.run())
+    for step in counters:
+        step.add_(1)
     for target, source in back:
         target.copy_(source)
     return left

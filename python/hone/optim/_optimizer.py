@@ -142,6 +142,23 @@ class Optimizer(torch.optim.Optimizer):
     def _is_counted(self, group):
         return self._rule_of(group).name not in _UNCOUNTED
 
+    def _counts_on_device(self, group):
+        """Whether state["step"] is where the parameter is, as PyTorch has it."""
+        return bool(group.get("capturable") or group.get("fused"))
+
+    def _is_capturable(self, group):
+        return bool(group.get("capturable", not self._is_counted(group)))
+
+    def _check_capture(self):
+        """PyTorch's error, before anything is written."""
+        if torch.cuda.is_current_stream_capturing() and not all(
+            map(self._is_capturable, self.param_groups)
+        ):
+            raise RuntimeError(
+                f"Attempting CUDA graph capture of step() for an instance of {type(self).__name__} "
+                "but param_groups' capturable is False."
+            )
+
     def _prepare_state(self, group, parameter):
         """The parameter's state, with what is missing made, and its slots as (name, tensor, whether
         the tensor holds values already). No dict of states is made for a rule that keeps none."""
@@ -213,13 +230,22 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        found_inf = getattr(self, "found_inf", None)  # both set by torch.amp.GradScaler
+        if torch.cuda.is_initialized():
+            self._check_capture()
+        scaler = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)  # GradScaler's
+        differentiable = self.defaults.get("differentiable")
+        if scaler != (None, None) and not differentiable and all(t is None or t.is_cuda for t in scaler):
+            if self._engine.takes_tensors_of_scaler(self):
+                self._loss_scale = 1.0
+                self._before_step()
+                self._engine.step(self, 1.0, scaler)
+                return loss
+        grad_scale, found_inf = scaler
         if found_inf is not None and float(found_inf) != 0:
             return loss
-        grad_scale = getattr(self, "grad_scale", None)
         self._loss_scale = 1.0 if grad_scale is None else float(grad_scale)
         self._before_step()
-        if self.defaults.get("differentiable"):
+        if differentiable:
             with torch.enable_grad():
                 self._differentiable_step()
         else:
