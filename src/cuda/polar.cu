@@ -18,7 +18,7 @@
 namespace {
 
 enum {
-    CHUNK = 8192, /* elements of one share of the sum of squares */
+    CHUNK = HONE_CHUNK, /* elements of one share of the sum of squares */
     SUMMING = 256,
     TILE = 64, /* side of a transposed tile */
     MOVING = 256,
@@ -340,8 +340,9 @@ template <typename factor> struct work {
     {
         const size_t count = shares_of(polar);
         const unsigned batch = (unsigned)l.batch;
-        measure_kernel<<<dim3((unsigned)count, batch), SUMMING, 0, stream>>>(matrices, l.n * l.m,
-                                                                            shares);
+        if (!polar->measured)
+            measure_kernel<<<dim3((unsigned)count, batch), SUMMING, 0, stream>>>(
+                matrices, l.n * l.m, shares);
         norm_kernel<<<batch, SUMMING, 0, stream>>>(shares, count, polar->eps, inverse);
         if (l.tall) {
             const dim3 blocks((unsigned)((l.padded_m + TILE - 1) / TILE),
