@@ -399,24 +399,32 @@ RULE_INLINE bool rule_all_of_compute_type(const struct rule_work *work)
     return all;
 }
 
+/* The sum over the block, in a fixed order; right in its first thread. */
+RULE_INLINE double rule_sum_of_block(double value)
+{
+    __shared__ double sums[HONE_DEVICE_THREADS / 32];
+    for (int width = 16; width > 0; width /= 2)
+        value += __shfl_down_sync(0xffffffffu, value, width);
+    if (threadIdx.x % 32 == 0)
+        sums[threadIdx.x / 32] = value;
+    __syncthreads();
+    value = threadIdx.x < HONE_DEVICE_THREADS / 32 ? sums[threadIdx.x] : 0;
+    for (int width = HONE_DEVICE_THREADS / 64; width > 0; width /= 2)
+        value += __shfl_down_sync(0xffffffffu, value, width);
+    return value;
+}
+
 /* Slots move on, the directions go to `extra` in the compute type, and the sum of their squares, added
  * up in a fixed order, to the chunk's place in `squares`. */
 RULE_GLOBAL(direction)
 {
     __shared__ struct rule_work work;
-    __shared__ double sums[HONE_DEVICE_THREADS];
     if (!rule_find_work(&work, &call, 16 / (int)sizeof(real)))
         return;
-    sums[threadIdx.x] =
-        rule_all_of_compute_type(&work) ? rule_direct_vectors(&work) : rule_direct_elements(&work);
-    __syncthreads();
-    for (uint32_t width = HONE_DEVICE_THREADS / 2; width > 0; width /= 2) {
-        if (threadIdx.x < width)
-            sums[threadIdx.x] += sums[threadIdx.x + width];
-        __syncthreads();
-    }
+    const double sum = rule_sum_of_block(
+        rule_all_of_compute_type(&work) ? rule_direct_vectors(&work) : rule_direct_elements(&work));
     if (threadIdx.x == 0 && call.squares != NULL)
-        call.squares[blockIdx.x] = sums[0];
+        call.squares[blockIdx.x] = sum;
 }
 
 #else
