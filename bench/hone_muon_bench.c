@@ -81,11 +81,12 @@ static double step(struct model *model, int products)
     return (bar_now() - begin) * 1e3;
 }
 
-/* Operations of the products in a step: a symmetric one counts half. `segments` of a matrix that is
- * not square, each a Gram matrix, 4 k - 3 products of its size and one of the matrix's. */
-static double operations(const int *segments)
+/* Operations of the products in a step by tiles: a symmetric one counts half. A matrix that is not square
+ * takes three steps and then two at a time, each a Gram matrix, 4 k - 3 products of its size and one of
+ * the matrix's. */
+static double operations(void)
 {
-    static const int plain[] = {1, 1, 1, 1, 1, 0};
+    static const int plain[] = {1, 1, 1, 1, 1, 0}, segments[] = {3, 2, 0};
     double sum = 0;
     for (int i = 0; i < matrices; i++) {
         const double rows = (double)shapes[i % KINDS][0], columns = (double)shapes[i % KINDS][1];
@@ -98,7 +99,6 @@ static double operations(const int *segments)
 
 static void report(struct model *model)
 {
-    static const int segments[2][4] = {{2, 2, 1, 0}, {3, 2, 0}};
     double times[2][REPETITIONS];
     for (int i = -1; i < REPETITIONS; i++)
         for (int products = 0; products < 2; products++) {
@@ -110,7 +110,7 @@ static void report(struct model *model)
            hone_context_threads(model->context), REPETITIONS);
     for (int products = 0; products < 2; products++) {
         const bench_quartiles time = bench_summarize(times[products], REPETITIONS);
-        const double flop = operations(segments[products]);
+        const double flop = operations();
         printf("%-9s %8.1f ms (%.1f to %.1f)  %.0f GFLOP  %.0f GFLOP/s\n", words[products],
                time.median, time.low, time.high, flop / 1e9, flop / time.median / 1e6);
     }

@@ -24,6 +24,7 @@ def matrices():
     yield "random 256x1024", torch.randn(256, 1024)
     yield "random 1024x256", torch.randn(1024, 256)
     yield "random 256x256", torch.randn(256, 256)
+    yield "rank 1, 256x1024", torch.randn(256, 1) @ torch.randn(1, 1024)
     yield "rank 8, 256x1024", torch.randn(256, 8) @ torch.randn(8, 1024)
     left = torch.linalg.qr(torch.randn(256, 256))[0]
     right = torch.linalg.qr(torch.randn(1024, 256))[0]
@@ -72,7 +73,9 @@ def main():
         u, s, v = torch.linalg.svd(matrix.double(), full_matrices=False)
         rank = int((s > 1e-6 * s[0]).sum()) if "rank" in name else len(s)
         polar, wanted = u[:, :rank] @ v[:rank], exact(matrix)
-        paths = {"exact": wanted,
+        # What exact arithmetic makes of the matrix divided by its norm and rounded to float32 once.
+        rounded = (matrix.double() / matrix.double().norm()).float()
+        paths = {"exact": wanted, "exact, rounded once": exact(rounded),
                  "hone float32": hone(options.program, matrix, "float32"),
                  "hone bfloat16": hone(options.program, matrix, "bfloat16"),
                  "torch": _zeropower_via_newtonschulz(matrix, (A, B, C), 5, 1e-7).double()}

@@ -15,7 +15,7 @@
 #define HONE_TARGET lint
 #endif
 
-#define TILE_INLINE static inline __attribute__((always_inline))
+#define TILE_INLINE static inline __attribute__((always_inline, unused))
 
 enum { TILE = HONE_TILE, HALF = HONE_TILE / 2 };
 
@@ -53,7 +53,7 @@ enum { ROWS = 8, LANES = 16, VECTORS = TILE / LANES };
 
 /* Words that are summed in registers before they are added to the tile. Short sums are more exact, which
  * floats are worth a few additions; and what is read again for the next rows is still in a cache. */
-enum { PASS_F32 = 64, PASS_BF16 = 256 };
+enum { PASS_F32 = 32, PASS_BF16 = 256 };
 
 TILE_INLINE __m512 multiply_add(bool narrow, __m512i a, __m512i b, __m512 sum)
 {

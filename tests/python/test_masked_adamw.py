@@ -254,6 +254,18 @@ def test_flags_change_nothing(flag):
     assert_equal(named, other)
 
 
+def test_differentiable_complex():
+    values = torch.randn(7, dtype=torch.complex128)
+    mask = torch.arange(7) < 3
+    results = []
+    for differentiable in (False, True):
+        p = nn.Parameter(values.clone(), requires_grad=not differentiable)
+        optimizer = MaskedAdamW([("p", p)], {"p": mask}, **RATES, differentiable=differentiable)
+        run(optimizer, [p])
+        results.append(p.detach())
+    torch.testing.assert_close(*results, rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("rates", [RATES, {"masked_lr": 1e-2, "unmasked_lr": 0.0}], ids=str)
 def test_differentiable_is_the_same_step(rates):
     named = parameters()
@@ -670,6 +682,28 @@ def test_a_run_continues_from_its_state_dict():
     run(first, list(named.values()), seed=3, scheduler=scheduler)
     run(second, list(other.values()), seed=3, scheduler=scheduler2)
     assert_equal(named, other)
+
+
+def test_a_state_of_other_masks_is_refused():
+    named = parameters()
+    masks = masks_of(named)
+    first = MaskedAdamW(named.items(), masks, **RATES)
+    run(first, list(named.values()))
+    saved = first.state_dict()
+    assert saved["param_groups"][0]["mask_hashes"][0] is not None
+    assert "mask_hashes" not in first.param_groups[0]
+    for others in ({**masks, "a": ~masks["a"]}, {"a": masks["a"]}):
+        second = MaskedAdamW(named.items(), others, **RATES)
+        before = str(second.state_dict())
+        with pytest.raises(ValueError, match="state of group 0 was saved with other masks"):
+            second.load_state_dict(saved)
+        assert str(second.state_dict()) == before
+        free = copy.deepcopy(saved)
+        del free["param_groups"][0]["mask_hashes"]
+        second.load_state_dict(free)
+        assert second.state[named["a"]]["step"] == 5
+    MaskedAdamW(list(named.values()), masks, **RATES).load_state_dict(saved)  # names may come later
+    torch.optim.AdamW(named.values()).load_state_dict(saved)
 
 
 def test_adamws_state_dict_loads():

@@ -329,6 +329,23 @@ def test_nothing_to_train_is_refused(net, kind):
             kind().create_optimizer(model)
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_states_move_to_other_groups_by_name(net, kind):
+    optimizer = kind().create_optimizer(net)
+    train(net, optimizer)
+    saved = optimizer.state_dict()
+    regrouped = kind().create_optimizer(net, {net.scoring_head: 5.0, net.embedding: 0.5})
+    with pytest.raises(ValueError, match="different number of parameter groups"):
+        regrouped.load_state_dict(saved)
+    regrouped.load_state_dict(saved, by_name=True)
+    for parameter in net.parameters():
+        for slot, value in optimizer.state[parameter].items():
+            assert torch.equal(regrouped.state[parameter][slot], value)
+    rates = sorted(group["lr"] for group in regrouped.param_groups)
+    base = MuonSpec().adamw_lr if kind is MuonSpec else kind().learning_rate
+    assert rates[:3] == pytest.approx([0.5 * base, base, 5 * base])
+
+
 # ---- schedulers and checkpoints ------------------------------------------------------------------
 
 

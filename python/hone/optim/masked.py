@@ -117,10 +117,13 @@ class MaskedAdamW(CLASSES["AdamW"]):
             self._reported.update(news)
             warnings.warn("\n".join(news), UserWarning, stacklevel=3)
 
-    def _meet(self):
+    def _update_matches(self):
         if self._unmatched and self._names:
             self._match(self._names)
-        elif self._unmatched and self.sparse_masks:
+
+    def _meet(self):
+        self._update_matches()
+        if self._unmatched and self.sparse_masks:
             if self.strict:
                 raise ValueError(_NO_NAMES)
             self._unmatched = False
@@ -167,8 +170,7 @@ class MaskedAdamW(CLASSES["AdamW"]):
         """Rates (those of the first group) and counts as they stand; `total_unmasked_parameters`
         counts all elements that no mask covers. `skipped_mask_details` maps names to the shapes of
         mask and parameter."""
-        if self._unmatched and self._names:
-            self._match(self._names)
+        self._update_matches()
         self._follow()
         masked = sum(mask.count for mask in self._matched.values())
         total = sum(p.numel() for group in self.param_groups for p in group["params"])
@@ -233,9 +235,40 @@ class MaskedAdamW(CLASSES["AdamW"]):
     # ---- saving and loading -----------------------------------------------------------------
 
     def state_dict(self):
-        """As torch.optim.Optimizer's. Masks are not part of it."""
+        """As torch.optim.Optimizer's. Of the masks it holds hashes only, "mask_hashes" in each group."""
+        self._update_matches()
         self._follow()
-        return super().state_dict()
+        state_dict = super().state_dict()
+        for packed, hashes in zip(state_dict["param_groups"], self._mask_hashes()):
+            packed["mask_hashes"] = hashes
+        return state_dict
+
+    def load_state_dict(self, state_dict, *, by_name=False, strict=True):
+        """As the other optimizers' here. A state that belongs to other masks is an error (ValueError)
+        and changes nothing; without the groups' "mask_hashes" it loads with any."""
+        groups = [dict(group) for group in state_dict["param_groups"]]
+        saved = [group.pop("mask_hashes", None) for group in groups]
+        self._update_matches()
+        if self._matched and not by_name:
+            for g, (theirs, ours) in enumerate(zip(saved, self._mask_hashes())):
+                if theirs is not None and theirs != ours:
+                    raise ValueError(
+                        f"the state of group {g} was saved with other masks; without the key "
+                        f"'mask_hashes' in its groups it loads with any"
+                    )
+        super().load_state_dict(
+            {**state_dict, "param_groups": groups}, by_name=by_name, strict=strict
+        )
+
+    def _mask_hashes(self):
+        """For each group a list: the hash of each parameter's mask, None where there is none."""
+        return [
+            [
+                f"{self._matched[p].hash():016x}" if p in self._matched else None
+                for p in group["params"]
+            ]
+            for group in self.param_groups
+        ]
 
     def __getstate__(self):
         kept = ("sparse_masks", "strict", "_names")
@@ -266,7 +299,10 @@ class _Rates:
         self.group = group
         outside_moves = float(group["unmasked_lr"]) != 0
         self.alias = "unmasked_lr" if outside_moves else "masked_lr"
-        self.seen = (math.nan, *self._now()[1:])  # a group that was loaded may have been out of line
+        self.seen = (
+            math.nan,
+            *self._now()[1:],
+        )  # a group that was loaded may have been out of line
 
     def _now(self):
         return tuple(float(self.group[key]) for key in ("lr", "masked_lr", "unmasked_lr"))

@@ -129,17 +129,20 @@ class HybridMuonOptimizer(Optimizer):
 
     # ---- saving and loading -----------------------------------------------------------------
 
-    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+    def load_state_dict(
+        self, state_dict: Dict[str, Any], *, by_name: bool = False, strict: bool = True
+    ) -> None:
         """Loads what `state_dict` gave, or either form that two optimizers side by side were saved
-        in: {"adamw", "muon"}, alone or under "_internal_optimizers"."""
+        in: {"adamw", "muon"}, alone or under "_internal_optimizers". `by_name` and `strict` as of the
+        other optimizers here."""
         state_dict = _flat(state_dict)
         saved = [group.get("rule") for group in state_dict["param_groups"]]
         ours = [group["rule"] for group in self.param_groups]
-        if len(saved) == len(ours) and saved != ours:
+        if not by_name and len(saved) == len(ours) and saved != ours:
             raise ValueError(
                 f"the state dict's groups have the rules {saved}, but these have {ours}"
             )
-        super().load_state_dict(state_dict)
+        super().load_state_dict(state_dict, by_name=by_name, strict=strict)
 
     def __getstate__(self) -> Dict[str, Any]:
         kept = ("flatten", "routing", "_forms")
