@@ -131,7 +131,7 @@ HONE_API uint64_t hone_table_index_bytes(const hone_table *table); /* of the ind
 
 /* ---- batches of keys ------------------------------------------------------------------------- */
 
-/* Rows are numbers below 2^35, valid until their key is erased or evicted. -1: the key has none. At
+/* Rows are numbers below 3 * 2^32, valid until their key is erased or evicted. -1: the key has none. At
  * most 2^32 - 1 keys a call. */
 
 /* rows[i]: the row of keys[i], or -1; *missing (may be NULL) counts those. */

@@ -7,8 +7,7 @@
 
 #include "table/table_internal.h"
 
-#define AHEAD 6           /* records requested before they are stepped */
-#define MOST_LINES 64     /* of a record, to request */
+#define AHEAD 12          /* records requested before they are stepped */
 #define ROWS_AT_A_TIME 64 /* a thread's share, so that rows with many duplicates even out */
 
 /* One call: where gradients come from and what it found. */
@@ -163,14 +162,6 @@ static void step_row(const struct learning *l, struct hone_row *row, const void 
 /* ---- all rows ---------------------------------------------------------------------------------
  */
 
-static void request(const struct hone_table *table, uint64_t number)
-{
-    const char *const record = (const char *)hone_table_row(table, number);
-    const size_t lines = (table->stride + 63) / 64;
-    for (size_t k = 0; k < lines && k < MOST_LINES; k++)
-        __builtin_prefetch(record + 64 * k, 1);
-}
-
 static size_t work_count(const struct learning *l)
 {
     return l->lookup != NULL ? l->lookup->head_count : l->table->pending_count;
@@ -216,7 +207,7 @@ static void sweep(struct learning *l, bool step)
 #pragma omp for schedule(dynamic, ROWS_AT_A_TIME)
         for (size_t at = 0; at < count; at++) {
             if (at + AHEAD < count)
-                request(table, work_row(l, at + AHEAD));
+                HONE_REQUEST(hone_table_row(table, work_row(l, at + AHEAD)), table->stride);
             const void *grad = NULL;
             struct hone_row *const row = work_on(l, at, scratch, &grad);
             if (row == NULL) {

@@ -171,7 +171,7 @@ static hone_status insert_keys(struct hone_table *table, const int64_t *keys, si
     const uint64_t end = table->next + (to->count - reused);
     if (end > HONE_MAX_ROWS)
         status = hone_fail(error, HONE_ERROR_RANGE,
-                           "table \"%s\" would have %llu rows; it can have 2^35", table->name,
+                           "table \"%s\" would have %llu rows; it can have 3 * 2^32", table->name,
                            (unsigned long long)end);
     else
         status = hone_table_reserve_blocks(table, end, error);
@@ -365,8 +365,8 @@ hone_status hone_table_gather(const hone_table *table, const int64_t *rows, int6
         double scratch[HONE_TABLE_MOST_WIDTH];
         char *const to = (char *)out->data + (size_t)i * size;
         if (i + AHEAD < n && rows[i + AHEAD] >= 0)
-            __builtin_prefetch(
-                hone_row_column(hone_table_row(table, (uint64_t)rows[i + AHEAD]), column));
+            HONE_REQUEST(hone_row_column(hone_table_row(table, (uint64_t)rows[i + AHEAD]), column),
+                         column->size);
         if (rows[i] < 0)
             memset(to, 0, size);
         else

@@ -6,6 +6,8 @@
 
 #include "table/snapshot_internal.h"
 
+#define AHEAD 12 /* records requested before they are copied */
+
 /* ---- parts ------------------------------------------------------------------------------------ */
 
 /* A new part of [rows] or, with width > 0, [rows, width] elements. */
@@ -48,8 +50,11 @@ static hone_status list_rows(const struct hone_snapshot *snapshot, struct hone_t
     const struct hone_table *const table = copy->table;
     const bool full = snapshot->kind != HONE_SNAPSHOT_INCREMENT;
     size_t count = full ? table->index.count : 0;
-    for (size_t i = 0; !full && i < table->dirty_count; i++)
+    for (size_t i = 0; !full && i < table->dirty_count; i++) {
+        if (i + AHEAD < table->dirty_count)
+            HONE_REQUEST(hone_table_row(table, table->dirty[i + AHEAD]), sizeof(struct hone_row));
         count += is_copied(table, table->dirty[i]);
+    }
     void *data = NULL;
     const hone_status status = add_named(snapshot, copy, "row", HONE_I64, count, 0, &data, error);
     *list = data;
@@ -59,6 +64,8 @@ static hone_status list_rows(const struct hone_snapshot *snapshot, struct hone_t
     const uint64_t all = full ? table->next : table->dirty_count;
     for (uint64_t i = 0; i < all; i++) {
         const uint64_t row = full ? i : table->dirty[i];
+        if (!full && i + AHEAD < all)
+            HONE_REQUEST(hone_table_row(table, table->dirty[i + AHEAD]), sizeof(struct hone_row));
         if (is_copied(table, row))
             (*list)[at++] = (int64_t)row;
     }
@@ -66,10 +73,28 @@ static hone_status list_rows(const struct hone_snapshot *snapshot, struct hone_t
     return HONE_OK;
 }
 
+/* Row by row, so that each record is read once. */
+static void copy_records(const struct hone_table *table, const int64_t *list, size_t rows,
+                         char *const *data)
+{
+    const int threads = hone_table_threads(table, rows);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t i = 0; i < rows; i++) {
+        if (i + AHEAD < rows)
+            HONE_REQUEST(hone_table_row(table, (uint64_t)list[i + AHEAD]), table->stride);
+        const struct hone_row *const row = hone_table_row(table, (uint64_t)list[i]);
+        for (int c = 0; c < table->column_count; c++) {
+            const struct hone_column *const column = &table->columns[c];
+            memcpy(data[c] + i * column->size, hone_row_column(row, column), column->size);
+        }
+    }
+}
+
 static hone_status copy_columns(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
                                 const int64_t *list, hone_error *error)
 {
     const struct hone_table *const table = copy->table;
+    char *columns[HONE_MAX_COLUMNS];
     for (int c = 0; c < table->column_count; c++) {
         const struct hone_column *const column = &table->columns[c];
         char name[HONE_SNAPSHOT_NAME_SIZE];
@@ -79,12 +104,9 @@ static hone_status copy_columns(const struct hone_snapshot *snapshot, struct hon
                                             copy->rows, column->count, &data, error);
         if (status != HONE_OK)
             return status;
-        const int threads = hone_table_threads(table, copy->rows);
-#pragma omp parallel for num_threads(threads) schedule(static)
-        for (size_t i = 0; i < copy->rows; i++)
-            memcpy((char *)data + i * column->size,
-                   hone_row_column(hone_table_row(table, (uint64_t)list[i]), column), column->size);
+        columns[c] = data;
     }
+    copy_records(table, list, copy->rows, columns);
     return HONE_OK;
 }
 

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -261,6 +262,55 @@ static void test_an_unwritten_snapshot_loses_nothing(void **state)
     remove_directory(directory);
 }
 
+/* A file-size limit stops the writing after any number of bytes, as a full disk does: the error says
+ * so, the files before it stay the state that is restored, and the same snapshot can be written
+ * again when there is room. */
+static void test_a_full_disk_loses_nothing(void **state)
+{
+    (void)state;
+    static const rlim_t limits[] = {0, 7, 100, 4096, 30000};
+    char directory[64];
+    make_directory(directory);
+    struct subject whole;
+    hone_error error;
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    void (*const handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    start(&whole, 1);
+    train(&whole, 0);
+    save(&whole, directory, HONE_SNAPSHOT_FULL);
+    for (uint64_t step = 1; step <= COUNT(limits); step++) {
+        train(&whole, step);
+        hone_snapshot *snapshot = NULL;
+        require(hone_snapshot_take(&snapshot, whole.tables, 2, HONE_SNAPSHOT_INCREMENT, &error),
+                &error);
+        struct rlimit limit = old;
+        limit.rlim_cur = limits[step - 1];
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        const hone_status status = hone_snapshot_write(snapshot, directory, NULL, 0, &error);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+        assert_int_equal(status, HONE_ERROR_IO);
+        assert_non_null(strstr(error.message, "File too large"));
+        struct subject again;
+        hone_restore_report report;
+        start(&again, 1);
+        require(hone_snapshot_restore(again.tables, 2, directory, &report, &error), &error);
+        assert_int_equal(report.files, step);
+        assert_string_equal(report.problem, "");
+        stop(&again);
+        require(hone_snapshot_write(snapshot, directory, NULL, 0, &error), &error);
+        hone_snapshot_free(snapshot);
+        start(&again, 1);
+        require(hone_snapshot_restore(again.tables, 2, directory, &report, &error), &error);
+        assert_int_equal(report.files, step + 1);
+        assert_same(&whole, &again);
+        stop(&again);
+    }
+    signal(SIGXFSZ, handler);
+    stop(&whole);
+    remove_directory(directory);
+}
+
 static void test_other_tables_are_refused(void **state)
 {
     (void)state;
@@ -413,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_a_chain_restores_the_run),
         cmocka_unit_test(test_damage_is_named),
         cmocka_unit_test(test_an_unwritten_snapshot_loses_nothing),
+        cmocka_unit_test(test_a_full_disk_loses_nothing),
         cmocka_unit_test(test_other_tables_are_refused),
         cmocka_unit_test(test_shards),
         cmocka_unit_test(test_killed_while_saving),

@@ -8,6 +8,7 @@ whose elements do not lie in the parameter's order is stepped by way of a copy; 
 of the processor is stepped by the reference (_reference.py).
 """
 
+import ctypes
 import os
 
 import torch
@@ -15,6 +16,24 @@ import torch
 from hone import _core
 
 _core.set_tensor_type(torch.Tensor)
+
+
+
+def _offer_handles():
+    """Tells the extension module PyTorch's C functions on tensors, where this PyTorch has them."""
+    names = ("get_data_ptr", "get_dtype", "get_dim", "get_sizes", "get_strides", "delete_tensor_object")
+    path = os.path.join(os.path.dirname(torch.__file__), "lib", "libtorch_cpu.so")
+    try:
+        library = ctypes.CDLL(path)
+        functions = [getattr(library, f"aoti_torch_{name}") for name in names]
+        make_handle = torch._C._aoti.unsafe_alloc_void_ptr_from_tensor
+    except (AttributeError, OSError):
+        return
+    addresses = (ctypes.cast(function, ctypes.c_void_p).value for function in functions)
+    _core.set_handle_functions(make_handle, *addresses)
+
+
+_offer_handles()
 
 try:
     torch._C._increment_version([])

@@ -5,13 +5,15 @@ What differs from rule to rule comes from the registry (hone.rules); what differ
 manner in one class is overridden there (_classes.py).
 """
 
-import contextlib
+import functools
 
 import torch
 from torch.optim.optimizer import (
     _device_dtype_check_for_fused,
     _get_capturable_supported_devices,
     _get_scalar_dtype,
+    _global_optimizer_post_hooks,
+    _global_optimizer_pre_hooks,
 )
 
 from hone.optim._engine import Engine
@@ -33,6 +35,27 @@ _LABELS = {
 def beta_names(rule):
     """The hyperparameters that stand together in a group as the tuple `betas`."""
     return [h.name for h in rule.hypers if h.name.startswith("beta") and h.name[4:].isdigit()]
+
+
+def _with_hooks(function):
+    """The step with PyTorch's hooks and its mark for the profiler, which cost as much as all other work
+    of the host, wherever one of them is there; without where none is."""
+    hooked = torch.optim.Optimizer.profile_hook_step(function)
+
+    @functools.wraps(function)
+    def step(self, *args, **kwargs):
+        if (
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or _global_optimizer_pre_hooks
+            or _global_optimizer_post_hooks
+            or torch.autograd._profiler_enabled()
+        ):
+            return hooked(self, *args, **kwargs)
+        return function(self, *args, **kwargs)
+
+    step.hooked = True  # PyTorch need not wrap it again
+    return step
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -128,10 +151,10 @@ class Optimizer(torch.optim.Optimizer):
         state = self.state[parameter]
         if self._is_counted(group) and "step" not in state:
             on_device = group.get("capturable") or group.get("fused")
-            state["step"] = torch.zeros(
-                (),
+            state["step"] = torch.tensor(
+                0.0,
                 dtype=_get_scalar_dtype(is_fused=group.get("fused")),
-                device=parameter.device if on_device else "cpu",
+                device=parameter.device if on_device else None,
             )
         slots = []
         for slot in needed:
@@ -182,6 +205,7 @@ class Optimizer(torch.optim.Optimizer):
                         )
                     self._reference_step(group, parameter)
 
+    @_with_hooks
     def step(self, closure=None):
         """Performs one step. `closure`, if given, is called first: it computes the loss and the
         gradients anew, and its value is returned."""
