@@ -8,7 +8,7 @@ export CMAKE_C_COMPILER_LAUNCHER ?= $(shell command -v ccache)
 
 preset = cmake --preset $(1) && cmake --build --preset $(1) --parallel $(JOBS)
 
-.PHONY: all demo test test-asan test-tsan test-valgrind fuzz bench install format readme docs clean help
+.PHONY: all demo test test-asan test-tsan test-valgrind gpu-test fuzz bench install format readme docs clean help
 all: build/setup/build ## the libraries and the hone command, in build/release (also plain `make`)
 	$(call preset,release)
 
@@ -32,6 +32,9 @@ test-tsan: build/setup/test ## the suite under ThreadSanitizer
 
 test-valgrind: build/setup/test ## the suite under valgrind
 	tools/test.sh valgrind
+
+gpu-test: build/setup/test ## the tests that need a GPU, and compute-sanitizer over them
+	tools/gpu_test.sh
 
 fuzz: build/setup/test ## fuzz each parser for SECONDS_EACH (60) seconds
 	$(call preset,fuzz)

@@ -148,16 +148,23 @@ static void print_recipe(const hone_context *context, const json_t *description)
     free(text);
 }
 
+/* `what` stands before "of group"; nothing is printed for a schedule that is not there. */
+static void print_schedule(const char *what, size_t group, const json_t *schedule)
+{
+    const json_t *const place = json_object_get(schedule, "e");
+    if (json_is_integer(place))
+        printf("%s of group %zu: moved on %" JSON_INTEGER_FORMAT " times\n", what, group,
+               json_integer_value(place));
+}
+
 static void print_schedules(const json_t *description)
 {
     size_t group;
     const json_t *schedule;
     json_array_foreach(json_object_get(description, "schedules"), group, schedule)
     {
-        const json_t *const place = json_object_get(schedule, "e");
-        if (json_is_integer(place))
-            printf("schedule of group %zu: moved on %" JSON_INTEGER_FORMAT " times\n", group,
-                   json_integer_value(place));
+        print_schedule("schedule", group, schedule);
+        print_schedule("masked_schedule", group, json_object_get(schedule, "masked"));
     }
 }
 

@@ -56,10 +56,12 @@ inside='(kernel|cpu|core|mask|table|schedule|checkpoint|cuda|rules)/.*'
 verdict "layer rules: only the kernel's vocabulary" \
     "$(includes src/rules 'kernel/rule_(begin|end)\.h')"
 verdict "layer kernel: itself, <hone/rule.h>, the C library, intrinsics" \
-    "$(includes src/kernel "kernel/.*|hone/rule\\.h|immintrin\\.h|$libc")"
+    "$(includes src/kernel "kernel/.*|hone/rule\\.h|immintrin\\.h|cuda_(bf|fp)16\\.h|$libc")"
 verdict "layer cpu: kernel" "$(includes src/cpu "(cpu|kernel)/.*|rules\\.inc|hone/.*|$libc|cpuid\\.h")"
 verdict "layer core: cpu, kernel" \
-    "$(includes src/core "(core|cpu|kernel)/.*|hone/.*|$libc|omp\\.h|jansson\\.h|cblas\\.h")"
+    "$(includes src/core "(core|cpu|kernel)/.*|hone/.*|$libc|omp\\.h|dlfcn\\.h|jansson\\.h|cblas\\.h")"
+verdict "layer cuda: kernel" \
+    "$(includes src/cuda "(cuda|kernel)/.*|rules\\.inc|cuda[a-zA-Z_0-9]*\\.h|cublas_v2\\.h|new|$libc")"
 for folder in checkpoint mask table; do
     [ -d "src/$folder" ] || continue
     verdict "layer $folder: core, cpu, kernel" "$(includes src/$folder \

@@ -54,6 +54,7 @@ demo)
     install
     .venv/bin/python examples/python/quickstart.py
     .venv/bin/python examples/python/finetune.py
+    .venv/bin/python examples/python/click_model.py
     ;;
 *) echo "tools/python.sh: '$what' is none of environment, install, test, demo" >&2 && exit 2 ;;
 esac

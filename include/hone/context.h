@@ -24,6 +24,15 @@ typedef struct hone_allocator {
     void *user;
 } hone_allocator;
 
+/* The same for memory of a device: `allocate` returns `size` bytes on `device`, aligned to 256, that
+ * work on `stream` (a cudaStream_t) may use at once, or NULL; `release` gets them back when the last
+ * work on them is queued on `stream`, with the stream that the optimizer has by then. */
+typedef struct hone_device_allocator {
+    void *(*allocate)(size_t size, int device, void *stream, void *user);
+    void (*release)(void *memory, size_t size, int device, void *stream, void *user);
+    void *user;
+} hone_device_allocator;
+
 /* Called with one line of text without a newline, on the calling thread. */
 typedef void hone_log_fn(const char *line, void *user);
 
@@ -36,6 +45,7 @@ typedef struct hone_context_options {
     hone_allocator allocator; /* default: all NULL, the C library's */
     hone_log_fn *log;         /* default NULL: silence */
     void *log_user;
+    hone_device_allocator device_allocator; /* default: all NULL, the device's own (cudaMalloc) */
 } hone_context_options;
 
 /* Writes the defaults named above. */

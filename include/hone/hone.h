@@ -6,6 +6,7 @@
 #include <hone/checkpoint.h>
 #include <hone/clip.h>
 #include <hone/context.h>
+#include <hone/cuda.h>
 #include <hone/mask.h>
 #include <hone/optimizer.h>
 #include <hone/placement.h>

@@ -28,7 +28,8 @@ extern "C" {
     X(ERROR_UNSUPPORTED, -10, "not available in this build or on this machine") \
     X(ERROR_NONFINITE, -11, "a sum is NaN or infinite")                         \
     X(ERROR_CLOSURE, -12, "the caller's closure failed")                        \
-    X(ERROR_MISMATCH, -13, "a checkpoint does not fit the optimizer")
+    X(ERROR_MISMATCH, -13, "a checkpoint does not fit the optimizer")           \
+    X(ERROR_DEVICE, -14, "a device failed")
 
 typedef enum hone_status {
 #define HONE_STATUS_ENUM(name, code, text) HONE_##name = code,

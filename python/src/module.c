@@ -179,6 +179,30 @@ static PyObject *set_tensor_type(PyObject *module, PyObject *args)
     return PyBool_FromLong(binding->exchange != NULL);
 }
 
+/* set_handle_functions(make_handle, addresses of the functions in their order) */
+static PyObject *set_handle_functions(PyObject *module, PyObject *args)
+{
+    struct binding *const binding = binding_of(module);
+    PyObject *make;
+    unsigned long long address[6];
+    if (!PyArg_ParseTuple(args, "OKKKKKK", &make, &address[0], &address[1], &address[2],
+                          &address[3], &address[4], &address[5]))
+        return NULL;
+    binding->handles = (struct handle_functions){
+        .data = (int32_t(*)(void *, void **))(uintptr_t)address[0],
+        .dtype = (int32_t(*)(void *, int32_t *))(uintptr_t)address[1],
+        .ndim = (int32_t(*)(void *, int64_t *))(uintptr_t)address[2],
+        .shape = (int32_t(*)(void *, int64_t **))(uintptr_t)address[3],
+        .strides = (int32_t(*)(void *, int64_t **))(uintptr_t)address[4],
+        .release = (int32_t(*)(void *))(uintptr_t)address[5],
+    };
+    PyObject *const before = binding->make_handle;
+    binding->make_handle = make == Py_None ? NULL : make;
+    Py_XINCREF(binding->make_handle);
+    Py_XDECREF(before);
+    Py_RETURN_NONE;
+}
+
 /* layout(tensor) -> None unless it is a plain floating-point tensor in the processor's memory; else
  * whether it is dense */
 static PyObject *layout(PyObject *module, PyObject *tensor)
@@ -222,6 +246,8 @@ static PyMethodDef methods[] = {
     {"rules", rules, METH_NOARGS, "rules() -> the registry, one dict for each update rule"},
     {"cpu", cpu, METH_NOARGS, "cpu() -> the level of processor instructions in use"},
     {"set_tensor_type", set_tensor_type, METH_VARARGS, "set_tensor_type(torch.Tensor) (private)"},
+    {"set_handle_functions", set_handle_functions, METH_VARARGS,
+     "set_handle_functions(make_handle, addresses...) (private)"},
     {"layout", layout, METH_O, "layout(tensor) -> None, or whether it is dense (private)"},
     {"same_order", same_order, METH_VARARGS, "same_order(a, b) (private)"},
     {NULL, NULL, 0, NULL},

@@ -8,6 +8,8 @@
 
 static void forget_layout(struct layout *layout)
 {
+    if (layout->handle != NULL)
+        layout->functions->release(layout->handle);
     PyMem_Free(layout->lengths);
     *layout = (struct layout){0};
 }
@@ -41,6 +43,64 @@ bool layout_is_same(const struct layout *layout, const struct view *view)
            layout->ndim == view->ndim &&
            (size == 0 || (memcmp(layout->lengths, view->shape, size) == 0 &&
                           memcmp(layout->lengths + layout->ndim, view->strides, size) == 0));
+}
+
+/* Remembers a tensor that is asked again in every step. */
+static int remember_tensor(Optimizer *self, struct layout *layout, PyObject *tensor,
+                           const struct view *view)
+{
+    if (remember_layout(layout, view) < 0)
+        return -1;
+    struct binding *const binding = self->binding;
+    if (binding->make_handle == NULL)
+        return 0;
+    PyObject *const capsule = PyObject_CallFunctionObjArgs(binding->make_handle, tensor, NULL);
+    if (capsule == NULL)
+        return -1;
+    layout->handle = PyCapsule_GetPointer(capsule, NULL); /* from here on ours */
+    layout->functions = &binding->handles;
+    Py_DECREF(capsule);
+    if (layout->handle == NULL)
+        return -1;
+    binding->handles.dtype(layout->handle, &layout->handle_dtype);
+    return 0;
+}
+
+static bool is_handle_at_place(const struct layout *layout)
+{
+    void *data;
+    int32_t dtype;
+    return layout->functions->data(layout->handle, &data) == 0 && data == layout->data &&
+           layout->functions->dtype(layout->handle, &dtype) == 0 && dtype == layout->handle_dtype;
+}
+
+static bool is_handle_unchanged(const struct layout *layout)
+{
+    const struct handle_functions *const ask = layout->functions;
+    int64_t ndim, *shape, *strides;
+    if (!is_handle_at_place(layout) || ask->ndim(layout->handle, &ndim) != 0 ||
+        ndim != layout->ndim)
+        return false;
+    const size_t size = sizeof *shape * (size_t)ndim;
+    return size == 0 || (ask->shape(layout->handle, &shape) == 0 &&
+                         ask->strides(layout->handle, &strides) == 0 &&
+                         memcmp(layout->lengths, shape, size) == 0 &&
+                         memcmp(layout->lengths + ndim, strides, size) == 0);
+}
+
+int layout_is_at_place(const Optimizer *self, PyObject *tensor, const struct layout *layout)
+{
+    return layout->handle != NULL ? is_handle_at_place(layout)
+                                  : layout_is_unchanged(self, tensor, layout);
+}
+
+int layout_is_unchanged(const Optimizer *self, PyObject *tensor, const struct layout *layout)
+{
+    if (layout->handle != NULL)
+        return is_handle_unchanged(layout);
+    struct view view;
+    const int plain = binding_view(self->binding, tensor, &view);
+    return plain <= 0 ? plain : view.data == layout->data && layout_is_same(layout, &view);
 }
 
 /* A view of a tensor that must be plain. */
@@ -180,7 +240,7 @@ static int bind_slot(Optimizer *self, Py_ssize_t index, PyObject *name, PyObject
     Py_INCREF(tensor);
     slot->name = name;
     slot->tensor = tensor;
-    return remember_layout(&slot->layout, &view);
+    return remember_tensor(self, &slot->layout, tensor, &view);
 }
 
 static int bind_slots(Optimizer *self, Py_ssize_t index, PyObject *slots)
@@ -208,7 +268,7 @@ static int bind_step(Optimizer *self, struct entry *entry, PyObject *step)
     }
     Py_INCREF(step);
     entry->step = step;
-    return remember_layout(&entry->step_layout, &view);
+    return remember_tensor(self, &entry->step_layout, step, &view);
 }
 
 /* The parameter's own address, and its gradient's. */
@@ -257,7 +317,7 @@ PyObject *optimizer_bind(Optimizer *self, PyObject *args)
     entry->state = state == Py_None ? NULL : state;
     Py_XINCREF(entry->state);
     Py_XDECREF(before);
-    if (remember_layout(&entry->param_layout, &memory_view) < 0 ||
+    if (remember_tensor(self, &entry->param_layout, memory, &memory_view) < 0 ||
         remember_layout(&entry->grad_layout, &grad_view) < 0 ||
         bind_slots(self, index, slots) < 0 || bind_step(self, entry, step) < 0)
         return NULL;

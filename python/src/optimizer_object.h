@@ -15,6 +15,9 @@ struct layout {
     hone_device_type device;
     int32_t ndim;
     int64_t *lengths; /* shape, then strides */
+    void *handle;     /* of the tensor itself, or NULL */
+    int32_t handle_dtype;
+    const struct handle_functions *functions; /* of the handle */
 };
 
 struct slot {
@@ -67,6 +70,7 @@ typedef struct {
     struct place *places;
     Py_ssize_t place_count, place_capacity;
     uint64_t scan;
+    double norm;  /* total norm of the last step's gradients; NaN where none was asked for */
     bool running; /* the library works without the interpreter's lock: hands off */
     PyObject *word_step;
 } Optimizer;
@@ -93,6 +97,12 @@ PyObject *optimizer_renew(Optimizer *self, PyObject *args);
 PyObject *optimizer_count(Optimizer *self, PyObject *args);
 
 void entry_clear(struct entry *entry);
+
+/* Whether a tensor is as it was remembered, by address and all else: 1, 0, or -1 and an exception. */
+int layout_is_unchanged(const Optimizer *self, PyObject *tensor, const struct layout *layout);
+
+/* The same of a tensor of one element, whose shape says nothing. */
+int layout_is_at_place(const Optimizer *self, PyObject *tensor, const struct layout *layout);
 
 /* Whether a view is what was remembered, but for its address. */
 bool layout_is_same(const struct layout *layout, const struct view *view);

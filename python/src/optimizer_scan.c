@@ -4,16 +4,6 @@
 
 #include "optimizer_object.h"
 
-/* 1: as remembered; 0: not; -1: an exception. */
-static int is_unchanged(const Optimizer *self, PyObject *tensor, const struct layout *layout)
-{
-    struct view view;
-    const int plain = binding_view(self->binding, tensor, &view);
-    return plain <= 0 ? plain : view.data == layout->data && layout_is_same(layout, &view);
-}
-
-/* ---- looking for changes -------------------------------------------------------------------- */
-
 static int report(PyObject *list, Py_ssize_t index)
 {
     PyObject *const number = PyLong_FromSsize_t(index);
@@ -52,11 +42,11 @@ static int scan_groups(const Optimizer *self, PyObject *param_groups, struct cha
     return 0;
 }
 
-static PyObject *param_at(PyObject *param_groups, const Optimizer *self, const struct entry *entry)
+/* The list of a group's parameters, borrowed. */
+static PyObject *params_of(const Optimizer *self, PyObject *param_groups, Py_ssize_t group)
 {
-    PyObject *const dict = PyList_GetItem(param_groups, entry->group);
-    PyObject *const params = PyDict_GetItemWithError(dict, self->binding->word_params);
-    return PyList_GetItem(params, entry->position);
+    PyObject *const dict = PyList_GetItem(param_groups, group);
+    return PyDict_GetItemWithError(dict, self->binding->word_params);
 }
 
 /* The entry of a key of Optimizer.state, looked for from `hint` on; -1 if it is none. */
@@ -120,14 +110,14 @@ static int scan_slots(const Optimizer *self, const struct entry *entry)
         PyObject *const tensor = PyDict_GetItemWithError(entry->state, slot->name);
         if (tensor == NULL && PyErr_Occurred())
             return -1;
-        same = tensor != slot->tensor ? 0 : is_unchanged(self, tensor, &slot->layout);
+        same = tensor != slot->tensor ? 0 : layout_is_unchanged(self, tensor, &slot->layout);
     }
     if (same != 1 || entry->step == NULL)
         return same;
     PyObject *const step = PyDict_GetItemWithError(entry->state, self->word_step);
     if (step == NULL && PyErr_Occurred())
         return -1;
-    same = step != entry->step ? 0 : is_unchanged(self, step, &entry->step_layout);
+    same = step != entry->step ? 0 : layout_is_at_place(self, step, &entry->step_layout);
     if (same == 1)
         same = step_read(&entry->step_layout) == step_shown(&entry->step_layout, entry->count);
     return same;
@@ -172,7 +162,7 @@ static int scan_entry(Optimizer *self, Py_ssize_t index)
         ready = 1;
     } else if (entry->bound && !entry->staged &&
                (entry->state == NULL || entry->seen == self->scan)) {
-        ready = is_unchanged(self, entry->param, &entry->param_layout);
+        ready = layout_is_unchanged(self, entry->param, &entry->param_layout);
         if (ready == 1)
             ready = scan_slots(self, entry);
         if (ready == 1)
@@ -191,8 +181,15 @@ int optimizer_scan(Optimizer *self, PyObject *param_groups, PyObject *state,
         return 0;
     if (scan_state(self, state) < 0)
         return -1;
+    PyObject *params = NULL;
+    Py_ssize_t group = -1; /* whose list `params` is */
     for (Py_ssize_t i = 0; i < self->entry_count; i++) {
-        if (param_at(param_groups, self, &self->entries[i]) != self->entries[i].param) {
+        const struct entry *const entry = &self->entries[i];
+        if (entry->group != group) {
+            group = entry->group;
+            params = params_of(self, param_groups, group);
+        }
+        if (PyList_GetItem(params, entry->position) != entry->param) {
             changes->structure = true;
             return 0;
         }

@@ -7,7 +7,7 @@
 #include "checkpoint/text.h"
 
 /* The new states of all saved parameters, HONE_STATE_COUNT for each. A slot that exists already in
- * the same format is overwritten in place and has none here. */
+ * the same format is overwritten in place and has none here; not on a device, where that could fail. */
 struct stage {
     struct hone_state *states;
     size_t size;
@@ -18,12 +18,12 @@ static bool is_saved(const struct hone_saved_param *saved, int slot)
     return (saved->slots >> slot & 1u) != 0;
 }
 
-static void copy_state(struct hone_state *state, const hone_file *file, int64_t tensor)
+static hone_status copy_state(const struct hone_state *state, const hone_file *file, int64_t tensor,
+                              hone_error *error)
 {
     hone_tensor view;
     hone_file_tensor(file, tensor, &view, NULL);
-    if (state->size > 0)
-        memcpy(state->data, view.data, state->size);
+    return hone_state_send(state, view.data, error);
 }
 
 static void release_stage(const hone_context *context, struct stage *stage)
@@ -47,13 +47,15 @@ static hone_status stage_param(struct hone_state *states, const hone_optimizer *
         int reals;
         hone_file_tensor(file, saved->tensor[k], &view, NULL);
         hone_dtype_format(view.dtype, &format, &reals);
-        if (param->state[k].data != NULL && param->state[k].format == format)
+        if (param->device == NULL && param->state[k].data != NULL &&
+            param->state[k].format == format)
             continue;
-        const hone_status status =
-            hone_state_create(optimizer->context, &states[k], param->count, format, 0, error);
+        hone_status status = hone_state_create(optimizer->context, param->device, &states[k],
+                                               param->count, format, 0, error);
+        if (status == HONE_OK)
+            status = copy_state(&states[k], file, saved->tensor[k], error);
         if (status != HONE_OK)
             return status;
-        copy_state(&states[k], file, saved->tensor[k]);
     }
     return HONE_OK;
 }
@@ -84,7 +86,7 @@ static void commit_param(hone_optimizer *optimizer, struct hone_state *states,
     for (int k = 0; k < HONE_STATE_COUNT; k++) {
         struct hone_state *const state = &param->state[k];
         if (is_saved(saved, k) && states[k].data == NULL) {
-            copy_state(state, file, saved->tensor[k]);
+            copy_state(state, file, saved->tensor[k], NULL);
             continue;
         }
         if (state->data != NULL)
@@ -104,6 +106,8 @@ static hone_status apply(hone_optimizer *optimizer, const struct hone_checkpoint
 {
     struct stage stage = {0};
     hone_status status = stage_states(&stage, optimizer, checkpoint, file, error);
+    if (status == HONE_OK)
+        status = hone_devices_take_counters(optimizer, error);
     if (status == HONE_OK)
         status = hone_spec_assign(optimizer->spec, checkpoint->spec, error);
     if (status == HONE_OK) {

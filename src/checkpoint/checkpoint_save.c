@@ -10,6 +10,10 @@
 struct saver {
     const hone_optimizer *optimizer;
     hone_file_entry *entries;
+    struct home { /* of an entry on a device: its values, fetched; else NULL */
+        void *values;
+        size_t size;
+    } * homes;
     char *names; /* of all entries, one block */
     int64_t count;
     size_t names_size;
@@ -54,7 +58,22 @@ static char *put(char *to, const char *text)
     return to + length;
 }
 
-static void list_tensors(struct saver *saver)
+/* Where the host can read a state: in place, or in a copy that the saver keeps. */
+static hone_status bring_home(struct saver *saver, const struct hone_state *state, int64_t index,
+                              void **values, hone_error *error)
+{
+    *values = state->data;
+    if (state->device == NULL)
+        return HONE_OK;
+    struct home *const home = &saver->homes[index];
+    *values = home->values = hone_allocate(saver->optimizer->context, state->size);
+    home->size = state->size;
+    if (*values == NULL)
+        return hone_fail_memory(error, state->size, "a state of a device");
+    return hone_state_fetch(state, *values, error);
+}
+
+static hone_status list_tensors(struct saver *saver, hone_error *error)
 {
     const hone_optimizer *const optimizer = saver->optimizer;
     hone_file_entry *entry = saver->entries;
@@ -69,12 +88,26 @@ static void list_tensors(struct saver *saver)
             name = put(put(put(name, param->name), "@"), hone_state_name(rule, k));
             *name++ = '\0';
             const struct hone_state *const state = &param->state[k];
+            void *values;
+            const hone_status status =
+                bring_home(saver, state, entry - saver->entries, &values, error);
+            if (status != HONE_OK)
+                return status;
             entry->tensor =
-                hone_tensor_view(state->data, hone_format_dtype(state->format),
+                hone_tensor_view(values, hone_format_dtype(state->format),
                                  param->tensor.ndim + (param->reals == 2 ? 1 : 0), param->shape);
             entry++;
         }
     }
+    return HONE_OK;
+}
+
+static void release_homes(struct saver *saver)
+{
+    for (int64_t i = 0; saver->homes != NULL && i < saver->count; i++)
+        hone_release(saver->optimizer->context, saver->homes[i].values, saver->homes[i].size);
+    hone_release(saver->optimizer->context, saver->homes,
+                 sizeof *saver->homes * (size_t)saver->count);
 }
 
 /* ---- the metadata --------------------------------------------------------------------------- */
@@ -254,16 +287,19 @@ static hone_status save(struct saver *saver, const char *path, hone_error *error
     const size_t entries_size = sizeof *saver->entries * (size_t)saver->count;
     saver->entries = hone_allocate(context, entries_size);
     saver->names = hone_allocate(context, saver->names_size);
+    saver->homes = hone_allocate_zeroed(context, sizeof *saver->homes * (size_t)saver->count);
     hone_status status = HONE_OK;
-    if (saver->entries == NULL || saver->names == NULL)
+    if (saver->entries == NULL || saver->names == NULL || saver->homes == NULL)
         status = hone_fail_memory(error, entries_size, "the list of a checkpoint's tensors");
     if (status == HONE_OK)
         status = write_metadata(saver, error);
+    if (status == HONE_OK)
+        status = list_tensors(saver, error);
     if (status == HONE_OK) {
-        list_tensors(saver);
         const hone_file_pair pair = {HONE_CHECKPOINT_KEY, saver->json.bytes};
         status = hone_file_write(context, path, saver->entries, saver->count, &pair, 1, error);
     }
+    release_homes(saver);
     hone_release(context, saver->entries, entries_size);
     hone_release(context, saver->names, saver->names_size);
     return status;
@@ -275,7 +311,9 @@ hone_status hone_optimizer_save(const hone_optimizer *optimizer, const char *pat
     if (optimizer == NULL || path == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "hone_optimizer_save: %s is NULL",
                          optimizer == NULL ? "optimizer" : "path");
-    hone_status status = check_savable(optimizer, error);
+    hone_status status = hone_devices_settle(optimizer, error);
+    if (status == HONE_OK)
+        status = check_savable(optimizer, error);
     if (status != HONE_OK)
         return status;
     struct saver saver = {.optimizer = optimizer};

@@ -146,6 +146,10 @@ static hone_status read_options(hone_context_options *all, const hone_context_op
         return hone_fail(error, HONE_ERROR_ARGUMENT,
                          "options->allocator has only one of allocate and release; give both or "
                          "neither");
+    if ((all->device_allocator.allocate == NULL) != (all->device_allocator.release == NULL))
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "options->device_allocator has only one of allocate and release; give "
+                         "both or neither");
     if (all->allocator.allocate == NULL)
         all->allocator = (hone_allocator){default_allocate, default_release, NULL};
     return HONE_OK;
@@ -181,7 +185,8 @@ hone_status hone_context_create(hone_context **context, const hone_context_optio
                            .threads = all.threads > 0 ? all.threads : omp_get_max_threads(),
                            .seed = all.seed,
                            .log = all.log,
-                           .log_user = all.log_user};
+                           .log_user = all.log_user,
+                           .device_allocator = all.device_allocator};
     *context = made;
     return HONE_OK;
 }

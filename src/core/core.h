@@ -17,6 +17,7 @@ struct hone_context {
     uint64_t seed;
     hone_log_fn *log;
     void *log_user;
+    hone_device_allocator device_allocator; /* NULL functions: the device's own */
 };
 
 /* ---- errors --------------------------------------------------------------------------------- */
@@ -70,6 +71,10 @@ size_t hone_tensor_bytes(const hone_tensor *tensor);
 /* Checks a view: known dtype, non-negative shape, contiguous, on the CPU, data present and aligned
  * to its element. The sentence calls it `what`. */
 hone_status hone_tensor_check(const hone_tensor *tensor, const char *what, hone_error *error);
+
+/* The same for a view on the CPU or on a device; that the memory is there is not looked at. */
+hone_status hone_tensor_check_anywhere(const hone_tensor *tensor, const char *what,
+                                       hone_error *error);
 
 /* ---- specs ---------------------------------------------------------------------------------- */
 

@@ -3,16 +3,22 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/device.h"
 #include "core/optimizer_internal.h"
 
-static hone_status check_grad(const hone_optimizer *optimizer, const struct hone_param *param,
+static hone_status check_grad(hone_optimizer *optimizer, const struct hone_param *param,
                               const hone_tensor *grad, hone_error *error)
 {
     char what[160];
     snprintf(what, sizeof what, "the gradient of \"%.120s\"", param->name);
-    const hone_status status = hone_tensor_check(grad, what, error);
+    struct hone_device *device;
+    const hone_status status = hone_device_check_tensor(optimizer, grad, what, &device, error);
     if (status != HONE_OK)
         return status;
+    char found[HONE_PLACE_TEXT], wanted[HONE_PLACE_TEXT];
+    if (device != param->device)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is on %s; the parameter is on %s", what,
+                         hone_device_text(found, device), hone_device_text(wanted, param->device));
     enum hone_format format;
     int reals;
     if (!hone_dtype_format(grad->dtype, &format, &reals) || reals != param->reals)
@@ -36,10 +42,10 @@ static bool only_moved(const hone_optimizer *optimizer, const struct hone_param 
                        const hone_tensor *grad)
 {
     const size_t size = param->count * hone_format_size(param->grad_format);
-    return param->has_grad && grad->dtype == param->grad_dtype && grad->device == HONE_CPU &&
-           grad->ndim == param->tensor.ndim && (grad->ndim == 0 || grad->shape != NULL) &&
-           grad->strides == NULL && hone_same_shape(grad, &param->tensor) && size > 0 &&
-           grad->data != NULL &&
+    return param->has_grad && grad->dtype == param->grad_dtype &&
+           hone_device_holds(param->device, grad) && grad->ndim == param->tensor.ndim &&
+           (grad->ndim == 0 || grad->shape != NULL) && grad->strides == NULL &&
+           hone_same_shape(grad, &param->tensor) && size > 0 && grad->data != NULL &&
            (uintptr_t)grad->data % hone_format_size(param->grad_format) == 0 &&
            hone_overlapping(optimizer, grad->data, size, -1) < 0;
 }
@@ -97,6 +103,17 @@ hone_status hone_check_grads(hone_optimizer *optimizer, hone_error *error)
     return HONE_OK;
 }
 
+static hone_status zero(const struct hone_param *param, hone_error *error)
+{
+    const size_t size = param->count * hone_format_size(param->grad_format);
+    struct hone_device *const device = param->device;
+    if (device != NULL)
+        return hone_device_check(device, device->target->zero(device->queue, param->grad, size),
+                                 "a gradient", error);
+    memset(param->grad, 0, size);
+    return HONE_OK;
+}
+
 hone_status hone_optimizer_zero_grad(hone_optimizer *optimizer, bool set_to_none, hone_error *error)
 {
     const hone_status status = hone_check_optimizer(optimizer, error);
@@ -111,7 +128,9 @@ hone_status hone_optimizer_zero_grad(hone_optimizer *optimizer, bool set_to_none
             param->grad = NULL;
             optimizer->plan.valid = false;
         } else if (param->count > 0) {
-            memset(param->grad, 0, param->count * hone_format_size(param->grad_format));
+            const hone_status zeroed = zero(param, error);
+            if (zeroed != HONE_OK)
+                return zeroed;
         }
     }
     return HONE_OK;

@@ -70,19 +70,21 @@ static double number(const struct hone_group *group, const char *name)
     return group->values[hone_rule_hyper_find(group->rule, name)].number;
 }
 
-static struct hone_polar polar_of(const struct work *work, const struct hone_group *group)
+struct hone_matrix_recipe hone_matrix_recipe(const struct hone_group *group, size_t rows,
+                                             size_t columns)
 {
-    struct hone_polar polar = {.eps = number(group, "eps"),
-                               .steps = (int)number(group, "ns_steps"),
-                               .tiles = work->matrix->tiles,
-                               .threads = work->threads};
-    polar.coefficients =
-        hone_polar_coefficients((int)number(group, "ns_coefficients"), &polar.coefficient_count);
-    if (polar.coefficients == NULL) {
-        polar.coefficients = group->triples;
-        polar.coefficient_count = group->triple_count;
+    struct hone_matrix_recipe recipe = {
+        .eps = number(group, "eps"),
+        .steps = (int)number(group, "ns_steps"),
+        .scale = adjustment((int)number(group, "adjust_lr_fn"), (double)rows, (double)columns),
+        .narrow = number(group, "products") == 1};
+    recipe.coefficients =
+        hone_polar_coefficients((int)number(group, "ns_coefficients"), &recipe.coefficient_count);
+    if (recipe.coefficients == NULL) {
+        recipe.coefficients = group->triples;
+        recipe.coefficient_count = group->triple_count;
     }
-    return polar;
+    return recipe;
 }
 
 /* Matrix b of the batch, in one of the rooms after the directions. */
@@ -107,15 +109,21 @@ static void orthogonalise(const struct work *work)
     const struct hone_matrix *const matrix = work->matrix;
     const struct hone_group *const group =
         &work->optimizer->spec->groups[work->optimizer->params[work->tensor->param].group];
-    const double scale = adjustment((int)number(group, "adjust_lr_fn"), (double)matrix->rows,
-                                    (double)matrix->columns);
-    struct hone_polar polar = polar_of(work, group);
+    const struct hone_matrix_recipe recipe =
+        hone_matrix_recipe(group, matrix->rows, matrix->columns);
+    struct hone_polar polar = {.eps = recipe.eps,
+                               .steps = recipe.steps,
+                               .coefficients = recipe.coefficients,
+                               .coefficient_count = recipe.coefficient_count,
+                               .tiles = matrix->tiles,
+                               .threads = work->threads};
     const int many = work->threads > 1 ? (int)matrix->at_once : 1;
     if (many > 1)
         polar.threads = 1;
 #pragma omp parallel for num_threads(many) schedule(dynamic) if (many > 1)
     for (size_t b = 0; b < matrix->batches; b++)
-        orthogonalise_one(work, &polar, scale, b, many > 1 ? (size_t)omp_get_thread_num() : 0);
+        orthogonalise_one(work, &polar, recipe.scale, b,
+                          many > 1 ? (size_t)omp_get_thread_num() : 0);
 }
 
 static void step(const struct hone_optimizer *optimizer, const struct hone_matrix *matrix,

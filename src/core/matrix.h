@@ -16,7 +16,19 @@ struct hone_matrix {
     double work;                           /* multiplications of a product, for comparison */
 };
 
-/* The step of all matrix tensors of the plan. */
+/* What a group's choices ask of the polar factor of such a matrix. */
+struct hone_matrix_recipe {
+    double eps;
+    int steps;
+    const double (*coefficients)[3];
+    int coefficient_count;
+    double scale; /* of the result */
+    bool narrow;  /* the factors of products may be of 16 bits */
+};
+struct hone_matrix_recipe hone_matrix_recipe(const struct hone_group *group, size_t rows,
+                                             size_t columns);
+
+/* The step of all matrix tensors of the plan that are stepped on the host. */
 void hone_matrix_step(struct hone_optimizer *optimizer, const struct hone_frame *frame);
 
 #endif

@@ -47,7 +47,7 @@ hone_status hone_matrix_shape(const struct hone_group *group, const hone_tensor 
     return HONE_OK;
 }
 
-static hone_status check_choices(const struct hone_group *group, hone_error *error)
+hone_status hone_matrix_check(const struct hone_group *group, hone_error *error)
 {
     int count;
     if (hone_polar_coefficients(choice(group, "ns_coefficients"), &count) != NULL ||
@@ -113,7 +113,7 @@ static hone_status describe(const struct hone_optimizer *optimizer, const struct
                        ? hone_polar_workspace(matrix->rows, matrix->columns)
                        : hone_polar_tiles_workspace(matrix->tiles, matrix->rows, matrix->columns);
     matrix->work = work_of_one(matrix) * (double)matrix->batches;
-    return check_choices(group, error);
+    return hone_matrix_check(group, error);
 }
 
 /* ---- which are stepped at once -------------------------------------------------------------- */
@@ -195,7 +195,7 @@ hone_status hone_matrix_plan(struct hone_optimizer *optimizer, hone_error *error
         if (!hone_param_is_stepped(param))
             continue;
         struct hone_matrix matrix = {.tensor = tensor++};
-        if (!optimizer->spec->groups[param->group].rule->matrix)
+        if (param->device != NULL || !optimizer->spec->groups[param->group].rule->matrix)
             continue;
         void *array = plan->matrices;
         hone_status status = describe(optimizer, param, &matrix, error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Optimizers: creation, groups and clipping. Parameters are param.c, gradients grad.c, the step is
  * step.c. */
+#include "core/device.h"
 #include "core/optimizer_internal.h"
 
 hone_status hone_optimizer_create(hone_optimizer **optimizer, const hone_context *context,
@@ -51,9 +52,11 @@ void hone_optimizer_free(hone_optimizer *optimizer)
     hone_release(context, optimizer->ranges,
                  sizeof *optimizer->ranges * (size_t)optimizer->range_capacity);
     for (size_t i = 0; i < optimizer->block_count; i++)
-        hone_release(context, optimizer->blocks[i].memory, optimizer->blocks[i].size);
+        hone_state_give_back(context, optimizer->blocks[i].device, optimizer->blocks[i].memory,
+                             optimizer->blocks[i].size);
     hone_release(context, optimizer->blocks, sizeof *optimizer->blocks * optimizer->block_capacity);
     hone_plan_free(context, &optimizer->plan);
+    hone_devices_free(optimizer);
     hone_spec_free(optimizer->spec);
     hone_release(context, optimizer, sizeof *optimizer);
 }
@@ -204,6 +207,9 @@ hone_status hone_optimizer_set_state_dtype(hone_optimizer *optimizer, int group,
     if (slot != NULL && only < 0)
         return hone_fail(error, HONE_ERROR_NAME, "%s has no state named \"%s\"", g->rule->name,
                          slot);
+    const hone_status settled = hone_devices_take_counters(optimizer, error);
+    if (settled != HONE_OK)
+        return settled;
     for (int k = 0; k < g->rule->slot_count; k++)
         if (only < 0 || k == only)
             g->state_dtype[k] = (int)dtype;
@@ -225,6 +231,8 @@ hone_status hone_optimizer_set_precision(hone_optimizer *optimizer, int group,
                                          hone_precision precision, hone_error *error)
 {
     hone_status status = hone_check_optimizer(optimizer, error);
+    if (status == HONE_OK)
+        status = hone_devices_take_counters(optimizer, error);
     if (status == HONE_OK)
         status = hone_spec_set_precision(optimizer->spec, group, precision, error);
     if (status != HONE_OK)
@@ -261,6 +269,8 @@ void hone_param_set_mask(struct hone_param *param, const uint32_t *words, void *
 {
     if (param->mask_release != NULL)
         param->mask_release(param->mask_owner);
+    if (param->device_mask.data != NULL)
+        hone_state_free(NULL, &param->device_mask); /* the device knows its context */
     param->mask = words;
     param->mask_owner = owner;
     param->mask_release = release;

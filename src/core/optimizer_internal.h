@@ -7,6 +7,8 @@
 #include <hone/scaler.h>
 
 #include "core/core.h"
+#include "kernel/judge.h"
+#include "kernel/noise.h"
 #include "kernel/stage.h"
 
 /* A parameter's states: the rule's slots, and after them what the frame keeps. */
@@ -29,12 +31,14 @@ struct hone_state {
     enum hone_format format;
     size_t size; /* bytes */
     enum hone_state_owner owner;
+    struct hone_device *device; /* whose memory it is; NULL: the host's */
 };
 
 /* Memory that many small states share. */
 struct hone_block {
     void *memory;
     size_t size;
+    struct hone_device *device;
 };
 
 struct hone_param {
@@ -46,7 +50,8 @@ struct hone_param {
     size_t count; /* reals in all */
     int group;
     double multiplier;
-    uint64_t step; /* completed calls */
+    uint64_t step; /* completed calls; on a device, as far as hone_devices_settle has fetched it */
+    struct hone_device *device; /* where it lives; NULL: on the CPU */
 
     bool has_grad;
     void *grad;
@@ -62,13 +67,16 @@ struct hone_param {
     void *mask_owner;     /* what keeps the words, given back through mask_release */
     void (*mask_release)(void *owner);
     uint64_t mask_hash;
-    uint64_t masked_count; /* true elements */
+    uint64_t masked_count;         /* true elements */
+    struct hone_state device_mask; /* the device's copy of the words, once a plan has made it */
 };
 
 /* A tensor of the plan: where its arrays start and what steps them. */
 struct hone_plan_tensor {
-    struct hone_chunk base; /* n is not used */
-    bool matrix;            /* stepped by matrix.c, by way of the direction below */
+    struct hone_chunk base;     /* n is not used */
+    struct hone_device *device; /* what steps it; NULL: the host, and the kernels here */
+    uint32_t listed;            /* its place in the device's list */
+    bool matrix;                /* stepped by matrix.c, by way of the direction below */
     struct hone_stage direction, move;
     hone_kernel_fn *kernel; /* direct; NULL: staged */
     struct hone_stage stage;
@@ -86,6 +94,7 @@ struct hone_plan_chunk {
     size_t first;  /* element of the tensor */
     size_t n;
     size_t before; /* elements of all chunks before this one: how threads share the work */
+    size_t share;  /* its number among the chunks of all tensors, devices' too */
 };
 
 /* What tells two tensors' scalars apart. */
@@ -110,14 +119,15 @@ struct hone_plan {
     bool valid;
     struct hone_plan_tensor *tensors;
     size_t tensor_count, tensor_capacity;
-    struct hone_plan_chunk *chunks;
+    size_t host_count;              /* tensors that the host steps */
+    struct hone_plan_chunk *chunks; /* of those */
     size_t chunk_count, chunk_capacity;
     size_t elements;
     struct hone_scalars *scalars; /* as many as tensors: enough when no two share */
     size_t scalars_capacity;
     struct hone_matrix_plan matrix;
-    double *shares; /* a norm's share of each chunk */
-    size_t shares_capacity;
+    double *shares; /* a norm's share of each chunk, of all tensors in order */
+    size_t share_count, shares_capacity;
     struct hone_scalars_key *last_key; /* per group: the key and index computed last in this step */
     size_t *last_scalars;
     bool *has_last;
@@ -147,7 +157,8 @@ struct hone_optimizer {
     double loss_scale; /* what the loss, and so the gradients, were multiplied by */
     bool scaling;      /* the scaler below runs */
     hone_scaler scaler;
-    uint64_t skipped; /* steps that found a gradient that is not finite */
+    uint64_t skipped;             /* steps that found a gradient that is not finite */
+    struct hone_devices *devices; /* NULL until a parameter lives on one */
 };
 
 /* Errors for an optimizer that is NULL, and for a group or parameter that does not exist. */
@@ -204,21 +215,42 @@ void hone_param_set_mask(struct hone_param *param, const uint32_t *words, void *
 enum hone_format hone_state_format(const struct hone_optimizer *optimizer,
                                    const struct hone_param *param, int slot);
 
+/* Memory for states on a device, or on the host where `device` is NULL. */
+hone_status hone_state_memory(const hone_context *context, struct hone_device *device, size_t size,
+                              char **memory, hone_error *error);
+void hone_state_give_back(const hone_context *context, struct hone_device *device, void *memory,
+                          size_t size);
+
 /* Makes `state` an array of `count` values of `format`, all `initial`, in memory that is there. */
-void hone_state_place(const hone_context *context, struct hone_state *state, void *memory,
-                      size_t count, enum hone_format format, double initial);
+hone_status hone_state_place(const hone_context *context, struct hone_device *device,
+                             struct hone_state *state, void *memory, size_t count,
+                             enum hone_format format, double initial, hone_error *error);
 
 /* Makes `state` an array of `count` values of `format`, all `initial`. */
-hone_status hone_state_create(const hone_context *context, struct hone_state *state, size_t count,
-                              enum hone_format format, double initial, hone_error *error);
+hone_status hone_state_create(const hone_context *context, struct hone_device *device,
+                              struct hone_state *state, size_t count, enum hone_format format,
+                              double initial, hone_error *error);
 void hone_state_free(const hone_context *context, struct hone_state *state);
+
+/* The whole of a state, from or to the host's memory, wherever the state lies. */
+hone_status hone_state_fetch(const struct hone_state *state, void *to, hone_error *error);
+hone_status hone_state_send(const struct hone_state *state, const void *from, hone_error *error);
+
+/* Brings devices' counters home: after it parameters, scaler and skipped steps are as the devices'. */
+hone_status hone_devices_settle(const hone_optimizer *optimizer, hone_error *error);
+
+/* Before the host changes counters itself: settles, and makes the host's the true ones. */
+hone_status hone_devices_take_counters(hone_optimizer *optimizer, hone_error *error);
 
 /* How a matrix rule reads a parameter's shape. Errors: SHAPE, DTYPE. */
 hone_status hone_matrix_shape(const struct hone_group *group, const hone_tensor *tensor,
                               const char *name, size_t *batches, size_t *rows, size_t *columns,
                               hone_error *error);
 
-/* Checks all matrices and plans their step. Errors: SHAPE, DTYPE, ARGUMENT, MEMORY. */
+/* Whether the group's choices make sense together. */
+hone_status hone_matrix_check(const struct hone_group *group, hone_error *error);
+
+/* Checks all matrices and plans their step on the host. Errors: SHAPE, DTYPE, ARGUMENT, MEMORY. */
 hone_status hone_matrix_plan(struct hone_optimizer *optimizer, hone_error *error);
 void hone_matrix_plan_free(const hone_context *context, struct hone_matrix_plan *plan);
 
@@ -232,6 +264,11 @@ hone_status hone_plan_reserve(const hone_context *context, void **array, size_t 
 /* `n` elements of a tensor from element `first` on, as kernels get them. */
 struct hone_chunk hone_plan_part(const struct hone_plan_tensor *tensor, size_t first, size_t n);
 
+/* The numbers of one call for tensors that share `key`. Errors: RANGE of a curve's callback. */
+hone_status hone_compute_scalars(const struct hone_group *group, const struct hone_scalars_key *key,
+                                 struct hone_scalars *scalars, hone_error *error);
+
+struct hone_loss_scale hone_scaler_state(const hone_scaler *scaler);
 hone_status hone_scaler_check(const hone_scaler *scaler, hone_error *error);
 
 /* The index of the direct loop for these formats and the slots that are not NULL in `base`; -1 if

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/device.h"
 #include "core/optimizer_internal.h"
 
 /* ---- names ---------------------------------------------------------------------------------- */
@@ -97,12 +98,13 @@ static hone_status check_name(const hone_optimizer *optimizer, const char *name,
     return HONE_OK;
 }
 
-static hone_status check_param_tensor(const hone_optimizer *optimizer, const char *name,
-                                      const hone_tensor *tensor, int64_t except, hone_error *error)
+static hone_status check_param_tensor(hone_optimizer *optimizer, const char *name,
+                                      const hone_tensor *tensor, int64_t except,
+                                      struct hone_device **device, hone_error *error)
 {
     char what[160];
     snprintf(what, sizeof what, "parameter \"%.120s\"", name);
-    const hone_status status = hone_tensor_check(tensor, what, error);
+    const hone_status status = hone_device_check_tensor(optimizer, tensor, what, device, error);
     if (status != HONE_OK)
         return status;
     enum hone_format format;
@@ -151,11 +153,12 @@ hone_status hone_optimizer_add(hone_optimizer *optimizer, const char *name,
                                const hone_tensor *tensor, int group, int64_t *index,
                                hone_error *error)
 {
+    struct hone_device *device = NULL;
     hone_status status = hone_check_optimizer(optimizer, error);
     if (status == HONE_OK)
         status = check_name(optimizer, name, error);
     if (status == HONE_OK)
-        status = check_param_tensor(optimizer, name, tensor, -1, error);
+        status = check_param_tensor(optimizer, name, tensor, -1, &device, error);
     if (status != HONE_OK)
         return status;
     if (group == HONE_GROUP_BY_NAME)
@@ -180,6 +183,7 @@ hone_status hone_optimizer_add(hone_optimizer *optimizer, const char *name,
     param.multiplier = multiplier;
 
     const int64_t at = optimizer->count;
+    param.device = device;
     optimizer->params[at] = param;
     optimizer->count++;
     *find_entry(optimizer, optimizer->table, optimizer->table_size, name) = at;
@@ -269,9 +273,15 @@ hone_status hone_optimizer_rebind(hone_optimizer *optimizer, int64_t index,
     if (status != HONE_OK)
         return status;
     struct hone_param *const param = &optimizer->params[index];
-    status = check_param_tensor(optimizer, param->name, tensor, index, error);
+    struct hone_device *device;
+    status = check_param_tensor(optimizer, param->name, tensor, index, &device, error);
     if (status != HONE_OK)
         return status;
+    char place[HONE_PLACE_TEXT];
+    if (device != param->device)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "parameter \"%s\" is on %s with its states; it cannot move elsewhere",
+                         param->name, hone_device_text(place, param->device));
     if (tensor->dtype != param->tensor.dtype)
         return hone_fail(error, HONE_ERROR_DTYPE, "parameter \"%s\" is %s; it cannot become %s",
                          param->name, hone_dtype_name(param->tensor.dtype),
@@ -289,7 +299,7 @@ hone_status hone_optimizer_rebind(hone_optimizer *optimizer, int64_t index,
 hone_status hone_optimizer_set_lr_multiplier(hone_optimizer *optimizer, int64_t index,
                                              double multiplier, hone_error *error)
 {
-    const hone_status status = hone_check_index(optimizer, index, error);
+    hone_status status = hone_check_index(optimizer, index, error);
     if (status != HONE_OK)
         return status;
     if (!isfinite(multiplier) || multiplier < 0)
@@ -297,8 +307,11 @@ hone_status hone_optimizer_set_lr_multiplier(hone_optimizer *optimizer, int64_t 
                          "the learning-rate multiplier of \"%s\" is %g; it must be finite and at "
                          "least 0",
                          optimizer->params[index].name, multiplier);
-    optimizer->params[index].multiplier = multiplier;
-    return HONE_OK;
+    if (optimizer->params[index].device != NULL)
+        status = hone_devices_take_counters(optimizer, error);
+    if (status == HONE_OK)
+        optimizer->params[index].multiplier = multiplier;
+    return status;
 }
 
 hone_status hone_optimizer_lr_multiplier(const hone_optimizer *optimizer, int64_t index,
@@ -320,6 +333,8 @@ hone_status hone_optimizer_step_count(const hone_optimizer *optimizer, int64_t i
     hone_status status = hone_check_index(optimizer, index, error);
     if (status == HONE_OK && count == NULL)
         status = hone_fail(error, HONE_ERROR_ARGUMENT, "count is NULL");
+    if (status == HONE_OK && optimizer->params[index].device != NULL)
+        status = hone_devices_settle(optimizer, error);
     if (status == HONE_OK)
         *count = optimizer->params[index].step;
     return status;
@@ -328,7 +343,9 @@ hone_status hone_optimizer_step_count(const hone_optimizer *optimizer, int64_t i
 hone_status hone_optimizer_set_step_count(hone_optimizer *optimizer, int64_t index, uint64_t count,
                                           hone_error *error)
 {
-    const hone_status status = hone_check_index(optimizer, index, error);
+    hone_status status = hone_check_index(optimizer, index, error);
+    if (status == HONE_OK && optimizer->params[index].device != NULL)
+        status = hone_devices_take_counters(optimizer, error);
     if (status == HONE_OK)
         optimizer->params[index].step = count;
     return status;

@@ -3,6 +3,7 @@
  * when something changed, then used as it is by every step. */
 #include <string.h>
 
+#include "core/device.h"
 #include "core/optimizer_internal.h"
 
 void hone_plan_free(const hone_context *context, struct hone_plan *plan)
@@ -68,14 +69,24 @@ bool hone_param_is_stepped(const struct hone_param *param)
     return param->has_grad || param->pending;
 }
 
+/* Shares of a norm are kept here only where the host adds some of them up. */
 static hone_status reserve_all(struct hone_optimizer *optimizer, hone_error *error)
 {
-    size_t tensors = 0, chunks = 0;
-    for (int64_t i = 0; i < optimizer->count; i++)
-        if (hone_param_is_stepped(&optimizer->params[i])) {
-            tensors++;
-            chunks += chunks_of(optimizer->params[i].count);
-        }
+    size_t tensors = 0, chunks = 0, shares = 0;
+    const struct hone_device *first = NULL;
+    bool several = false;
+    for (int64_t i = 0; i < optimizer->count; i++) {
+        const struct hone_param *const param = &optimizer->params[i];
+        if (!hone_param_is_stepped(param))
+            continue;
+        several = several || (tensors > 0 && param->device != first);
+        first = param->device;
+        tensors++;
+        chunks += param->device == NULL ? chunks_of(param->count) : 0;
+        shares += chunks_of(param->count);
+    }
+    if (first != NULL && !several)
+        shares = 0;
     struct hone_plan *const plan = &optimizer->plan;
     const hone_context *const context = optimizer->context;
     void *array[4] = {plan->tensors, plan->chunks, plan->scalars, plan->shares};
@@ -88,7 +99,7 @@ static hone_status reserve_all(struct hone_optimizer *optimizer, hone_error *err
         status = hone_plan_reserve(context, &array[2], &plan->scalars_capacity, tensors,
                                    sizeof *plan->scalars, error);
     if (status == HONE_OK)
-        status = hone_plan_reserve(context, &array[3], &plan->shares_capacity, chunks,
+        status = hone_plan_reserve(context, &array[3], &plan->shares_capacity, shares,
                                    sizeof *plan->shares, error);
     plan->tensors = array[0];
     plan->chunks = array[1];
@@ -136,20 +147,23 @@ static size_t padded(size_t size)
     return (size + STATE_ALIGNMENT) / STATE_ALIGNMENT * STATE_ALIGNMENT; /* never 0 */
 }
 
-/* Whether state k of a parameter goes into the block of this round. */
-static bool is_small(const struct hone_optimizer *optimizer, const struct hone_param *param, int k)
+/* Whether state k of a parameter goes into the block of its device (NULL: the host) in this round. */
+static bool is_small(const struct hone_optimizer *optimizer, const struct hone_param *param, int k,
+                     const struct hone_device *device)
 {
-    return missing_state(optimizer, param, k) && state_bytes(optimizer, param, k) < SMALL_STATE;
+    return param->device == device && missing_state(optimizer, param, k) &&
+           state_bytes(optimizer, param, k) < SMALL_STATE;
 }
 
 /* A block for all small states that are missing; NULL in `*next` when there are none. */
-static hone_status reserve_block(struct hone_optimizer *optimizer, char **next, hone_error *error)
+static hone_status reserve_block(struct hone_optimizer *optimizer, struct hone_device *device,
+                                 char **next, hone_error *error)
 {
     const hone_context *const context = optimizer->context;
     size_t size = 0;
     for (int64_t i = 0; i < optimizer->count; i++)
         for (int k = 0; k < HONE_STATE_COUNT; k++)
-            if (is_small(optimizer, &optimizer->params[i], k))
+            if (is_small(optimizer, &optimizer->params[i], k, device))
                 size += padded(state_bytes(optimizer, &optimizer->params[i], k));
     *next = NULL;
     if (size == 0)
@@ -164,11 +178,10 @@ static hone_status reserve_block(struct hone_optimizer *optimizer, char **next, 
         optimizer->blocks = grown;
         optimizer->block_capacity = capacity;
     }
-    *next = hone_allocate(context, size);
-    if (*next == NULL)
-        return hone_fail_memory(error, size, "the states");
-    optimizer->blocks[optimizer->block_count++] = (struct hone_block){*next, size};
-    return HONE_OK;
+    const hone_status status = hone_state_memory(context, device, size, next, error);
+    if (status == HONE_OK)
+        optimizer->blocks[optimizer->block_count++] = (struct hone_block){*next, size, device};
+    return status;
 }
 
 static hone_status create_state(struct hone_optimizer *optimizer, struct hone_param *param, int k,
@@ -178,14 +191,14 @@ static hone_status create_state(struct hone_optimizer *optimizer, struct hone_pa
     const double initial = k < rule->slot_count ? rule->slots[k].initial : 0;
     const enum hone_format format = hone_state_format(optimizer, param, k);
     hone_status status = HONE_OK;
-    if (is_small(optimizer, param, k)) {
+    if (is_small(optimizer, param, k, param->device)) {
         char *const memory = *next;
         *next += padded(state_bytes(optimizer, param, k));
-        hone_state_place(optimizer->context, &param->state[k], memory, param->count, format,
-                         initial);
+        status = hone_state_place(optimizer->context, param->device, &param->state[k], memory,
+                                  param->count, format, initial, error);
     } else {
-        status = hone_state_create(optimizer->context, &param->state[k], param->count, format,
-                                   initial, error);
+        status = hone_state_create(optimizer->context, param->device, &param->state[k],
+                                   param->count, format, initial, error);
     }
     if (status == HONE_OK)
         param->fresh |= 1u << (HONE_STATE_COUNT + k);
@@ -194,21 +207,32 @@ static hone_status create_state(struct hone_optimizer *optimizer, struct hone_pa
 
 /* Slot by slot and then parameter by parameter, so that in a block each slot's states of neighbouring
  * parameters are neighbours: the order in which a step reads them. */
-static hone_status create_missing(struct hone_optimizer *optimizer, hone_error *error)
+static hone_status create_on(struct hone_optimizer *optimizer, struct hone_device *device,
+                             hone_error *error)
 {
     char *next;
-    const size_t blocks = optimizer->block_count;
-    hone_status status = reserve_block(optimizer, &next, error);
+    hone_status status = reserve_block(optimizer, device, &next, error);
     for (int k = 0; k < HONE_STATE_COUNT; k++)
         for (int64_t i = 0; i < optimizer->count && status == HONE_OK; i++)
-            if (missing_state(optimizer, &optimizer->params[i], k))
+            if (optimizer->params[i].device == device &&
+                missing_state(optimizer, &optimizer->params[i], k))
                 status = create_state(optimizer, &optimizer->params[i], k, &next, error);
+    return status;
+}
+
+static hone_status create_missing(struct hone_optimizer *optimizer, hone_error *error)
+{
+    const struct hone_devices *const devices = optimizer->devices;
+    const size_t blocks = optimizer->block_count;
+    hone_status status = create_on(optimizer, NULL, error);
+    for (int i = 0; devices != NULL && i < devices->count && status == HONE_OK; i++)
+        status = create_on(optimizer, devices->list[i], error);
     if (status == HONE_OK)
         return HONE_OK;
     undo_states(optimizer);
-    if (optimizer->block_count > blocks) {
+    while (optimizer->block_count > blocks) {
         const struct hone_block *const block = &optimizer->blocks[--optimizer->block_count];
-        hone_release(optimizer->context, block->memory, block->size);
+        hone_state_give_back(optimizer->context, block->device, block->memory, block->size);
     }
     return status;
 }
@@ -353,6 +377,9 @@ static void fill_tensor(const struct hone_optimizer *optimizer, int64_t index,
         tensor->slot_size[k] = hone_format_size(param->state[k].format);
     }
     tensor->matrix = group->rule->matrix;
+    tensor->device = param->device;
+    if (tensor->device != NULL)
+        return;
     if (tensor->matrix)
         choose_matrix_kernels(optimizer, group, tensor);
     else
@@ -361,17 +388,43 @@ static void fill_tensor(const struct hone_optimizer *optimizer, int64_t index,
 
 void hone_plan_move_grad(struct hone_optimizer *optimizer, const struct hone_param *param)
 {
-    fill_grad(optimizer, param, &optimizer->plan.tensors[param->planned]);
+    struct hone_plan_tensor *const tensor = &optimizer->plan.tensors[param->planned];
+    fill_grad(optimizer, param, tensor);
+    if (tensor->device != NULL)
+        hone_device_move_grad(tensor->device, tensor);
 }
 
 static void append_chunks(struct hone_plan *plan, size_t tensor, size_t count)
 {
     for (size_t first = 0; first < count; first += HONE_CHUNK) {
         const size_t n = count - first < HONE_CHUNK ? count - first : HONE_CHUNK;
-        plan->chunks[plan->chunk_count++] = (struct hone_plan_chunk){
-            .tensor = tensor, .first = first, .n = n, .before = plan->elements};
+        plan->chunks[plan->chunk_count++] =
+            (struct hone_plan_chunk){.tensor = tensor,
+                                     .first = first,
+                                     .n = n,
+                                     .before = plan->elements,
+                                     .share = plan->share_count + first / HONE_CHUNK};
         plan->elements += n;
     }
+}
+
+/* A new plan allocates and copies, which a graph cannot hold. */
+static hone_status check_not_capturing(const struct hone_optimizer *optimizer, hone_error *error)
+{
+    const struct hone_devices *const devices = optimizer->devices;
+    for (int i = 0; devices != NULL && i < devices->count; i++) {
+        bool capturing;
+        const hone_status status = hone_device_inspect(devices->list[i], &capturing, error);
+        if (status != HONE_OK)
+            return status;
+        if (capturing)
+            return hone_fail(error, HONE_ERROR_ARGUMENT,
+                             "device %d: parameters, gradients, groups or masks have changed since "
+                             "the last step, and a graph is being captured; call "
+                             "hone_optimizer_prepare before the capture",
+                             devices->list[i]->queue.device);
+    }
+    return HONE_OK;
 }
 
 hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error)
@@ -381,6 +434,10 @@ hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error
         return HONE_OK;
     hone_status status = hone_check_grads(optimizer, error);
     if (status == HONE_OK)
+        status = check_not_capturing(optimizer, error);
+    if (status == HONE_OK)
+        status = hone_devices_take_counters(optimizer, error);
+    if (status == HONE_OK)
         status = reserve_all(optimizer, error);
     if (status == HONE_OK)
         status = hone_matrix_plan(optimizer, error);
@@ -388,14 +445,25 @@ hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error
         status = create_states(optimizer, error);
     if (status != HONE_OK)
         return status;
-    plan->tensor_count = plan->chunk_count = plan->elements = 0;
+    plan->tensor_count = plan->host_count = plan->chunk_count = plan->share_count = 0;
+    plan->elements = 0;
     for (int64_t i = 0; i < optimizer->count; i++) {
-        if (!hone_param_is_stepped(&optimizer->params[i]))
+        const struct hone_param *const param = &optimizer->params[i];
+        if (!hone_param_is_stepped(param))
             continue;
         fill_tensor(optimizer, i, &plan->tensors[plan->tensor_count]);
         optimizer->params[i].planned = plan->tensor_count;
-        append_chunks(plan, plan->tensor_count, optimizer->params[i].count);
+        if (param->device == NULL) {
+            append_chunks(plan, plan->tensor_count, param->count);
+            plan->host_count++;
+        }
+        plan->share_count += chunks_of(param->count);
         plan->tensor_count++;
+    }
+    for (int i = 0; optimizer->devices != NULL && i < optimizer->devices->count; i++) {
+        status = hone_device_plan(optimizer, optimizer->devices->list[i], error);
+        if (status != HONE_OK)
+            return status;
     }
     plan->valid = true;
     return HONE_OK;
@@ -403,6 +471,8 @@ hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error
 
 hone_status hone_optimizer_prepare(hone_optimizer *optimizer, hone_error *error)
 {
-    const hone_status status = hone_check_optimizer(optimizer, error);
-    return status != HONE_OK ? status : hone_plan_update(optimizer, error);
+    hone_status status = hone_check_optimizer(optimizer, error);
+    if (status == HONE_OK)
+        status = hone_plan_update(optimizer, error);
+    return status == HONE_OK ? hone_devices_ready(optimizer, error) : status;
 }

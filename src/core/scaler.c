@@ -2,6 +2,7 @@
 /* The loss scale and its update; the step (step.c) unscales, checks and calls it. */
 #include <math.h>
 
+#include "core/device.h"
 #include "core/optimizer_internal.h"
 
 void hone_scaler_init(hone_scaler *scaler)
@@ -13,23 +14,23 @@ void hone_scaler_init(hone_scaler *scaler)
                             .max_scale = (double)INFINITY};
 }
 
-/* The scale as torch keeps it, in float: growth past float's range is refused. */
-static double bounded(const hone_scaler *scaler, double scale)
+struct hone_loss_scale hone_scaler_state(const hone_scaler *scaler)
 {
-    if (!isfinite((float)scale))
-        return scaler->scale;
-    return fmin(fmax(scale, scaler->min_scale), scaler->max_scale);
+    return (struct hone_loss_scale){.scale = scaler->scale,
+                                    .growth_factor = scaler->growth_factor,
+                                    .backoff_factor = scaler->backoff_factor,
+                                    .min_scale = scaler->min_scale,
+                                    .max_scale = scaler->max_scale,
+                                    .growth_interval = scaler->growth_interval,
+                                    .growth_tracker = scaler->growth_tracker};
 }
 
 void hone_scaler_update(hone_scaler *scaler, bool found_nonfinite)
 {
-    if (found_nonfinite) {
-        scaler->scale = bounded(scaler, scaler->scale * scaler->backoff_factor);
-        scaler->growth_tracker = 0;
-    } else if (++scaler->growth_tracker >= scaler->growth_interval) {
-        scaler->scale = bounded(scaler, scaler->scale * scaler->growth_factor);
-        scaler->growth_tracker = 0;
-    }
+    struct hone_loss_scale state = hone_scaler_state(scaler);
+    hone_next_scale(&state, found_nonfinite);
+    scaler->scale = state.scale;
+    scaler->growth_tracker = state.growth_tracker;
 }
 
 hone_status hone_scaler_check(const hone_scaler *scaler, hone_error *error)
@@ -64,8 +65,12 @@ hone_status hone_optimizer_set_scaler(hone_optimizer *optimizer, const hone_scal
         const hone_status status = hone_scaler_check(scaler, error);
         if (status != HONE_OK)
             return status;
-        optimizer->scaler = *scaler;
     }
+    const hone_status settled = hone_devices_take_counters(optimizer, error);
+    if (settled != HONE_OK)
+        return settled;
+    if (scaler != NULL)
+        optimizer->scaler = *scaler;
     optimizer->scaling = scaler != NULL;
     optimizer->loss_scale = 1;
     return HONE_OK;
@@ -73,6 +78,7 @@ hone_status hone_optimizer_set_scaler(hone_optimizer *optimizer, const hone_scal
 
 bool hone_optimizer_scaler(const hone_optimizer *optimizer, hone_scaler *scaler)
 {
+    hone_devices_settle(optimizer, NULL);
     if (optimizer->scaling && scaler != NULL)
         *scaler = optimizer->scaler;
     return optimizer->scaling;
@@ -80,6 +86,7 @@ bool hone_optimizer_scaler(const hone_optimizer *optimizer, hone_scaler *scaler)
 
 double hone_optimizer_loss_scale(const hone_optimizer *optimizer)
 {
+    hone_devices_settle(optimizer, NULL);
     return optimizer->scaling ? optimizer->scaler.scale : optimizer->loss_scale;
 }
 
@@ -100,5 +107,6 @@ hone_status hone_optimizer_set_loss_scale(hone_optimizer *optimizer, double scal
 
 uint64_t hone_optimizer_skipped(const hone_optimizer *optimizer)
 {
+    hone_devices_settle(optimizer, NULL);
     return optimizer->skipped;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A new recipe for an optimizer that has been running: everything is checked on a copy of the new
  * spec, then the copy takes the old one's place. */
+#include "core/device.h"
 #include "core/optimizer_internal.h"
 
 static bool has_history(const struct hone_param *param)
@@ -97,6 +98,8 @@ hone_status hone_optimizer_set_spec(hone_optimizer *optimizer, const hone_spec *
     hone_status status = hone_check_optimizer(optimizer, error);
     if (status == HONE_OK && spec == NULL)
         status = hone_fail(error, HONE_ERROR_ARGUMENT, "spec is NULL");
+    if (status == HONE_OK)
+        status = hone_devices_take_counters(optimizer, error);
     if (status == HONE_OK)
         status = check_params(optimizer, spec, error);
     if (status == HONE_OK)

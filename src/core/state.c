@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/device.h"
 #include "core/optimizer_internal.h"
 
 bool hone_group_needs_slot(const struct hone_group *group, int slot)
@@ -86,37 +87,74 @@ static void fill(const hone_context *context, struct hone_state *state, size_t c
         support->narrow_f64[state->format]((char *)state->data + i * size, &initial, 1);
 }
 
-void hone_state_place(const hone_context *context, struct hone_state *state, void *memory,
-                      size_t count, enum hone_format format, double initial)
+hone_status hone_state_memory(const hone_context *context, struct hone_device *device, size_t size,
+                              char **memory, hone_error *error)
 {
-    const size_t size = count * hone_format_size(format);
-    *state =
-        (struct hone_state){.data = memory, .format = format, .size = size, .owner = HONE_BLOCK};
-    if (initial == 0)
-        memset(memory, 0, size);
-    else
-        fill(context, state, count, initial);
+    if (device != NULL) {
+        void *data = NULL;
+        const hone_status status = hone_device_allocate(device, size, &data, "states", error);
+        *memory = data;
+        return status;
+    }
+    *memory = hone_allocate(context, size);
+    return *memory == NULL ? hone_fail_memory(error, size, "states") : HONE_OK;
 }
 
-hone_status hone_state_create(const hone_context *context, struct hone_state *state, size_t count,
-                              enum hone_format format, double initial, hone_error *error)
+void hone_state_give_back(const hone_context *context, struct hone_device *device, void *memory,
+                          size_t size)
+{
+    if (device != NULL)
+        hone_device_release(device, memory, size);
+    else
+        hone_release(context, memory, size);
+}
+
+hone_status hone_state_place(const hone_context *context, struct hone_device *device,
+                             struct hone_state *state, void *memory, size_t count,
+                             enum hone_format format, double initial, hone_error *error)
 {
     const size_t size = count * hone_format_size(format);
-    void *const data = hone_allocate(context, size);
-    if (data == NULL)
-        return hone_fail_memory(error, size, "a state");
-    *state = (struct hone_state){.data = data, .format = format, .size = size};
-    if (initial == 0)
-        memset(data, 0, size);
-    else
-        fill(context, state, count, initial);
-    return HONE_OK;
+    *state = (struct hone_state){
+        .data = memory, .format = format, .size = size, .owner = HONE_BLOCK, .device = device};
+    if (device == NULL) {
+        if (initial == 0)
+            memset(memory, 0, size);
+        else
+            fill(context, state, count, initial);
+        return HONE_OK;
+    }
+    if (count == 0)
+        return HONE_OK;
+    const hone_status status = hone_device_check(
+        device,
+        initial == 0 ? device->target->zero(device->queue, memory, size)
+                     : device->target->fill(device->queue, memory, format, initial, count),
+        "a state", error);
+    if (status != HONE_OK)
+        *state = (struct hone_state){0};
+    return status;
+}
+
+hone_status hone_state_create(const hone_context *context, struct hone_device *device,
+                              struct hone_state *state, size_t count, enum hone_format format,
+                              double initial, hone_error *error)
+{
+    char *data;
+    const size_t size = count * hone_format_size(format);
+    hone_status status = hone_state_memory(context, device, size, &data, error);
+    if (status != HONE_OK)
+        return status;
+    status = hone_state_place(context, device, state, data, count, format, initial, error);
+    state->owner = HONE_ALONE;
+    if (status != HONE_OK)
+        hone_state_give_back(context, device, data, size);
+    return status;
 }
 
 void hone_state_free(const hone_context *context, struct hone_state *state)
 {
     if (state->owner == HONE_ALONE)
-        hone_release(context, state->data, state->size);
+        hone_state_give_back(context, state->device, state->data, state->size);
     *state = (struct hone_state){0};
 }
 
@@ -140,7 +178,9 @@ hone_status hone_optimizer_state(const hone_optimizer *optimizer, int64_t index,
                                  hone_tensor *view, hone_error *error)
 {
     int k = -1;
-    const hone_status status = find_slot(optimizer, index, slot, &k, error);
+    hone_status status = find_slot(optimizer, index, slot, &k, error);
+    if (status == HONE_OK)
+        status = hone_devices_settle(optimizer, error);
     if (status != HONE_OK)
         return status;
     if (view == NULL)
@@ -150,10 +190,12 @@ hone_status hone_optimizer_state(const hone_optimizer *optimizer, int64_t index,
     const hone_dtype dtype = hone_format_dtype(
         state->data != NULL ? state->format : hone_state_format(optimizer, param, k));
     if (state->data == NULL || (param->fresh >> k & 1u) != 0)
-        *view = (hone_tensor){.dtype = dtype, .device = HONE_CPU};
+        *view = (hone_tensor){.dtype = dtype};
     else
         *view = hone_tensor_view(state->data, dtype,
                                  param->tensor.ndim + (param->reals == 2 ? 1 : 0), param->shape);
+    view->device = param->tensor.device;
+    view->device_index = param->tensor.device_index;
     return HONE_OK;
 }
 
@@ -180,6 +222,47 @@ static void convert(const hone_context *context, struct hone_state *to, const vo
         support->narrow_f64[to->format]((char *)to->data + first * hone_format_size(to->format),
                                         tile, n);
     }
+}
+
+hone_status hone_state_fetch(const struct hone_state *state, void *to, hone_error *error)
+{
+    if (state->device != NULL)
+        return hone_device_download(state->device, to, state->data, state->size, "a state", error);
+    if (state->size > 0)
+        memcpy(to, state->data, state->size);
+    return HONE_OK;
+}
+
+hone_status hone_state_send(const struct hone_state *state, const void *from, hone_error *error)
+{
+    if (state->device != NULL)
+        return hone_device_upload(state->device, state->data, from, state->size, "a state", error);
+    if (state->size > 0)
+        memcpy(state->data, from, state->size);
+    return HONE_OK;
+}
+
+/* As convert, to a state on a device: converted here, in pieces. */
+static hone_status convert_to_device(const hone_context *context, const struct hone_state *to,
+                                     const void *from, enum hone_format format, size_t count,
+                                     hone_error *error)
+{
+    enum { PIECE = 1 << 20 };
+    const size_t size = hone_format_size(to->format);
+    const size_t room = (count < PIECE ? count : PIECE) * size;
+    void *const piece = hone_allocate(context, room);
+    if (piece == NULL)
+        return hone_fail_memory(error, room, "a state on its way to a device");
+    hone_status status = HONE_OK;
+    for (size_t first = 0; first < count && status == HONE_OK; first += PIECE) {
+        const size_t n = count - first < PIECE ? count - first : PIECE;
+        struct hone_state part = {.data = piece, .format = to->format};
+        convert(context, &part, (const char *)from + first * hone_format_size(format), format, n);
+        status = hone_device_upload(to->device, (char *)to->data + first * size, piece, n * size,
+                                    "a state", error);
+    }
+    hone_release(context, piece, room);
+    return status;
 }
 
 void hone_param_copy_master(const struct hone_optimizer *optimizer, struct hone_param *param)
@@ -209,29 +292,42 @@ hone_status hone_optimizer_set_state(hone_optimizer *optimizer, int64_t index, c
     if (!fits(param, values))
         return hone_fail(error, HONE_ERROR_SHAPE, "%s does not have the parameter's shape", what);
     struct hone_state *const state = &param->state[k];
+    status = hone_devices_take_counters(optimizer, error);
+    if (status != HONE_OK)
+        return status;
     if (state->data == NULL) {
-        status = hone_state_create(optimizer->context, state, param->count,
+        status = hone_state_create(optimizer->context, param->device, state, param->count,
                                    hone_state_format(optimizer, param, k), 0, error);
         if (status != HONE_OK)
             return status;
         optimizer->plan.valid = false;
     }
-    convert(optimizer->context, state, values->data, format, param->count);
-    param->fresh &= ~(1u << k);
-    return HONE_OK;
+    if (state->device != NULL)
+        status =
+            convert_to_device(optimizer->context, state, values->data, format, param->count, error);
+    else
+        convert(optimizer->context, state, values->data, format, param->count);
+    if (status == HONE_OK)
+        param->fresh &= ~(1u << k);
+    return status;
 }
 
 /* What a caller's memory has to be: the slot's own shape, in a format that states can have, and no
  * part of a parameter. */
-static hone_status check_memory(const hone_optimizer *optimizer, const struct hone_param *param,
+static hone_status check_memory(hone_optimizer *optimizer, const struct hone_param *param,
                                 const char *slot, const hone_tensor *memory,
                                 enum hone_format *format, hone_error *error)
 {
     char what[200];
     snprintf(what, sizeof what, "the memory for %s of \"%.120s\"", slot, param->name);
-    const hone_status status = hone_tensor_check(memory, what, error);
+    struct hone_device *device;
+    const hone_status status = hone_device_check_tensor(optimizer, memory, what, &device, error);
     if (status != HONE_OK)
         return status;
+    if (device != param->device)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "%s is not where the parameter is: states lie on their parameter's device",
+                         what);
     int reals;
     if (!hone_dtype_format(memory->dtype, format, &reals) || reals != 1)
         return hone_fail(error, HONE_ERROR_DTYPE,
@@ -266,15 +362,22 @@ hone_status hone_optimizer_bind_state(hone_optimizer *optimizer, int64_t index, 
         bound.data = memory->data != NULL ? memory->data : param->shape; /* empty, yet there */
         bound.size = hone_tensor_bytes(memory);
         bound.owner = HONE_CALLER;
+        bound.device = param->device;
     }
+    status = hone_devices_take_counters(optimizer, error);
+    if (status == HONE_OK && memory != NULL && !adopt && param->count > 0) {
+        const double initial = k < rule->slot_count ? rule->slots[k].initial : 0;
+        struct hone_state filled = bound;
+        status = hone_state_place(optimizer->context, param->device, &filled, bound.data,
+                                  param->count, bound.format, initial, error);
+    }
+    if (status != HONE_OK)
+        return status;
     hone_state_free(optimizer->context, state);
     *state = bound;
     param->fresh &= ~(1u << k);
-    if (memory != NULL && !adopt) {
-        fill(optimizer->context, state, param->count,
-             k < rule->slot_count ? rule->slots[k].initial : 0);
+    if (memory != NULL && !adopt)
         param->fresh |= 1u << k;
-    }
     optimizer->plan.valid = false;
     return HONE_OK;
 }

@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "core/device.h"
 #include "core/matrix.h"
 #include "core/optimizer_internal.h"
 
@@ -40,28 +41,8 @@ static hone_status call_curves(const struct hone_group *group, uint64_t step,
     return HONE_OK;
 }
 
-/* The finalizer of MurmurHash3 (Appleby): every bit of the result depends on every bit of x. */
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 33) * 0xff51afd7ed558ccdu;
-    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53u;
-    return x ^ x >> 33;
-}
-
-/* Where a parameter's random bits of one call start: a function of seed, name and step count. */
-static uint64_t noise_of(uint64_t seed, const char *name, uint64_t step)
-{
-    uint64_t x = mix(seed + 0x9e3779b97f4a7c15u);
-    for (; *name != '\0'; name++)
-        x = mix(x ^ (unsigned char)*name);
-    return mix(x ^ step);
-}
-
-/* A masked tensor has two rates, and a rate of 0 freezes its elements whatever their decay; a plain
- * tensor is frozen where the arithmetic would leave it as it is anyway, NaN directions included. */
-static hone_status compute_scalars(const struct hone_group *group,
-                                   const struct hone_scalars_key *key, struct hone_scalars *scalars,
-                                   hone_error *error)
+hone_status hone_compute_scalars(const struct hone_group *group, const struct hone_scalars_key *key,
+                                 struct hone_scalars *scalars, hone_error *error)
 {
     struct hone_value values[HONE_MAX_HYPERS];
     const hone_status status = call_curves(group, key->step, values, error);
@@ -69,19 +50,10 @@ static hone_status compute_scalars(const struct hone_group *group,
         return status;
     const double lr = hyper(group, "lr") * key->multiplier;
     const double masked_lr = isnan(group->masked_lr) ? lr : group->masked_lr * key->multiplier;
-    for (int k = 1; k >= 0; k--) {
-        const struct hone_step_input in = {.values = values,
-                                           .step = key->step,
-                                           .lr = k == 1 ? masked_lr : lr,
-                                           .fresh = key->fresh};
-        struct hone_step_output out = {.coef = scalars->coef};
-        group->rule->prepare(&in, &out);
-        scalars->rate[k] = out.rate;
-        scalars->keep[k] = out.keep;
-        scalars->frozen[k] = key->masked ? in.lr == 0 : out.rate == 0 && out.keep == 1;
-        scalars->l2 = out.l2;
-    }
-    scalars->maximize = hyper(group, "maximize") != 0;
+    const struct hone_step_input in = {
+        .values = values, .step = key->step, .lr = lr, .fresh = key->fresh};
+    hone_prepare_scalars(group->rule->prepare, &in, masked_lr, key->masked,
+                         hyper(group, "maximize") != 0, scalars);
     return HONE_OK;
 }
 
@@ -97,8 +69,10 @@ static hone_status update_scalars(struct hone_optimizer *optimizer, hone_error *
     struct hone_plan *const plan = &optimizer->plan;
     memset(plan->has_last, 0, sizeof *plan->has_last * (size_t)optimizer->spec->group_count);
     size_t count = 0;
-    for (size_t i = 0; i < plan->tensor_count; i++) {
+    for (size_t i = 0; plan->host_count > 0 && i < plan->tensor_count; i++) {
         struct hone_plan_tensor *const tensor = &plan->tensors[i];
+        if (tensor->device != NULL)
+            continue;
         const struct hone_param *const param = &optimizer->params[tensor->param];
         const int g = param->group;
         const struct hone_scalars_key key = {.step = param->step + 1,
@@ -106,8 +80,8 @@ static hone_status update_scalars(struct hone_optimizer *optimizer, hone_error *
                                              .fresh = param->fresh,
                                              .masked = param->mask != NULL};
         if (!plan->has_last[g] || !same_key(&plan->last_key[g], &key)) {
-            const hone_status status =
-                compute_scalars(&optimizer->spec->groups[g], &key, &plan->scalars[count], error);
+            const hone_status status = hone_compute_scalars(&optimizer->spec->groups[g], &key,
+                                                            &plan->scalars[count], error);
             if (status != HONE_OK)
                 return status;
             plan->has_last[g] = true;
@@ -116,7 +90,8 @@ static hone_status update_scalars(struct hone_optimizer *optimizer, hone_error *
         }
         tensor->scalars = plan->last_scalars[g];
         if (tensor->stage.extra == HONE_EXTRA_STOCHASTIC)
-            tensor->noise = noise_of(optimizer->context->seed, param->name, key.step);
+            tensor->noise = hone_noise_of_call(
+                hone_noise_of_name(optimizer->context->seed, param->name), key.step);
     }
     return HONE_OK;
 }
@@ -135,7 +110,7 @@ struct hone_chunk hone_plan_part(const struct hone_plan_tensor *tensor, size_t f
         part.mask = tensor->base.mask + first / 32;
     if (tensor->base.extra != NULL)
         part.extra = (char *)tensor->base.extra + first * 2; /* a 16-bit tensor */
-    part.noise = (uint32_t)mix(tensor->noise + first);
+    part.noise = hone_noise_of_chunk(tensor->noise, first);
     return part;
 }
 
@@ -214,67 +189,55 @@ static int thread_count(const struct hone_optimizer *optimizer)
 
 /* ---- norm ----------------------------------------------------------------------------------- */
 
-struct outcome {
-    double norm, coef;
-    bool finite;
-    bool go; /* false: leave everything as it is */
-};
-
-/* What one call does. */
-struct call {
-    bool accumulate; /* add the gradients to their sums */
-    bool update;     /* step: always, except while micro-batches are being collected */
-    bool norm, clip; /* sweep over the gradients first; and scale them by it */
-    double order;
-    struct hone_frame frame;
-};
-
-static struct call plan_call(const struct hone_optimizer *optimizer)
+static struct hone_call plan_call(const struct hone_optimizer *optimizer)
 {
     const hone_spec *const spec = optimizer->spec;
-    struct call call = {.order = spec->clip_norm_type};
+    struct hone_call call = {.order = spec->clip_norm_type};
     call.accumulate = spec->accumulate > 1;
+    call.accumulated = spec->accumulate_mean ? spec->accumulate : 1;
     call.update = optimizer->micro_step + 1 >= spec->accumulate;
     call.clip = isfinite(spec->clip_norm);
     call.norm = call.clip || spec->nonfinite != HONE_NONFINITE_PROPAGATE || optimizer->scaling;
     if (!call.clip && spec->nonfinite == HONE_NONFINITE_PROPAGATE)
         call.order = (double)INFINITY; /* a finite check: no sum that could overflow */
     const double scale = optimizer->scaling ? optimizer->scaler.scale : optimizer->loss_scale;
-    double factor = (double)(float)(1 / scale); /* as torch.amp unscales */
-    if (spec->accumulate_mean)
-        factor /= spec->accumulate;
-    call.frame =
-        (struct hone_frame){.grad_scale = factor, .value_limit = spec->clip_value, .clip_coef = 1};
+    call.frame = (struct hone_frame){.grad_scale = hone_unscale(scale, call.accumulated),
+                                     .value_limit = spec->clip_value,
+                                     .clip_coef = 1};
     return call;
 }
 
 /* The norm from the chunks' shares, and what it means for the step. */
-static struct outcome judge_norm(const struct hone_optimizer *optimizer, const struct call *call)
+static struct hone_outcome judge_norm(const struct hone_optimizer *optimizer,
+                                      const struct hone_call *call)
 {
     const struct hone_plan *const plan = &optimizer->plan;
     const hone_spec *const spec = optimizer->spec;
-    const double p = call->order;
-    const double sum =
-        optimizer->context->cpu->support->combine(plan->shares, plan->chunk_count, isinf(p));
-    struct outcome outcome = {.coef = 1};
-    outcome.norm = p == 2 ? sqrt(sum) : p == 1 || isinf(p) ? sum : pow(sum, 1 / p);
-    if (call->clip) {
-        const double coef = spec->clip_norm / (outcome.norm + 1e-6);
-        outcome.coef = coef > 1 ? 1 : coef;
-    }
+    const double sum = optimizer->context->cpu->support->combine(plan->shares, plan->share_count,
+                                                                 isinf(call->order));
+    struct hone_outcome outcome = {.norm = hone_norm_of_sum(sum, call->order), .coef = 1};
+    if (call->clip)
+        outcome.coef = hone_coef_of_norm(spec->clip_norm, outcome.norm);
     outcome.finite = isfinite(outcome.norm);
     outcome.go =
         outcome.finite || (spec->nonfinite == HONE_NONFINITE_PROPAGATE && !optimizer->scaling);
     return outcome;
 }
 
-/* One parallel region: add to the sums, measure the gradients, step. */
-static struct outcome sweep(struct hone_optimizer *optimizer, const struct call *call)
+/* One parallel region: add to the sums, measure the gradients, step. Devices work beside it; their
+ * shares of a norm are waited for. */
+static hone_status sweep(struct hone_optimizer *optimizer, const struct hone_call *call,
+                         struct hone_outcome *result, hone_error *error)
 {
     struct hone_plan *const plan = &optimizer->plan;
     const struct hone_support_kernels *const support = optimizer->context->cpu->support;
     struct hone_frame frame = call->frame;
-    struct outcome outcome = {.norm = (double)NAN, .coef = 1, .finite = true, .go = true};
+    struct hone_outcome outcome = *result;
+    hone_status status = hone_devices_accumulate(optimizer, call, error);
+    if (status == HONE_OK && call->update && call->norm)
+        status = hone_devices_shares(optimizer, call, error);
+    if (status != HONE_OK)
+        return status;
 
 #pragma omp parallel num_threads(thread_count(optimizer))
     {
@@ -285,13 +248,19 @@ static struct outcome sweep(struct hone_optimizer *optimizer, const struct call 
             accumulate_chunk(plan, &plan->chunks[i], support);
         if (call->update && call->norm) {
             for (size_t i = begin; i < end; i++)
-                plan->shares[i] = norm_share(plan, &plan->chunks[i], support, call->order, &frame);
+                plan->shares[plan->chunks[i].share] =
+                    norm_share(plan, &plan->chunks[i], support, call->order, &frame);
 #pragma omp barrier
 #pragma omp single
             {
                 outcome = judge_norm(optimizer, call);
                 frame.clip_coef = outcome.coef;
+                if (call->update && outcome.go)
+                    status = hone_devices_step(optimizer, call, &frame, error);
             }
+        } else if (call->update) {
+#pragma omp single nowait
+            status = hone_devices_step(optimizer, call, &frame, error);
         }
         for (size_t i = begin; call->update && outcome.go && i < end; i++)
             step_chunk(plan, &plan->chunks[i], &frame);
@@ -300,15 +269,19 @@ static struct outcome sweep(struct hone_optimizer *optimizer, const struct call 
         hone_matrix_step(optimizer, &frame);
     for (size_t i = 0; call->update && call->accumulate && i < plan->chunk_count; i++)
         clear_chunk(plan, &plan->chunks[i]);
-    return outcome;
+    *result = outcome;
+    return status == HONE_OK ? hone_devices_clear(optimizer, call, error) : status;
 }
 
 /* ---- the step ------------------------------------------------------------------------------- */
 
 static void count_step(struct hone_optimizer *optimizer)
 {
-    for (size_t i = 0; i < optimizer->plan.tensor_count; i++) {
+    hone_devices_count(optimizer);
+    for (size_t i = 0; optimizer->plan.host_count > 0 && i < optimizer->plan.tensor_count; i++) {
         struct hone_param *const param = &optimizer->params[optimizer->plan.tensors[i].param];
+        if (param->device != NULL)
+            continue;
         param->step++;
         for (int k = 0; param->fresh != 0 && k < HONE_STATE_COUNT; k++)
             if (hone_param_needs_state(optimizer, param, k))
@@ -317,7 +290,7 @@ static void count_step(struct hone_optimizer *optimizer)
 }
 
 /* Gradients were added: remember whose, and where in the round of micro-batches this is. */
-static void count_accumulation(struct hone_optimizer *optimizer, const struct call *call)
+static void count_accumulation(struct hone_optimizer *optimizer, const struct hone_call *call)
 {
     if (!call->accumulate)
         return;
@@ -334,29 +307,63 @@ static void count_accumulation(struct hone_optimizer *optimizer, const struct ca
 /* A master made before the caller filled the parameter would start from the wrong value. */
 static void refresh_masters(struct hone_optimizer *optimizer)
 {
-    for (size_t i = 0; i < optimizer->plan.tensor_count; i++) {
+    for (size_t i = 0; optimizer->plan.host_count > 0 && i < optimizer->plan.tensor_count; i++) {
         struct hone_param *const param = &optimizer->params[optimizer->plan.tensors[i].param];
-        if ((param->fresh >> HONE_STATE_MASTER & 1u) != 0)
+        if (param->device == NULL && (param->fresh >> HONE_STATE_MASTER & 1u) != 0)
             hone_param_copy_master(optimizer, param);
     }
 }
 
-/* Whose gradient is not finite, where one alone is to blame: sums of finite shares may overflow. */
-static hone_status refuse_norm(const hone_optimizer *optimizer, const struct call *call,
-                               double norm, hone_error *error)
+/* Whose gradient is not finite, where one alone is to blame: sums of finite shares may overflow. The
+ * shares of a step that one device leads stay there. */
+static const struct hone_param *find_nonfinite(const hone_optimizer *optimizer)
 {
     const struct hone_plan *const plan = &optimizer->plan;
-    for (size_t i = 0; i < plan->chunk_count; i++)
-        if (!isfinite(plan->shares[i]))
-            return hone_fail(
-                error, HONE_ERROR_NONFINITE,
-                "the gradients' total norm of order %g is %g, first by that of \"%s\"; nothing was "
-                "stepped",
-                call->order, norm,
-                optimizer->params[plan->tensors[plan->chunks[i].tensor].param].name);
+    size_t share = 0;
+    for (size_t i = 0; i < plan->tensor_count && !hone_devices_alone(optimizer); i++) {
+        const struct hone_param *const param = &optimizer->params[plan->tensors[i].param];
+        for (size_t first = 0; first < param->count; first += HONE_CHUNK)
+            if (!isfinite(plan->shares[share++]))
+                return param;
+    }
+    return NULL;
+}
+
+static hone_status fail_nonfinite(const hone_optimizer *optimizer, const struct hone_call *call,
+                                  const struct hone_outcome *outcome, hone_error *error)
+{
+    if (optimizer->spec->nonfinite != HONE_NONFINITE_ERROR)
+        return HONE_OK;
+    const struct hone_param *const param = find_nonfinite(optimizer);
+    if (param != NULL)
+        return hone_fail(
+            error, HONE_ERROR_NONFINITE,
+            "the gradients' total norm of order %g is %g, first by that of \"%s\"; nothing was "
+            "stepped",
+            call->order, outcome->norm, param->name);
     return hone_fail(error, HONE_ERROR_NONFINITE,
                      "the gradients' total norm of order %g is %g; nothing was stepped",
-                     call->order, norm);
+                     call->order, outcome->norm);
+}
+
+/* A step that one device leads, which alone knows whether it counted. */
+static hone_status step_on_device(hone_optimizer *optimizer, const struct hone_call *call,
+                                  hone_step_report *report, hone_error *error)
+{
+    struct hone_outcome outcome = {.norm = (double)NAN, .coef = 1, .finite = true, .go = true};
+    const bool asked = report != NULL || optimizer->spec->nonfinite == HONE_NONFINITE_ERROR;
+    const hone_status status =
+        hone_device_step_alone(optimizer, call, asked ? &outcome : NULL, error);
+    if (status != HONE_OK)
+        return status;
+    count_accumulation(optimizer, call);
+    if (report != NULL)
+        *report = (hone_step_report){
+            .stepped = call->update && outcome.go ? hone_devices_param_count(optimizer) : 0,
+            .total_norm = outcome.norm,
+            .clip_coef = outcome.coef,
+            .skipped = !outcome.go};
+    return outcome.go ? HONE_OK : fail_nonfinite(optimizer, call, &outcome, error);
 }
 
 hone_status hone_optimizer_step(hone_optimizer *optimizer, hone_step_report *report,
@@ -367,21 +374,30 @@ hone_status hone_optimizer_step(hone_optimizer *optimizer, hone_step_report *rep
         status = update_scalars(optimizer, error);
     if (status != HONE_OK)
         return status;
-    const struct call call = plan_call(optimizer);
+    const struct hone_call call = plan_call(optimizer);
+    status = hone_devices_begin(optimizer, &call, report != NULL, error);
+    if (status != HONE_OK)
+        return status;
+    if (hone_devices_alone(optimizer))
+        return step_on_device(optimizer, &call, report, error);
     if (call.update)
         refresh_masters(optimizer);
-    const struct outcome outcome = sweep(optimizer, &call);
+    struct hone_outcome outcome = {.norm = (double)NAN, .coef = 1, .finite = true, .go = true};
+    status = sweep(optimizer, &call, &outcome, error);
+    if (status != HONE_OK)
+        return status;
     count_accumulation(optimizer, &call);
     if (call.update && optimizer->scaling)
         hone_scaler_update(&optimizer->scaler, !outcome.finite);
-    if (!outcome.go) {
-        optimizer->skipped++;
-        if (optimizer->spec->nonfinite == HONE_NONFINITE_ERROR)
-            return refuse_norm(optimizer, &call, outcome.norm, error);
-    }
     const bool moved = call.update && outcome.go;
     if (moved)
         count_step(optimizer);
+    if (!outcome.go) {
+        optimizer->skipped++;
+        status = fail_nonfinite(optimizer, &call, &outcome, error);
+        if (status != HONE_OK)
+            return status;
+    }
     if (report != NULL)
         *report = (hone_step_report){.stepped = moved ? (int64_t)optimizer->plan.tensor_count : 0,
                                      .total_norm = outcome.norm,

@@ -104,18 +104,19 @@ static bool contiguous(const hone_tensor *tensor)
     return true;
 }
 
-hone_status hone_tensor_check(const hone_tensor *tensor, const char *what, hone_error *error)
+hone_status hone_tensor_check_anywhere(const hone_tensor *tensor, const char *what,
+                                       hone_error *error)
 {
     if (tensor == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "%s: the tensor is NULL", what);
     const size_t size = hone_dtype_size(tensor->dtype);
     if (size == 0)
         return hone_fail(error, HONE_ERROR_DTYPE, "%s: %d is no dtype", what, (int)tensor->dtype);
-    if (tensor->device != HONE_CPU)
+    if (tensor->device != HONE_CPU && tensor->device != HONE_CUDA)
         return hone_fail(error, HONE_ERROR_UNSUPPORTED,
-                         "%s: the tensor is on device type %d; this build steps tensors on the CPU "
-                         "(device type %d)",
-                         what, (int)tensor->device, (int)HONE_CPU);
+                         "%s: the tensor is on device type %d; tensors are stepped on the CPU "
+                         "(device type %d) and on CUDA devices (%d)",
+                         what, (int)tensor->device, (int)HONE_CPU, (int)HONE_CUDA);
     if (tensor->ndim < 0 || (tensor->ndim > 0 && tensor->shape == NULL))
         return hone_fail(error, HONE_ERROR_SHAPE, "%s: ndim is %d and shape is %s", what,
                          (int)tensor->ndim, tensor->shape == NULL ? "NULL" : "given");
@@ -141,4 +142,15 @@ hone_status hone_tensor_check(const hone_tensor *tensor, const char *what, hone_
                          "%s: data at %p is misaligned; %s elements need a multiple of %zu bytes",
                          what, tensor->data, hone_dtype_name(tensor->dtype), alignment);
     return HONE_OK;
+}
+
+hone_status hone_tensor_check(const hone_tensor *tensor, const char *what, hone_error *error)
+{
+    const hone_status status = hone_tensor_check_anywhere(tensor, what, error);
+    if (status != HONE_OK || tensor->device == HONE_CPU)
+        return status;
+    return hone_fail(error, HONE_ERROR_UNSUPPORTED,
+                     "%s: the tensor is on device type %d; this call takes tensors on the CPU "
+                     "(device type %d)",
+                     what, (int)tensor->device, (int)HONE_CPU);
 }

@@ -3,6 +3,8 @@
 #ifndef HONE_KERNEL_EMIT_TABLE_H
 #define HONE_KERNEL_EMIT_TABLE_H
 
+#include "kernel/emit_prepare.h"
+
 #define RULE_TABLE_NUMBER(name, value, range, doc) {#name, HONE_NUMBER, value, 0, range, doc, NULL},
 #define RULE_TABLE_FLAG(name, value, doc) {#name, HONE_FLAG, value, 0, 0, 1, false, doc, NULL},
 #define RULE_TABLE_CURVE(name, scale, power, doc) \
@@ -29,32 +31,6 @@ static const hone_hyper rule_hyper_table[] = {RULE_HYPERS(
 static const hone_slot rule_slot_table[] = {
     RULE_SLOTS(RULE_TABLE_SLOT, RULE_TABLE_OPTIONAL){NULL, 0, -1, -1, NULL}};
 
-#define RULE_READ_NUMBER(name, ...) .name = values[HYPER_##name].number,
-#define RULE_READ_FLAG(name, ...) .name = values[HYPER_##name].number != 0,
-#define RULE_READ_CURVE(name, ...) .name = values[HYPER_##name],
-#define RULE_READ_CHOICE(name, ...) .name = (int)values[HYPER_##name].number,
-
-static struct rule_hypers rule_read(const struct hone_value *values)
-{
-    return (struct rule_hypers){RULE_HYPERS(RULE_READ_NUMBER, RULE_READ_FLAG, RULE_READ_CURVE)
-                                    RULE_CHOICES(RULE_READ_CHOICE)};
-}
-
-static void rule_table_prepare(const struct hone_step_input *in, struct hone_step_output *out)
-{
-    const struct rule_hypers hypers = rule_read(in->values);
-    struct rule_coefs coefs = {.unused = 0};
-    struct rule_moves moves = {.rate = in->lr, .keep = 1, .l2 = 0};
-    rule_prepare(&hypers, in->step, in->lr, in->fresh, &coefs, &moves);
-    int i = 0;
-#define RULE_WRITE_COEF(name) out->coef[i++] = coefs.name;
-    RULE_COEFS(RULE_WRITE_COEF)
-    (void)i;
-    out->rate = moves.rate;
-    out->keep = moves.keep;
-    out->l2 = moves.l2;
-}
-
 static const char *rule_table_check(const struct hone_value *values)
 {
     const struct rule_hypers hypers = rule_read(values);
@@ -80,7 +56,7 @@ const struct hone_rule RULE_TABLE = {
     .coef_count = RULE_COEF_COUNT,
     .hypers = rule_hyper_table,
     .slots = rule_slot_table,
-    .prepare = rule_table_prepare,
+    .prepare = rule_prepare_all,
     .check = rule_table_check,
 };
 

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading and writing stored values: f32, f64, bf16 and f16 to and from the compute type, rounding
- * once to nearest even. In integers and plain float arithmetic, because hardware conversions differ
- * (AVX512_BF16 flushes denormals) and because this vectorises at every level. */
+ * once to nearest even. On the CPU in integers and plain float arithmetic, because hardware conversions
+ * differ (AVX512_BF16 flushes denormals) and because this vectorises at every level; CUDA's own
+ * conversions give the same values. */
 #ifndef HONE_KERNEL_FORMAT_H
 #define HONE_KERNEL_FORMAT_H
 
 #include <stdbool.h>
+#if defined(__CUDACC__)
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#endif
 
 #include "kernel/kernel.h"
 #include "kernel/real.h"
@@ -43,6 +48,9 @@ RULE_INLINE float widen_bf16(uint16_t stored)
 
 RULE_INLINE uint16_t narrow_bf16(float value)
 {
+#if defined(__CUDA_ARCH__)
+    return __bfloat16_as_ushort(__float2bfloat16_rn(value));
+#endif
     const uint32_t bits = bits_of_float(value);
     const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
@@ -52,6 +60,9 @@ RULE_INLINE uint16_t narrow_bf16(float value)
  * the product is exact. Only infinity and NaN need their exponent set. */
 RULE_INLINE float widen_f16(uint16_t stored)
 {
+#if defined(__CUDA_ARCH__)
+    return __half2float(__ushort_as_half(stored));
+#endif
     const uint32_t magnitude = ((uint32_t)stored & 0x7fffu) << 13;
     const uint32_t scaled = bits_of_float(float_of_bits(magnitude) * 0x1p112f);
     const uint32_t bits = magnitude >= 0x0f800000u ? scaled | 0x7f800000u : scaled;
@@ -62,6 +73,9 @@ RULE_INLINE float widen_f16(uint16_t stored)
  * smallest step), and between (round the 13 dropped bits in integers; a carry reaches infinity). */
 RULE_INLINE uint16_t narrow_f16(float value)
 {
+#if defined(__CUDA_ARCH__)
+    return __half_as_ushort(__float2half_rn(value));
+#endif
     const uint32_t all = bits_of_float(value);
     const uint32_t bits = all & 0x7fffffffu;
     const uint32_t large = bits > 0x7f800000u ? 0x7e00u : 0x7c00u;
@@ -91,6 +105,12 @@ RULE_INLINE uint32_t noise_at(uint32_t key, size_t i)
     x = (x ^ x >> 16) * 0x7feb352du;
     x = (x ^ x >> 15) * 0x846ca68bu;
     return x ^ x >> 16;
+}
+
+/* The key under which element k has the noise of element first + k under `key`. */
+RULE_INLINE uint32_t noise_from(uint32_t key, size_t first)
+{
+    return (uint32_t)first * 0x9e3779b9u + key;
 }
 
 /* Stochastic rounding: the chance to round away from zero is the distance past the nearer-to-zero

@@ -30,7 +30,13 @@ enum hone_format {
     HONE_FORMAT_COUNT
 };
 
-static inline size_t hone_format_size(enum hone_format format)
+#if defined(__CUDACC__)
+#define RULE_ON_HOST_AND_DEVICE static inline __host__ __device__ __attribute__((unused))
+#else
+#define RULE_ON_HOST_AND_DEVICE static inline __attribute__((unused))
+#endif
+
+RULE_ON_HOST_AND_DEVICE size_t hone_format_size(enum hone_format format)
 {
     return format == HONE_FORMAT_F32 ? 4 : format == HONE_FORMAT_F64 ? 8 : 2;
 }
@@ -82,6 +88,7 @@ struct hone_scalars {
     double keep[2];              /* parameter *= keep before that: decoupled decay */
     bool frozen[2];              /* the parameter keeps its bits; slots run on */
     double l2;                   /* gradient += l2 * parameter, skipped when 0 */
+    uint64_t step;               /* the number of this call, from 1: for random rounding */
     bool maximize;
 };
 

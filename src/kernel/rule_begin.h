@@ -101,7 +101,7 @@ struct rule_moves {
 #define RULE_OFFERED __attribute__((unused))
 
 #define RULE_PREPARE                                                                               \
-    static inline RULE_OFFERED void rule_prepare(                                                  \
+    RULE_ON_HOST_AND_DEVICE void rule_prepare(                                                     \
         RULE_OFFERED const struct rule_hypers *h, RULE_OFFERED uint64_t t, RULE_OFFERED double lr, \
         RULE_OFFERED uint32_t fresh, RULE_OFFERED struct rule_coefs *c,                            \
         RULE_OFFERED struct rule_moves *f)

@@ -1,62 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Conversions, scaling and sums over runs of stored values, compiled once per CPU level. Sums have
- * one order whatever the level, thread count or device: a chunk's elements fall into HONE_LANES
- * lanes (element i into lane i % HONE_LANES), each lane adds its elements in order, and the lanes
- * are halved onto themselves. */
-#include <math.h>
+ * one order whatever the level, thread count or device; sums.h has it. */
 #include <string.h>
 
-#include "kernel/format.h"
 #include "kernel/kernel.h"
+#include "kernel/sums.h"
 
 #ifndef HONE_TARGET
 #define HONE_TARGET lint
 #endif
 
-#define HONE_LANES 1024 /* a CUDA block's worth; 8 rows make a chunk */
-#define HONE_BLOCK 16   /* lanes summed together, in registers */
+#define HONE_BLOCK 16 /* lanes summed together, in registers */
 
 _Static_assert(HONE_CHUNK % HONE_LANES == 0, "a chunk is a whole number of rows of lanes");
 
 #define SUPPORT_INLINE static inline __attribute__((always_inline))
-
-/* float arithmetic for every format but f64 */
-SUPPORT_INLINE double value_at(const enum hone_format format, const void *values, size_t i)
-{
-    if (format == HONE_FORMAT_F64)
-        return ((const double *)values)[i];
-    return (double)load(format, values, i);
-}
-
-/* The gradient's magnitude as the frame sees it before the norm's clip: scaled and clamped in the
- * compute type. */
-SUPPORT_INLINE double magnitude_at(const enum hone_format format, const void *grad, size_t i,
-                                   double scale, double limit)
-{
-    if (format == HONE_FORMAT_F64) {
-        const double g = ((const double *)grad)[i] * scale;
-        const double clamped = g > limit ? limit : g < -limit ? -limit : g;
-        return clamped < 0 ? -clamped : clamped + 0; /* -0 too becomes 0 */
-    }
-    const float g = r_clamp(load(format, grad, i) * (float)scale, (float)limit);
-    return (double)r_abs(g);
-}
-
-SUPPORT_INLINE double larger(double a, double b)
-{
-    return a > b || a != a ? a : b;
-}
 
 /* Halves the lanes onto themselves until one is left. */
 SUPPORT_INLINE double fold(double *lane, const bool maximum)
 {
     for (size_t half = HONE_LANES / 2; half > 0; half /= 2)
         for (size_t j = 0; j < half; j++)
-            lane[j] = maximum ? larger(lane[j], lane[j + half]) : lane[j] + lane[j + half];
+            lane[j] = norm_join(maximum, lane[j], lane[j + half]);
     return lane[0];
 }
-
-enum norm_kind { NORM_ONE, NORM_TWO, NORM_MAXIMUM };
 
 SUPPORT_INLINE double norm_chunk(const enum hone_format format, const enum norm_kind kind,
                                  const void *grad, size_t n, double scale, double limit)
@@ -70,16 +37,14 @@ SUPPORT_INLINE double norm_chunk(const enum hone_format format, const enum norm_
             for (size_t j = 0; j < HONE_BLOCK; j++) {
                 const size_t i = row * HONE_LANES + first + j;
                 const double x = magnitude_at(format, grad, i, scale, limit);
-                sum[j] = kind == NORM_MAXIMUM ? larger(sum[j], x)
-                         : kind == NORM_TWO   ? sum[j] + x * x
-                                              : sum[j] + x;
+                sum[j] = norm_add(kind, sum[j], x, 0);
             }
         memcpy(lane + first, sum, sizeof sum);
     }
     for (size_t i = rows * HONE_LANES; i < n; i++) {
         const double x = magnitude_at(format, grad, i, scale, limit);
         double *const sum = &lane[i - rows * HONE_LANES];
-        *sum = kind == NORM_MAXIMUM ? larger(*sum, x) : kind == NORM_TWO ? *sum + x * x : *sum + x;
+        *sum = norm_add(kind, *sum, x, 0);
     }
     return fold(lane, kind == NORM_MAXIMUM);
 }
@@ -111,14 +76,15 @@ SUPPORT_INLINE double largest_magnitude(const enum hone_format format, const voi
     return (double)float_of_bits((uint32_t)lane[0]);
 }
 
-/* Any other order calls the C library's pow per element: rare, and slow is fine. */
+/* Any other order. */
 SUPPORT_INLINE double norm_general(const enum hone_format format, const void *grad, size_t n,
                                    double order, double scale, double limit)
 {
     double lane[HONE_LANES];
     memset(lane, 0, sizeof lane);
     for (size_t i = 0; i < n; i++)
-        lane[i % HONE_LANES] += pow(magnitude_at(format, grad, i, scale, limit), order);
+        lane[i % HONE_LANES] = norm_add(NORM_GENERAL, lane[i % HONE_LANES],
+                                        magnitude_at(format, grad, i, scale, limit), order);
     return fold(lane, false);
 }
 
@@ -128,7 +94,7 @@ static double combine(const double *shares, size_t n, bool maximum)
     memset(lane, 0, sizeof lane);
     for (size_t i = 0; i < n; i++) {
         double *const sum = &lane[i % HONE_LANES];
-        *sum = maximum ? larger(*sum, shares[i]) : *sum + shares[i];
+        *sum = norm_join(maximum, *sum, shares[i]);
     }
     return fold(lane, maximum);
 }
@@ -146,15 +112,18 @@ static double combine(const double *shares, size_t n, bool maximum)
     }                                                                                            \
     static double norm_##F(const void *grad, size_t n, double order, double scale, double limit) \
     {                                                                                            \
-        if (order == 2)                                                                          \
+        switch (norm_kind_of(order)) {                                                           \
+        case NORM_TWO:                                                                           \
             return norm_chunk(HONE_FORMAT_##F, NORM_TWO, grad, n, scale, limit);                 \
-        if (isinf(order) && HONE_FORMAT_##F != HONE_FORMAT_F64)                                  \
-            return largest_magnitude(HONE_FORMAT_##F, grad, n, (float)scale, (float)limit);      \
-        if (isinf(order))                                                                        \
+        case NORM_MAXIMUM:                                                                       \
+            if (HONE_FORMAT_##F != HONE_FORMAT_F64)                                              \
+                return largest_magnitude(HONE_FORMAT_##F, grad, n, (float)scale, (float)limit);  \
             return norm_chunk(HONE_FORMAT_##F, NORM_MAXIMUM, grad, n, scale, limit);             \
-        if (order == 1)                                                                          \
+        case NORM_ONE:                                                                           \
             return norm_chunk(HONE_FORMAT_##F, NORM_ONE, grad, n, scale, limit);                 \
-        return norm_general(HONE_FORMAT_##F, grad, n, order, scale, limit);                      \
+        default:                                                                                 \
+            return norm_general(HONE_FORMAT_##F, grad, n, order, scale, limit);                  \
+        }                                                                                        \
     }                                                                                            \
     static void accumulate_f32_##F(float *to, const void *from, size_t n, double scale)          \
     {                                                                                            \

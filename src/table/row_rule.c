@@ -40,7 +40,7 @@ double hone_table_hyper(const struct hone_table *table, const char *name)
 }
 
 /* Values of the caller's group go over by name. */
-static void take_values(struct hone_group *to, const struct hone_group *from)
+static void take_values(struct hone_group *to, const struct hone_group *from, double multiplier)
 {
     for (int i = 0; i < from->rule->hyper_count; i++) {
         const int index = hone_rule_hyper_find(to->rule, from->rule->hypers[i].name);
@@ -53,7 +53,7 @@ static void take_values(struct hone_group *to, const struct hone_group *from)
             to->state_dtype[k] = HONE_STATE_DTYPE_DEFAULT;
     const int lr = hone_rule_hyper_find(to->rule, "lr");
     if (lr >= 0)
-        to->values[lr].number *= from->lr_multiplier;
+        to->values[lr].number *= multiplier;
 }
 
 /* Before the records are laid out: a schedule may move momentum. */
@@ -68,8 +68,9 @@ static hone_status start_schedule(struct hone_table *table, const hone_schedule 
 static hone_status make_spec(struct hone_table *table, hone_error *error)
 {
     const hone_spec *const given = table->options.spec;
-    const struct hone_group *const group =
-        given == NULL ? NULL : &given->groups[hone_spec_match(given, table->name, 2)];
+    const int number = hone_spec_match(given, table->name, 2);
+    const struct hone_group *const group = given == NULL ? NULL : &given->groups[number];
+    double multiplier = 1;
     table->preset = find_preset(table->options.rule);
     const char *rule = table->options.rule;
     if (table->preset != NULL)
@@ -79,9 +80,12 @@ static hone_status make_spec(struct hone_table *table, hone_error *error)
     if (rule == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "table \"%s\": options->rule is NULL",
                          table->name);
-    const hone_status status = hone_spec_create(&table->spec, table->context, rule, error);
+    hone_status status = hone_spec_create(&table->spec, table->context, rule, error);
     if (status == HONE_OK && group != NULL)
-        take_values(&table->spec->groups[0], group);
+        status = hone_spec_multiplier(given, number, hone_spec_find_module(given, table->name),
+                                      table->name, &multiplier, error);
+    if (status == HONE_OK && group != NULL)
+        take_values(&table->spec->groups[0], group, multiplier);
     if (status != HONE_OK || group == NULL || group->schedule == NULL)
         return status;
     return start_schedule(table, group->schedule, error);

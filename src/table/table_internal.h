@@ -170,13 +170,6 @@ static inline void *hone_row_column(const struct hone_row *row, const struct hon
     return (char *)(uintptr_t)row + column->offset;
 }
 
-static inline uint64_t hone_mix(uint64_t x)
-{
-    x = (x ^ x >> 33) * 0xff51afd7ed558ccdu;
-    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53u;
-    return x ^ x >> 33;
-}
-
 /* Asks for `size` bytes that are about to be used, up to the second cache, which can wait for more
  * lines at a time than the first. A macro: gcc takes a function that only asks for one without
  * effects and drops its calls. */

@@ -406,6 +406,10 @@ def test_optimizer_arguments():
             cls([{"params": tables}, {"params": tables}])
         with pytest.raises(RuntimeError, match=twice):
             cls({"a": tables["t"], "b": tables["t"]})
+    fresh = HashTable([2], name="fresh")
+    with pytest.raises(ValueError, match="Invalid learning rate: -1"):
+        SparseAdamW([{"params": fresh}, {"params": tables, "lr": -1}])
+    assert fresh._rule.name == "sgd"  # the first group's table was not taken
     with pytest.raises(ValueError, match="there is no rule 'adamv'"):
         SparseOptimizer(tables, "adamv")
     with pytest.raises(TypeError, match="adamw has no momentum"):
@@ -458,6 +462,31 @@ def test_groups_hooks_closure_and_a_tensor_as_lr():
     schedule.step()
     assert optimizer.param_groups[1]["lr"] == pytest.approx(0.01)
     assert "beta1: 0.9" in repr(optimizer)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 10),
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.5, 20, cycle_momentum=False),
+        lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda e: 1 / (e + 1)),
+        lambda o: hone.optim.lr_scheduler.LinearLR(o, 0.1),
+    ],
+)
+def test_schedulers(make):
+    """The rate of each step is the group's: a first step moves a row by it."""
+    table = HashTable([1], dtype=torch.float64, initializer=0.0)
+    optimizer = SparseAdam({"t": table}, lr=0.5, eps=0)
+    schedule = make(optimizer)
+    for step in range(8):
+        rate = optimizer.param_groups[0]["lr"]
+        table(torch.tensor([step])).sum().backward()
+        optimizer.step()
+        _, power1, power2 = table._core.progress
+        alpha = rate * (1 - power2) ** 0.5 / (1 - power1)
+        moved = -table.read(torch.tensor([step])).item()
+        assert moved == pytest.approx(alpha * 0.1 / 0.001**0.5, rel=1e-9)
+        schedule.step()
 
 
 def test_another_rule():

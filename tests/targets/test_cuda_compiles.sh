@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # test_cuda_compiles.sh SOURCE RULES BUILD: every rule file compiles with nvcc, in float and double,
-# without a warning, and leaves its table of kernels in the object. For the oldest architecture only;
-# a build with HONE_CUDA has them all. Exits 77 with the reason where there is no nvcc.
+# without a warning, and leaves its table of kernels in the object; and what launches them compiles.
+# For the oldest architecture only; a build with HONE_CUDA has them all. Exits 77 with the reason where
+# there is no nvcc.
 set -eu
 source=$1
 rules=$2
@@ -27,4 +28,11 @@ for rule in "$rules"/*.c "$source/src/kernel/move.c"; do
         }
     done
     echo "$name compiles"
+done
+
+ls "$rules" | sed -n 's/^\([a-z0-9_]*\)\.c$/RULE(\1)/p' > "$build/rules.inc"
+for file in "$source"/src/cuda/*.cu; do
+    "$nvcc" -std=c++20 -O3 -fmad=false -Werror all-warnings -arch=sm_80 -I "$build" \
+        -I "$source/src" -I "$source/include" -c "$file" -o "$build/$(basename "$file").o"
+    echo "$(basename "$file") compiles"
 done

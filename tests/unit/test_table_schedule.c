@@ -90,7 +90,8 @@ static const char *const recipes[] = {
     "\"total_steps\":25}}",
     "{\"optimizer_type\":\"sgd\",\"learning_rate\":0.5,\"schedule\":{\"type\":\"cyclic\","
     "\"base_lr\":0.1,\"max_lr\":0.4,\"step_size_up\":3}}",
-    "{\"optimizer_type\":\"adam\",\"learning_rate\":0.5,\"lr_decay_gamma\":0.75}",
+    "{\"optimizer_type\":\"adam\",\"learning_rate\":0.5,\"lr_decay_gamma\":0.75,"
+    "\"lr_multipliers\":{\"items\":0.25,\"item\":9}}",
     "{\"optimizer_type\":\"rmsprop\",\"learning_rate\":0.01,\"groups\":[{\"match\":\"items\","
     "\"lr_multiplier\":4,\"schedule\":{\"type\":\"reduce_lr_on_plateau\",\"factor\":0.5,"
     "\"patience\":2}}]}",

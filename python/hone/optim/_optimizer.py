@@ -5,13 +5,15 @@ What differs from rule to rule comes from the registry (hone.rules); what differ
 manner in one class is overridden there (_classes.py).
 """
 
-import contextlib
+import functools
 
 import torch
 from torch.optim.optimizer import (
     _device_dtype_check_for_fused,
     _get_capturable_supported_devices,
     _get_scalar_dtype,
+    _global_optimizer_post_hooks,
+    _global_optimizer_pre_hooks,
 )
 
 from hone.optim._engine import Engine
@@ -35,10 +37,32 @@ def beta_names(rule):
     return [h.name for h in rule.hypers if h.name.startswith("beta") and h.name[4:].isdigit()]
 
 
+def _with_hooks(function):
+    """The step with PyTorch's hooks and its mark for the profiler, which cost as much as all other work
+    of the host, wherever one of them is there; without where none is."""
+    hooked = torch.optim.Optimizer.profile_hook_step(function)
+
+    @functools.wraps(function)
+    def step(self, *args, **kwargs):
+        if (
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or _global_optimizer_pre_hooks
+            or _global_optimizer_post_hooks
+            or torch.autograd._profiler_enabled()
+        ):
+            return hooked(self, *args, **kwargs)
+        return function(self, *args, **kwargs)
+
+    step.hooked = True  # PyTorch need not wrap it again
+    return step
+
+
 class Optimizer(torch.optim.Optimizer):
     """An optimizer whose rule is in the registry of the library."""
 
     rule = None  # hone.rules.Rule, set by each class
+    _clip = None  # (largest norm, order of the norm) of clipping inside the step
 
     def __init__(self, params, defaults):
         super().__init__(params, defaults)
@@ -128,10 +152,10 @@ class Optimizer(torch.optim.Optimizer):
         state = self.state[parameter]
         if self._is_counted(group) and "step" not in state:
             on_device = group.get("capturable") or group.get("fused")
-            state["step"] = torch.zeros(
-                (),
+            state["step"] = torch.tensor(
+                0.0,
                 dtype=_get_scalar_dtype(is_fused=group.get("fused")),
-                device=parameter.device if on_device else "cpu",
+                device=parameter.device if on_device else None,
             )
         slots = []
         for slot in needed:
@@ -182,6 +206,7 @@ class Optimizer(torch.optim.Optimizer):
                         )
                     self._reference_step(group, parameter)
 
+    @_with_hooks
     def step(self, closure=None):
         """Performs one step. `closure`, if given, is called first: it computes the loss and the
         gradients anew, and its value is returned."""
@@ -201,6 +226,26 @@ class Optimizer(torch.optim.Optimizer):
         else:
             self._engine.step(self, self._loss_scale)
         return loss
+
+    # ---- clipping inside the step -----------------------------------------------------------
+
+    def clip_grad_norm(self, max_norm, norm_type=2.0):
+        """From the next step on, every step scales the gradients by what hone.clip_grad_norm_ would
+        scale them by, as it reads them: the gradients are not written, and a pass over them is saved.
+        `max_norm` None ends it. Not saved with the state. After a step `total_norm` is the norm."""
+        self._clip = None if max_norm is None else (float(max_norm), float(norm_type))
+        if self._clip is not None and not (self._clip[0] > 0 and self._clip[1] >= 1):
+            clip, self._clip = self._clip, None
+            raise ValueError(f"max_norm must be above 0 and norm_type at least 1, but they are {clip}")
+        if self._clip is not None and self.defaults.get("differentiable"):
+            self._clip = None
+            raise RuntimeError("clipping inside the step does not support `differentiable`")
+        self._engine.rebuild()
+
+    @property
+    def total_norm(self):
+        """The norm of the last step's gradients before clip_grad_norm's clipping; else None."""
+        return None if self._clip is None else self._engine.total_norm()
 
     # ---- saving and loading -----------------------------------------------------------------
 

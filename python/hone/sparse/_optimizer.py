@@ -98,6 +98,8 @@ class SparseOptimizer(torch.optim.Optimizer):
             groups = [{"params": param_dict}] if isinstance(param_dict, HashTable) or param_dict else []
         elif not all(isinstance(group, Mapping) and "params" in group for group in groups):
             groups = [{"params": groups}] if groups else []
+        for group in groups:  # all of them before the first takes its tables
+            self._check_group(group, defaults)
         super().__init__(groups, {**defaults, "grad_accum_steps": 1, "grad_accum_mean": False})
 
     # ---- groups -----------------------------------------------------------------------------
@@ -105,7 +107,7 @@ class SparseOptimizer(torch.optim.Optimizer):
     def add_param_group(self, param_group):
         """A group of tables, {"params": {name: HashTable}, "lr": ..., ...}."""
         group = dict(param_group)
-        pairs = _named_tables(group["params"], type(self).__name__)
+        pairs = self._check_group(group, self.defaults)
         tables = [table for _, table in pairs]
         taken = [table for others in self._tables for table in others]
         if len({id(table) for table in [*tables, *taken]}) != len(tables) + len(taken):
@@ -113,13 +115,20 @@ class SparseOptimizer(torch.optim.Optimizer):
         for name in ("grad_accum_steps", "grad_accum_mean"):
             if self.param_groups:
                 group[name] = self.param_groups[0][name]
-        values = {**self.defaults, **group}
-        self._check(values)
         for table in tables:
-            table._attach(self, self._rule_of(values))
+            table._attach(self, self._rule_of({**self.defaults, **group}))
         group["params"] = [(name, table._holder) for name, table in pairs]
         super().add_param_group(group)
         self._tables.append(tables)
+
+    def _check_group(self, group, defaults):
+        """The (name, table) pairs of a group, if its tables and values will do."""
+        pairs = _named_tables(group["params"], type(self).__name__)
+        values = {**defaults, **group}
+        self._check(values)
+        for _, table in pairs:
+            table._check_attach(self, self._rule_of(values))
+        return pairs
 
     def _known(self):
         return rules.RULES[_PRESETS.get(self._rule_name, self._rule_name)]

@@ -271,6 +271,7 @@ class HashTable(torch.nn.Module):
         self._rule = rule
         self._stash = []  # at most one (lookup, gradient): a step from it needs no copy
         self._pushed = {}  # hyperparameters that the library was told
+        self._loss_scale = None
         self._optimizer = None
         # Stands for the rows in autograd and in an optimizer's param_groups.
         self._holder = torch.zeros((), requires_grad=True)
@@ -369,16 +370,18 @@ class HashTable(torch.nn.Module):
 
     # ---- for the optimizer ------------------------------------------------------------------
 
+    def _check_attach(self, optimizer, rule):
+        before = None if self._optimizer is None else self._optimizer()
+        if rule != self._rule and before is not None and before is not optimizer:
+            raise RuntimeError(
+                f'table "{self.name}" follows "{self._rule.name}" in another optimizer; it cannot '
+                f'follow "{rule.name}" as well'
+            )
+
     def _attach(self, optimizer, rule):
         """The optimizer from now on. States and counts belong to the table and stay under the same
         rule; under another they begin anew."""
         if rule != self._rule:
-            before = None if self._optimizer is None else self._optimizer()
-            if before is not None and before is not optimizer:
-                raise RuntimeError(
-                    f'table "{self.name}" follows "{self._rule.name}" in another optimizer; it cannot '
-                    f'follow "{rule.name}" as well'
-                )
             rule.apply(self._core)
             self._rule = rule
             self._pushed = {}
@@ -395,9 +398,9 @@ class HashTable(torch.nn.Module):
             self._core.set_accumulation(*accumulation)
 
     def _step(self, loss_scale):
-        if loss_scale != self._pushed.get(":loss_scale", 1.0):
+        if loss_scale != self._loss_scale:
             self._core.set_loss_scale(loss_scale)
-            self._pushed[":loss_scale"] = loss_scale
+            self._loss_scale = loss_scale
         if not self._stash:
             return self._core.step()
         lookup, grad = self._stash[0]
@@ -513,6 +516,7 @@ class HashTable(torch.nn.Module):
         self._core = core
         self._stash = []
         self._pushed = {}
+        self._loss_scale = None
 
     def export_rows(self, path, shard=0, shards=1):
         """Writes the rows of one of `shards` shards by key: "<name>@id", "<name>@embedding", states."""
@@ -582,7 +586,7 @@ class HashTable(torch.nn.Module):
 
     def __getstate__(self):
         state = self.__dict__.copy()
-        for name in ("_core", "_rule", "_stash", "_pushed", "_optimizer", "_holder"):
+        for name in ("_core", "_rule", "_stash", "_pushed", "_loss_scale", "_optimizer", "_holder"):
             del state[name]
         state["_packed"] = self._pack()
         return state

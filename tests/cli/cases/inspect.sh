@@ -34,6 +34,16 @@ succeeds inspect o.st --json
 expect_out '"checkpoint": {"format":1'
 expect_out '"step":7'
 
+# Where schedules stand, also that of masked_lr alone.
+echo '{"optimizer_type": "adamw", "masked_lr": 0.5, "masked_schedule": {"type": "linear"},
+ "groups": [{"match": "b*", "schedule": {"type": "linear"}}]}' >s.json
+succeeds step --spec s.json --params p.st --grads g.st --params-out p.st --state-out o.st --steps 3
+succeeds inspect o.st
+expect_out "masked_schedule of group 0: moved on 3 times"
+expect_out "masked_schedule of group 1: moved on 3 times"
+grep -q "^schedule of group 1: moved on 3 times" .out || fail "the schedule of group 1"
+! grep -q "^schedule of group 0" .out || fail "group 0 has no schedule"
+
 # Metadata that only looks like ours is shown as it is.
 tensors write fake.st note:hone='{"spec": 1}' a F32 1 1
 succeeds inspect fake.st

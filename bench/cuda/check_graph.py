@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A captured step against the same steps taken one by one, with a rate that changes; on one GPU."""
+import ctypes as C
+
+import torch
+
+import hone_c
+
+
+def params():
+    torch.manual_seed(2)
+    made = [torch.randn(n, device="cuda") for n in (10000, 33, 8192, 1)]
+    for p in made:
+        p.grad = torch.randn_like(p)
+    return made
+
+
+def eager(rates, **options):
+    mine = params()
+    optimizer = hone_c.Optimizer("adamw", mine, **options)
+    for rate in rates:
+        optimizer.set("lr", rate)
+        optimizer.step()
+    torch.cuda.synchronize()
+    assert optimizer.count() == len(rates)
+    optimizer.close()
+    return mine
+
+
+def captured(rates, bound, **options):
+    mine = params()
+    optimizer = hone_c.Optimizer("adamw", mine, **options)
+    optimizer.capturable()
+    lr = torch.tensor(rates[0], device="cuda", dtype=torch.float64)
+    if bound:
+        optimizer.bind_lr(lr)
+    optimizer.set("lr", rates[0])
+    optimizer.step()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        optimizer.stream(torch.cuda.current_stream())
+        optimizer.step()
+    optimizer.stream(torch.cuda.current_stream())
+    for rate in rates[1:]:
+        if bound:
+            lr.fill_(rate)
+        else:
+            optimizer.set("lr", rate)
+            optimizer.prepare()
+        graph.replay()
+    torch.cuda.synchronize()
+    assert optimizer.count() == len(rates), optimizer.count()
+    optimizer.close()
+    return mine
+
+
+def refused():
+    """A capture whose plan would have to be rebuilt is an error, and changes nothing."""
+    mine = params()
+    optimizer = hone_c.Optimizer("adamw", mine)
+    optimizer.capturable()
+    before = [p.clone() for p in mine]
+    graph = torch.cuda.CUDAGraph()
+    message = ""
+    with torch.cuda.graph(graph):
+        optimizer.stream(torch.cuda.current_stream())
+        try:
+            optimizer.step()
+        except RuntimeError as error:
+            message = str(error)
+    torch.cuda.synchronize()
+    assert "being captured" in message, message
+    assert all(torch.equal(a, b) for a, b in zip(before, mine))
+    optimizer.stream(torch.cuda.current_stream())
+    optimizer.step()
+    torch.cuda.synchronize()
+    optimizer.close()
+
+
+RATES = [1e-3, 2e-3, 5e-4, 7e-3, 1e-5, 3e-3]
+for options in ({}, {"clip": 1.0}, {"weight_decay": 0.1}):
+    for bound in (False, True):
+        one, other = eager(RATES, **options), captured(RATES, bound, **options)
+        assert all(torch.equal(a, b) for a, b in zip(one, other)), (options, bound)
+refused()
+print("graphs: replays equal single steps, bit for bit; a stale plan is refused")

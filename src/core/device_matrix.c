@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Matrix rules on a device. A bucket holds matrices of one shape: one launch makes the directions of
+ * all of them in the workspace, the target turns them into polar factors, and one launch of the rule
+ * "move" steps the parameters. Buckets follow each other on the queue and share the workspace. */
+#include <math.h>
+
+#include "core/device.h"
+#include "core/matrix.h"
+
+/* Bytes of workspace that a bucket's matrices should keep within; a larger matrix is stepped alone. */
+#define WORKSPACE ((size_t)1 << 30)
+
+static size_t real_size(bool wide)
+{
+    return wide ? sizeof(double) : sizeof(float);
+}
+
+static enum hone_format real_format(bool wide)
+{
+    return wide ? HONE_FORMAT_F64 : HONE_FORMAT_F32;
+}
+
+static size_t directions_size(const struct hone_device_bucket *bucket)
+{
+    const size_t size = bucket->batch * bucket->rows * bucket->columns * real_size(bucket->wide);
+    return (size + 255) / 256 * 256;
+}
+
+static struct hone_device_polar polar_of(const hone_optimizer *optimizer,
+                                         const struct hone_device_bucket *bucket, size_t batch)
+{
+    const struct hone_matrix_recipe recipe =
+        hone_matrix_recipe(&optimizer->spec->groups[bucket->group], bucket->rows, bucket->columns);
+    return (struct hone_device_polar){.rows = bucket->rows,
+                                      .columns = bucket->columns,
+                                      .batch = batch,
+                                      .products = bucket->wide    ? HONE_DEVICE_PRODUCTS_DOUBLE
+                                                  : recipe.narrow ? HONE_DEVICE_PRODUCTS_HALF
+                                                                  : HONE_DEVICE_PRODUCTS_FLOAT,
+                                      .eps = recipe.eps,
+                                      .steps = recipe.steps,
+                                      .coefficients = recipe.coefficients,
+                                      .coefficient_count = recipe.coefficient_count,
+                                      .scale = recipe.scale};
+}
+
+/* ---- the plan --------------------------------------------------------------------------------- */
+
+/* The combination of formats by which the rule "move" takes the directions in. */
+static int move_direct(const struct hone_plan_tensor *tensor, bool wide)
+{
+    struct hone_stage stage = tensor->stage;
+    stage.grad = real_format(wide);
+    stage.slot_count = 0;
+    return hone_find_direct(&stage, &tensor->base);
+}
+
+hone_status hone_device_matrix_bucket(const hone_optimizer *optimizer,
+                                      const struct hone_device *device,
+                                      const struct hone_plan_tensor *tensor,
+                                      struct hone_device_bucket *wanted, hone_error *error)
+{
+    const struct hone_param *const param = &optimizer->params[tensor->param];
+    const struct hone_group *const group = &optimizer->spec->groups[param->group];
+    hone_status status = hone_matrix_shape(group, &param->tensor, param->name, &wanted->batch,
+                                           &wanted->rows, &wanted->columns, error);
+    if (status == HONE_OK)
+        status = hone_matrix_check(group, error);
+    if (status != HONE_OK)
+        return status;
+    wanted->group = param->group;
+    wanted->direct = move_direct(tensor, wanted->wide);
+    const struct hone_device_polar polar = polar_of(optimizer, wanted, (size_t)1 << 20);
+    wanted->at_once = device->target->polar_batch(&device->facts, &polar, WORKSPACE);
+    return HONE_OK;
+}
+
+bool hone_device_matrix_fits(const struct hone_device_bucket *bucket,
+                             const struct hone_device_bucket *wanted)
+{
+    return bucket->group == wanted->group && bucket->rows == wanted->rows &&
+           bucket->columns == wanted->columns && bucket->batch + wanted->batch <= wanted->at_once;
+}
+
+hone_status hone_device_matrix_reserve(const hone_optimizer *optimizer, struct hone_device *device,
+                                       hone_error *error)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < device->bucket_count; i++) {
+        const struct hone_device_bucket *const bucket = &device->buckets[i];
+        if (bucket->rows == 0)
+            continue;
+        const size_t batch = bucket->batch < bucket->at_once ? bucket->batch : bucket->at_once;
+        const struct hone_device_polar polar = polar_of(optimizer, bucket, batch);
+        const size_t size = directions_size(bucket) + device->target->polar_workspace(&polar);
+        most = size > most ? size : most;
+    }
+    hone_status status = HONE_OK;
+    if (most > 0 && device->products == NULL)
+        status = hone_device_check(device,
+                                   device->target->open_products(device->queue, &device->products),
+                                   "products of matrices", error);
+    if (status == HONE_OK)
+        status = hone_device_reserve(device, &device->workspace, most, "the directions of matrices",
+                                     error);
+    return status;
+}
+
+void hone_device_matrix_split(const struct hone_device *device,
+                              const struct hone_device_bucket *bucket, size_t offset,
+                              struct hone_device_tensor *tensor, struct hone_device_tensor *move)
+{
+    const uint32_t format = real_format(bucket->wide);
+    void *const directions = (char *)device->workspace.data + offset;
+    *move = *tensor;
+    move->grad = directions;
+    for (int k = 0; k < HONE_MAX_SLOTS; k++)
+        move->slot[k] = NULL;
+    move->places = hone_place_set(move->places, HONE_PLACE_GRAD, format);
+    move->places = hone_place_set(move->places, HONE_PLACE_VARIANT, 0);
+    tensor->extra = directions;
+    tensor->places = hone_place_set(tensor->places, HONE_PLACE_EXTRA, HONE_EXTRA_MASTER);
+    tensor->places = hone_place_set(tensor->places, HONE_PLACE_CAST, format);
+}
+
+/* ---- the step --------------------------------------------------------------------------------- */
+
+/* The directions of the whole bucket, some matrices after others where they are too many at once. */
+static hone_status make_polar(const hone_optimizer *optimizer, struct hone_device *device,
+                              const struct hone_device_bucket *bucket, hone_error *error)
+{
+    const size_t size = bucket->rows * bucket->columns * real_size(bucket->wide);
+    char *const directions = device->workspace.data;
+    hone_status status = HONE_OK;
+    for (size_t done = 0; done < bucket->batch && status == HONE_OK; done += bucket->at_once) {
+        const size_t left = bucket->batch - done;
+        const struct hone_device_polar polar =
+            polar_of(optimizer, bucket, left < bucket->at_once ? left : bucket->at_once);
+        status = hone_device_check(device,
+                                   device->target->polar(device->queue, device->products, &polar,
+                                                         directions + done * size,
+                                                         directions + directions_size(bucket)),
+                                   "a step", error);
+    }
+    return status;
+}
+
+/* The directions have their sign already, so a group that maximizes turns it twice. */
+static struct hone_frame plain_frame(const struct hone_group *group)
+{
+    const int maximize = hone_rule_hyper_find(group->rule, "maximize");
+    const bool turns = maximize >= 0 && group->values[maximize].number != 0;
+    return (struct hone_frame){
+        .grad_scale = turns ? -1 : 1, .value_limit = HUGE_VAL, .clip_coef = 1};
+}
+
+hone_status hone_device_matrix_step(const hone_optimizer *optimizer, struct hone_device *device,
+                                    const struct hone_device_bucket *bucket, hone_error *error)
+{
+    const struct hone_device_target *const target = device->target;
+    hone_status status = hone_device_check(
+        device, target->direction(device->queue, bucket->rule, bucket->wide, &device->call),
+        "a step", error);
+    if (status == HONE_OK)
+        status = make_polar(optimizer, device, bucket, error);
+    if (status != HONE_OK)
+        return status;
+    struct hone_device_call move = device->call;
+    move.tensors = device->moves + bucket->tensor;
+    move.frame = plain_frame(&optimizer->spec->groups[bucket->group]);
+    move.own_frame = 1;
+    return hone_device_check(
+        device, target->step(device->queue, hone_rule_count(), bucket->wide, bucket->direct, &move),
+        "a step", error);
+}

@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A device's part of a step: launches on its stream, and no waiting unless the caller asks what came
+ * of it. Scalars are prepared on the host and travel with the launch, or, where the step itself
+ * decides whether it counts or its rate lies in device memory, on the device. */
+#include <math.h>
+#include <string.h>
+
+#include "core/device.h"
+
+#define EACH_DEVICE(devices, i) for (int i = 0; (devices) != NULL && i < (devices)->count; i++)
+
+/* ---- who decides ------------------------------------------------------------------------------ */
+
+/* A step that may turn out not to count. */
+static bool conditional(const hone_optimizer *optimizer)
+{
+    return optimizer->spec->nonfinite != HONE_NONFINITE_PROPAGATE || optimizer->scaling ||
+           optimizer->devices->found_inf != NULL;
+}
+
+bool hone_devices_alone(const hone_optimizer *optimizer)
+{
+    int places = optimizer->plan.host_count > 0;
+    EACH_DEVICE(optimizer->devices, i)
+    places += optimizer->devices->list[i]->member_count > 0;
+    return optimizer->plan.host_count == 0 && places == 1;
+}
+
+static bool has_lr(const struct hone_devices *devices)
+{
+    for (int g = 0; g < devices->lr_count; g++)
+        if (devices->lr[g].data != NULL)
+            return true;
+    return false;
+}
+
+bool hone_devices_prepare(const hone_optimizer *optimizer)
+{
+    const struct hone_devices *const devices = optimizer->devices;
+    return devices != NULL &&
+           (devices->capturable || has_lr(devices) || devices->grad_scale != NULL ||
+            (conditional(optimizer) && hone_devices_alone(optimizer)));
+}
+
+int64_t hone_devices_param_count(const hone_optimizer *optimizer)
+{
+    int64_t count = 0;
+    EACH_DEVICE(optimizer->devices, i)
+    count += (int64_t)optimizer->devices->list[i]->member_count;
+    return count;
+}
+
+/* ---- getting ready ---------------------------------------------------------------------------- */
+
+static size_t padded(size_t size)
+{
+    return (size + 255) / 256 * 256;
+}
+
+static hone_status reserve(struct hone_device *device, struct hone_device_memory *memory,
+                           size_t size, bool capturing, hone_error *error)
+{
+    if (size <= memory->size)
+        return HONE_OK;
+    if (capturing)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "device %d: a step needs memory that it does not have yet, and a graph is "
+                         "being captured; call hone_optimizer_prepare before the capture",
+                         device->queue.device);
+    void *data;
+    const hone_status status = hone_device_allocate(device, size, &data, "a step", error);
+    if (status != HONE_OK)
+        return status;
+    hone_device_release(device, memory->data, memory->size);
+    device->bytes += size - memory->size;
+    *memory = (struct hone_device_memory){data, size};
+    return HONE_OK;
+}
+
+static bool takes_norm(const hone_optimizer *optimizer)
+{
+    return isfinite(optimizer->spec->clip_norm) ||
+           optimizer->spec->nonfinite != HONE_NONFINITE_PROPAGATE || optimizer->scaling;
+}
+
+/* Memory of the numbers that do not travel with a launch. */
+static hone_status reserve_numbers(hone_optimizer *optimizer, struct hone_device *device,
+                                   bool capturing, hone_error *error)
+{
+    const bool prepared = hone_devices_prepare(optimizer);
+    const bool stored = prepared || device->class_count > HONE_DEVICE_SCALARS;
+    const size_t groups = (size_t)optimizer->spec->group_count;
+    const size_t at_scalars = padded(sizeof *device->outcome);
+    const size_t at_classes =
+        at_scalars + (stored ? padded(sizeof *device->scalars * device->class_count) : 0);
+    const size_t at_groups =
+        at_classes + (prepared ? padded(sizeof *device->own_classes * device->class_count) : 0);
+    const size_t end = at_groups + (prepared ? padded(sizeof *device->own_groups * groups) : 0);
+    const void *const before = device->prepared.data;
+    hone_status status = reserve(device, &device->prepared, end, capturing, error);
+    if (status == HONE_OK && takes_norm(optimizer))
+        status = reserve(device, &device->shares, sizeof(double) * (device->chunk_count + 1),
+                         capturing, error);
+    if (status != HONE_OK)
+        return status;
+    char *const base = device->prepared.data;
+    struct hone_device_class *const own_classes = (void *)(base + at_classes);
+    struct hone_device_group *const own_groups = (void *)(base + at_groups);
+    if (base != before || own_classes != device->own_classes || own_groups != device->own_groups) {
+        device->counts = false;
+        device->sent_groups = 0;
+    }
+    device->outcome = (void *)base;
+    device->scalars = (void *)(base + at_scalars);
+    device->own_classes = own_classes;
+    device->own_groups = own_groups;
+    return HONE_OK;
+}
+
+static int hyper_index(const hone_rule *rule, const char *name)
+{
+    return hone_rule_hyper_find(rule, name);
+}
+
+static hone_status describe_group(const hone_optimizer *optimizer, const struct hone_device *device,
+                                  int index, struct hone_device_group *out, hone_error *error)
+{
+    const struct hone_devices *const devices = optimizer->devices;
+    const struct hone_group *const group = &optimizer->spec->groups[index];
+    memset(out, 0, sizeof *out); /* compared as bytes */
+    for (int i = 0; i < group->rule->hyper_count; i++) {
+        if (group->values[i].callback != NULL)
+            return hone_fail(
+                error, HONE_ERROR_UNSUPPORTED,
+                "group %d: %s is computed by a callback, which a step that is prepared "
+                "on device %d cannot call; give it as a scale and a power",
+                index, group->rule->hypers[i].name, device->queue.device);
+        out->number[i] = group->values[i].number;
+        out->power[i] = group->values[i].power;
+    }
+    out->masked_lr = group->masked_lr;
+    out->rule = hone_rule_index(group->rule);
+    out->lr_index = hyper_index(group->rule, "lr");
+    out->maximize_index = hyper_index(group->rule, "maximize");
+    if (index < devices->lr_count && devices->lr[index].data != NULL) {
+        out->lr = devices->lr[index].data;
+        out->lr_is_double = devices->lr[index].is_double;
+    }
+    return HONE_OK;
+}
+
+static hone_status fail_capture(const struct hone_device *device, const char *what,
+                                hone_error *error)
+{
+    return hone_fail(error, HONE_ERROR_ARGUMENT,
+                     "device %d: %s since the last step, and a graph is being captured; call "
+                     "hone_optimizer_prepare before the capture",
+                     device->queue.device, what);
+}
+
+/* Hyperparameters that differ from what the device holds go there. */
+static hone_status send_groups(hone_optimizer *optimizer, struct hone_device *device,
+                               bool capturing, hone_error *error)
+{
+    const size_t count = (size_t)optimizer->spec->group_count;
+    if (count > device->group_capacity) {
+        struct hone_device_group *const grown =
+            hone_allocate(device->context, sizeof *grown * count);
+        if (grown == NULL)
+            return hone_fail_memory(error, sizeof *grown * count, "the groups of a device");
+        hone_release(device->context, device->groups,
+                     sizeof *device->groups * device->group_capacity);
+        device->groups = grown;
+        device->group_capacity = count;
+        device->sent_groups = 0;
+    }
+    for (size_t g = 0; g < count; g++) {
+        struct hone_device_group now;
+        hone_status status = describe_group(optimizer, device, (int)g, &now, error);
+        if (status != HONE_OK)
+            return status;
+        if (g < device->sent_groups && memcmp(&now, &device->groups[g], sizeof now) == 0)
+            continue;
+        if (capturing)
+            return fail_capture(device, "hyperparameters have changed", error);
+        device->groups[g] = now;
+        status = hone_device_check(
+            device, device->target->put(device->queue, device->own_groups + g, &now, sizeof now),
+            "a step", error);
+        if (status != HONE_OK) {
+            device->sent_groups = 0;
+            return status;
+        }
+    }
+    device->sent_groups = count;
+    return HONE_OK;
+}
+
+/* The host's counters become the device's. */
+static hone_status send_counters(hone_optimizer *optimizer, struct hone_device *device,
+                                 bool capturing, hone_error *error)
+{
+    if (device->counts)
+        return HONE_OK;
+    if (capturing)
+        return fail_capture(device, "counters or multipliers have changed", error);
+    const struct hone_device_outcome outcome = {.norm = (double)NAN,
+                                                .coef = 1,
+                                                .grad_scale = 1,
+                                                .finite = 1,
+                                                .go = 1,
+                                                .skipped = optimizer->skipped,
+                                                .scale = hone_scaler_state(&optimizer->scaler)};
+    hone_status status =
+        hone_device_check(device,
+                          device->target->put(device->queue, device->own_classes, device->classes,
+                                              sizeof *device->classes * device->class_count),
+                          "a step", error);
+    if (status == HONE_OK)
+        status = hone_device_check(
+            device, device->target->put(device->queue, device->outcome, &outcome, sizeof outcome),
+            "a step", error);
+    device->counts = status == HONE_OK;
+    return status;
+}
+
+/* New addresses of gradients, without waiting: they travel inside launches. */
+static hone_status send_moved(struct hone_device *device, bool capturing, hone_error *error)
+{
+    if (!device->moved)
+        return HONE_OK;
+    if (capturing)
+        return fail_capture(device, "gradients have moved", error);
+    const char *const image = device->image.data;
+    const size_t sources =
+        device->sources == NULL ? 0 : (size_t)((char *)device->sources - (char *)device->tensors);
+    hone_status status =
+        hone_device_check(device,
+                          device->target->put(device->queue, device->tensors, image,
+                                              sizeof *device->tensors * device->tensor_count),
+                          "the plan of a device", error);
+    if (status == HONE_OK && sources > 0)
+        status =
+            hone_device_check(device,
+                              device->target->put(device->queue, device->sources, image + sources,
+                                                  sizeof *device->sources * device->tensor_count),
+                              "the plan of a device", error);
+    device->moved = status != HONE_OK;
+    return status;
+}
+
+static hone_status ready(hone_optimizer *optimizer, struct hone_device *device, hone_error *error)
+{
+    bool capturing;
+    hone_status status = hone_device_inspect(device, &capturing, error);
+    if (status != HONE_OK)
+        return status;
+    if (!device->classified) {
+        status = capturing ? fail_capture(device, "counters or multipliers have changed", error)
+                           : hone_device_plan(optimizer, device, error);
+        if (status != HONE_OK)
+            return status;
+    }
+    const bool prepared = hone_devices_prepare(optimizer);
+    if (capturing && !prepared)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "device %d: a graph is being captured, but the optimizer keeps its rates "
+                         "and counters on the host; see hone_optimizer_set_capturable",
+                         device->queue.device);
+    if (capturing && device->fresh_masters)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "device %d: masters are made from the parameters by the first step, which "
+                         "a graph would repeat; take one step before the capture",
+                         device->queue.device);
+    status = send_moved(device, capturing, error);
+    if (status == HONE_OK)
+        status = reserve_numbers(optimizer, device, capturing, error);
+    if (status == HONE_OK && prepared)
+        status = send_groups(optimizer, device, capturing, error);
+    if (status == HONE_OK && prepared)
+        status = send_counters(optimizer, device, capturing, error);
+    device->capturing = capturing;
+    return status;
+}
+
+/* What a step reads from device memory must be on the device that reads it. */
+static hone_status check_bound(const hone_optimizer *optimizer, hone_error *error)
+{
+    const struct hone_devices *const devices = optimizer->devices;
+    for (size_t i = 0; i < optimizer->plan.tensor_count; i++) {
+        const struct hone_param *const param = &optimizer->params[optimizer->plan.tensors[i].param];
+        const int index = param->device == NULL ? -1 : param->device->queue.device;
+        char place[HONE_PLACE_TEXT];
+        if (param->group < devices->lr_count && devices->lr[param->group].data != NULL &&
+            devices->lr[param->group].device != index)
+            return hone_fail(error, HONE_ERROR_ARGUMENT,
+                             "group %d reads its learning rate on device %d, but its parameter "
+                             "\"%.120s\" is on %s",
+                             param->group, devices->lr[param->group].device, param->name,
+                             hone_device_text(place, param->device));
+    }
+    if ((devices->grad_scale != NULL || devices->found_inf != NULL) &&
+        (!hone_devices_alone(optimizer) ||
+         hone_device_find(optimizer, devices->scale_device)->member_count == 0))
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "the loss scale lies on device %d, but not all stepped parameters do",
+                         devices->scale_device);
+    return HONE_OK;
+}
+
+hone_status hone_devices_ready(hone_optimizer *optimizer, hone_error *error)
+{
+    struct hone_devices *const devices = optimizer->devices;
+    if (devices == NULL)
+        return HONE_OK;
+    hone_status status = HONE_OK;
+    if (has_lr(devices) || devices->grad_scale != NULL || devices->found_inf != NULL)
+        status = check_bound(optimizer, error);
+    EACH_DEVICE(devices, i)
+    if (status == HONE_OK && devices->list[i]->member_count > 0)
+        status = ready(optimizer, devices->list[i], error);
+    if (status == HONE_OK && !hone_devices_prepare(optimizer))
+        EACH_DEVICE(devices, i)
+    if (status == HONE_OK && devices->list[i]->counts)
+        status = hone_devices_take_counters(optimizer, error);
+    return status;
+}
+
+/* ---- what only this call asks for ------------------------------------------------------------- */
+
+static hone_status prepare_on_host(hone_optimizer *optimizer, struct hone_device *device,
+                                   hone_error *error)
+{
+    for (size_t i = 0; i < device->class_count; i++) {
+        const struct hone_device_class *const one = &device->classes[i];
+        const struct hone_scalars_key key = {.step = one->step + 1,
+                                             .multiplier = one->multiplier,
+                                             .fresh = one->fresh,
+                                             .masked = one->masked != 0};
+        struct hone_scalars scalars;
+        memset(&scalars, 0, sizeof scalars);
+        hone_status status =
+            hone_compute_scalars(&optimizer->spec->groups[one->group], &key, &scalars, error);
+        if (status == HONE_OK && device->class_count > HONE_DEVICE_SCALARS)
+            status = hone_device_check(
+                device,
+                device->target->put(device->queue, device->scalars + i, &scalars, sizeof scalars),
+                "a step", error);
+        if (status != HONE_OK)
+            return status;
+        if (i < HONE_DEVICE_SCALARS)
+            device->call.own[i] = scalars;
+    }
+    return HONE_OK;
+}
+
+hone_status hone_devices_begin(hone_optimizer *optimizer, const struct hone_call *call,
+                               bool reported, hone_error *error)
+{
+    struct hone_devices *const devices = optimizer->devices;
+    const bool prepared = hone_devices_prepare(optimizer);
+    const bool waits = call->update && call->norm &&
+                       (reported || optimizer->spec->nonfinite == HONE_NONFINITE_ERROR ||
+                        !hone_devices_alone(optimizer));
+    EACH_DEVICE(devices, i)
+    {
+        struct hone_device *const device = devices->list[i];
+        if (device->member_count == 0)
+            continue;
+        if (device->capturing && (waits || optimizer->plan.host_count > 0 || call->accumulate))
+            return hone_fail(
+                error, HONE_ERROR_ARGUMENT,
+                "device %d: a graph is being captured, but this step %s", device->queue.device,
+                waits ? "has to wait for the device: its report, an error for gradients "
+                        "that are not finite, or a norm over several devices"
+                : call->accumulate ? "is one of a round that adds up gradients"
+                                   : "moves parameters on the CPU too");
+        if (!call->update || prepared)
+            continue;
+        const hone_status status = prepare_on_host(optimizer, device, error);
+        if (status != HONE_OK)
+            return status;
+    }
+    return HONE_OK;
+}
+
+/* ---- launches --------------------------------------------------------------------------------- */
+
+/* The whole list, or a bucket of it. */
+static void aim(struct hone_device *device, const struct hone_device_bucket *bucket)
+{
+    struct hone_device_call *const call = &device->call;
+    call->tensors = device->tensors + (bucket == NULL ? 0 : bucket->tensor);
+    call->first = device->first + (bucket == NULL ? 0 : bucket->tensor);
+    call->tensor_count = bucket == NULL ? (uint32_t)device->tensor_count : bucket->tensor_count;
+    call->chunk_count = bucket == NULL ? (uint32_t)device->chunk_count : bucket->chunk_count;
+    call->base = bucket == NULL ? 0 : bucket->chunk;
+}
+
+static hone_status launch_step(const hone_optimizer *optimizer, struct hone_device *device,
+                               const struct hone_frame *frame,
+                               const struct hone_device_outcome *outcome, bool stored,
+                               hone_error *error)
+{
+    struct hone_device_call *const call = &device->call;
+    hone_status status = HONE_OK;
+    call->frame = *frame;
+    call->outcome = outcome;
+    call->scalars = stored ? device->scalars : NULL;
+    for (size_t b = 0; b < device->bucket_count && status == HONE_OK; b++) {
+        const struct hone_device_bucket *const bucket = &device->buckets[b];
+        aim(device, bucket);
+        if (bucket->rows > 0) {
+            status = hone_device_matrix_step(optimizer, device, bucket, error);
+            continue;
+        }
+        status = hone_device_check(
+            device,
+            device->target->step(device->queue, bucket->rule, bucket->wide, bucket->direct, call),
+            "a step", error);
+    }
+    return status;
+}
+
+static hone_status launch_norm(struct hone_device *device, const struct hone_call *call,
+                               const struct hone_device_outcome *outcome, hone_error *error)
+{
+    const struct hone_device_norm norm = {.tensors = device->tensors,
+                                          .first = device->first,
+                                          .tensor_count = (uint32_t)device->tensor_count,
+                                          .chunk_count = (uint32_t)device->chunk_count,
+                                          .shares = device->shares.data,
+                                          .order = call->order,
+                                          .value_limit = call->frame.value_limit,
+                                          .grad_scale = call->frame.grad_scale,
+                                          .outcome = outcome};
+    if (device->chunk_count == 0)
+        return HONE_OK;
+    return hone_device_check(device, device->target->norm(device->queue, &norm), "a norm", error);
+}
+
+static hone_status launch_prepare(struct hone_device *device, hone_error *error)
+{
+    struct hone_device_prepare call = {.groups = device->own_groups,
+                                       .classes = device->own_classes,
+                                       .scalars = device->scalars,
+                                       .outcome = device->outcome,
+                                       .class_count = (uint32_t)device->class_count};
+    uint64_t done = 0; /* rules: a bit each; a registry has far fewer than 64 */
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < device->class_count && status == HONE_OK; i++) {
+        call.rule = device->groups[device->classes[i].group].rule;
+        if ((done >> (call.rule % 64) & 1u) != 0)
+            continue;
+        done |= (uint64_t)1 << (call.rule % 64);
+        status = hone_device_check(device, device->target->prepare(device->queue, &call), "a step",
+                                   error);
+    }
+    return status;
+}
+
+static hone_status make_masters(const hone_optimizer *optimizer, struct hone_device *device,
+                                hone_error *error)
+{
+    hone_status status = HONE_OK;
+    for (size_t i = 0; device->fresh_masters && i < device->member_count; i++) {
+        const struct hone_param *const param = &optimizer->params[device->members[i].param];
+        const struct hone_state *const master = &param->state[HONE_STATE_MASTER];
+        if ((param->fresh >> HONE_STATE_MASTER & 1u) == 0 || param->count == 0 || status != HONE_OK)
+            continue;
+        status = hone_device_check(device,
+                                   device->target->convert(device->queue, master->data,
+                                                           master->format, param->tensor.data,
+                                                           param->format, param->count),
+                                   "a master", error);
+    }
+    device->fresh_masters = false;
+    return status;
+}
+
+static hone_status accumulate(struct hone_device *device, const struct hone_device_source *sources,
+                              hone_error *error)
+{
+    aim(device, NULL);
+    if (device->chunk_count == 0)
+        return HONE_OK;
+    return hone_device_check(device,
+                             device->target->accumulate(device->queue, &device->call, sources),
+                             "a sum of gradients", error);
+}
+
+/* ---- the parts of a step that the host leads --------------------------------------------------- */
+
+hone_status hone_devices_accumulate(hone_optimizer *optimizer, const struct hone_call *call,
+                                    hone_error *error)
+{
+    struct hone_devices *const devices = optimizer->devices;
+    hone_status status = HONE_OK;
+    EACH_DEVICE(devices, i)
+    if (call->accumulate && devices->list[i]->member_count > 0 && status == HONE_OK)
+        status = accumulate(devices->list[i], devices->list[i]->sources, error);
+    return status;
+}
+
+static hone_status fetch_shares(hone_optimizer *optimizer, struct hone_device *device,
+                                hone_error *error)
+{
+    const size_t size = sizeof(double) * device->chunk_count;
+    double *const own = hone_allocate(device->context, size);
+    if (own == NULL)
+        return hone_fail_memory(error, size, "the shares of a norm");
+    const hone_status status =
+        hone_device_download(device, own, device->shares.data, size, "a norm", error);
+    for (size_t i = 0; i < device->tensor_count && status == HONE_OK; i++) {
+        const struct hone_device_share *const range = &device->share_ranges[i];
+        memcpy(optimizer->plan.shares + range->global, own + range->own,
+               sizeof(double) * range->count);
+    }
+    hone_release(device->context, own, size);
+    return status;
+}
+
+hone_status hone_devices_shares(hone_optimizer *optimizer, const struct hone_call *call,
+                                hone_error *error)
+{
+    struct hone_devices *const devices = optimizer->devices;
+    hone_status status = HONE_OK;
+    EACH_DEVICE(devices, i)
+    if (status == HONE_OK)
+        status = launch_norm(devices->list[i], call, NULL, error);
+    EACH_DEVICE(devices, i)
+    if (status == HONE_OK && devices->list[i]->chunk_count > 0)
+        status = fetch_shares(optimizer, devices->list[i], error);
+    return status;
+}
+
+/* A step that is prepared on the device, without a norm. */
+static hone_status step_prepared(hone_optimizer *optimizer, struct hone_device *device,
+                                 const struct hone_call *call, hone_error *error)
+{
+    const struct hone_device_judgement judgement = {.outcome = device->outcome,
+                                                    .open = true,
+                                                    .close = true,
+                                                    .loss_scale = optimizer->loss_scale,
+                                                    .accumulated = call->accumulated};
+    hone_status status = hone_device_check(device, device->target->judge(device->queue, &judgement),
+                                           "a step", error);
+    if (status == HONE_OK)
+        status = launch_prepare(device, error);
+    return status == HONE_OK
+               ? launch_step(optimizer, device, &call->frame, device->outcome, true, error)
+               : status;
+}
+
+hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_call *call,
+                              const struct hone_frame *frame, hone_error *error)
+{
+    struct hone_devices *const devices = optimizer->devices;
+    const bool prepared = hone_devices_prepare(optimizer);
+    hone_status status = HONE_OK;
+    EACH_DEVICE(devices, i)
+    {
+        struct hone_device *const device = devices->list[i];
+        if (device->member_count == 0 || status != HONE_OK)
+            continue;
+        status = make_masters(optimizer, device, error);
+        if (status == HONE_OK)
+            status = prepared ? step_prepared(optimizer, device, call, error)
+                              : launch_step(optimizer, device, frame, NULL,
+                                            device->class_count > HONE_DEVICE_SCALARS, error);
+    }
+    return status;
+}
+
+hone_status hone_devices_clear(hone_optimizer *optimizer, const struct hone_call *call,
+                               hone_error *error)
+{
+    struct hone_devices *const devices = optimizer->devices;
+    hone_status status = HONE_OK;
+    EACH_DEVICE(devices, i)
+    if (call->accumulate && call->update && devices->list[i]->member_count > 0 && status == HONE_OK)
+        status = accumulate(devices->list[i], NULL, error);
+    return status;
+}
+
+void hone_devices_count(hone_optimizer *optimizer)
+{
+    struct hone_devices *const devices = optimizer->devices;
+    if (devices == NULL || hone_devices_prepare(optimizer))
+        return;
+    EACH_DEVICE(devices, i)
+    {
+        struct hone_device *const device = devices->list[i];
+        for (size_t k = 0; k < device->class_count; k++) {
+            device->classes[k].step++;
+            device->classes[k].fresh = 0;
+        }
+        device->ahead = true;
+    }
+}
+
+/* ---- the step that one device leads ------------------------------------------------------------ */
+
+/* What the norm, the loss scale and the caller's flag come to. A scale that only the device knows has
+ * to be read before the norm; else one launch judges all. */
+static hone_status judge(hone_optimizer *optimizer, struct hone_device *device,
+                         const struct hone_call *call, hone_error *error)
+{
+    const struct hone_devices *const devices = optimizer->devices;
+    const hone_spec *const spec = optimizer->spec;
+    struct hone_device_judgement judgement = {
+        .outcome = device->outcome,
+        .open = true,
+        .close = true,
+        .scaling = optimizer->scaling,
+        .skip_nonfinite = spec->nonfinite != HONE_NONFINITE_PROPAGATE || optimizer->scaling,
+        .clip = call->clip,
+        .grad_scale = devices->grad_scale,
+        .found_inf = devices->found_inf,
+        .loss_scale = optimizer->loss_scale,
+        .accumulated = call->accumulated,
+        .order = call->order,
+        .max_norm = spec->clip_norm};
+    hone_status status = HONE_OK;
+    if (call->norm) {
+        const bool unknown = devices->grad_scale != NULL || optimizer->scaling;
+        if (unknown) {
+            judgement.close = false;
+            status = hone_device_check(device, device->target->judge(device->queue, &judgement),
+                                       "a step", error);
+            judgement.open = false;
+            judgement.close = true;
+        }
+        if (status == HONE_OK)
+            status = launch_norm(device, call, unknown ? device->outcome : NULL, error);
+        judgement.shares = device->shares.data;
+        judgement.chunk_count = (uint32_t)device->chunk_count;
+    }
+    return status == HONE_OK
+               ? hone_device_check(device, device->target->judge(device->queue, &judgement),
+                                   "a step", error)
+               : status;
+}
+
+static hone_status fetch_outcome(struct hone_device *device, struct hone_outcome *outcome,
+                                 hone_error *error)
+{
+    struct hone_device_outcome own;
+    const hone_status status =
+        hone_device_download(device, &own, device->outcome, sizeof own, "a step", error);
+    if (status == HONE_OK)
+        *outcome = (struct hone_outcome){
+            .norm = own.norm, .coef = own.coef, .finite = own.finite != 0, .go = own.go != 0};
+    return status;
+}
+
+hone_status hone_device_step_alone(hone_optimizer *optimizer, const struct hone_call *call,
+                                   struct hone_outcome *outcome, hone_error *error)
+{
+    struct hone_device *device = NULL;
+    EACH_DEVICE(optimizer->devices, i)
+    if (optimizer->devices->list[i]->member_count > 0)
+        device = optimizer->devices->list[i];
+    hone_status status = hone_devices_accumulate(optimizer, call, error);
+    if (status != HONE_OK || !call->update)
+        return status;
+    const bool prepared = hone_devices_prepare(optimizer);
+    const bool judged = prepared || call->norm;
+    status = make_masters(optimizer, device, error);
+    if (status == HONE_OK && judged)
+        status = judge(optimizer, device, call, error);
+    if (status == HONE_OK && prepared)
+        status = launch_prepare(device, error);
+    if (status == HONE_OK)
+        status = launch_step(optimizer, device, &call->frame, judged ? device->outcome : NULL,
+                             prepared || device->class_count > HONE_DEVICE_SCALARS, error);
+    if (status == HONE_OK)
+        status = hone_devices_clear(optimizer, call, error);
+    if (status == HONE_OK && outcome != NULL && judged)
+        status = fetch_outcome(device, outcome, error);
+    if (status == HONE_OK)
+        hone_devices_count(optimizer);
+    return status;
+}

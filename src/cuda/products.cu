@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Products of matrices behind the seam: the handle they need, and the polar factors made of them. */
+#include <new>
+
+#include "cuda/cuda_target.h"
+#include "cuda/polar.h"
+
+/* cuBLAS allocates nothing once it has this, so its calls can be captured. */
+static const size_t workspace_size = (size_t)32 << 20;
+
+struct hone_cuda_products {
+    cublasHandle_t handle;
+    void *workspace;
+};
+
+static struct hone_device_status status_of(cublasStatus_t status)
+{
+    struct hone_device_status out = {HONE_DEVICE_OK, NULL};
+    if (status == CUBLAS_STATUS_SUCCESS)
+        return out;
+    out.fault = status == CUBLAS_STATUS_ALLOC_FAILED ? HONE_DEVICE_MEMORY : HONE_DEVICE_LOST;
+    out.text = cublasGetStatusString(status);
+    return out;
+}
+
+void hone_cuda_close_products(struct hone_device_queue queue, void *products)
+{
+    struct hone_cuda_products *const own = static_cast<struct hone_cuda_products *>(products);
+    if (own == NULL)
+        return;
+    const cuda_scope scope(queue.device);
+    if (own->handle != NULL)
+        cublasDestroy(own->handle);
+    cudaFree(own->workspace);
+    delete own;
+}
+
+struct hone_device_status hone_cuda_open_products(struct hone_device_queue queue, void **products)
+{
+    const cuda_scope scope(queue.device);
+    if (scope.result != cudaSuccess)
+        return hone_cuda_status(scope.result);
+    struct hone_cuda_products *const own = new (std::nothrow) hone_cuda_products{NULL, NULL};
+    struct hone_device_status status = {HONE_DEVICE_MEMORY, "no memory on the host"};
+    if (own == NULL)
+        return status;
+    status = hone_cuda_status(cudaMalloc(&own->workspace, workspace_size));
+    if (status.fault == HONE_DEVICE_OK)
+        status = status_of(cublasCreate(&own->handle));
+    if (status.fault != HONE_DEVICE_OK) {
+        hone_cuda_close_products(queue, own);
+        return status;
+    }
+    *products = own;
+    return status;
+}
+
+size_t hone_cuda_polar_batch(const struct hone_device_facts *facts,
+                             const struct hone_device_polar *polar, size_t bytes)
+{
+    return hone_polar_device_batch(polar, bytes, facts->multiprocessors);
+}
+
+struct hone_device_status hone_cuda_polar(struct hone_device_queue queue, void *products,
+                                          const struct hone_device_polar *polar, void *matrices,
+                                          void *workspace)
+{
+    const struct hone_cuda_products *const own =
+        static_cast<const struct hone_cuda_products *>(products);
+    const cuda_scope scope(queue.device);
+    if (scope.result != cudaSuccess)
+        return hone_cuda_status(scope.result);
+    const cudaStream_t stream = hone_cuda_stream(queue);
+    struct hone_device_status status = status_of(cublasSetStream(own->handle, stream));
+    if (status.fault == HONE_DEVICE_OK) /* a new stream takes the workspace away */
+        status = status_of(cublasSetWorkspace(own->handle, own->workspace, workspace_size));
+    if (status.fault == HONE_DEVICE_OK)
+        status = hone_cuda_status(
+            hone_polar_on_device(polar, matrices, workspace, own->handle, stream));
+    return status;
+}

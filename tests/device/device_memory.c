@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "device/device_memory.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "support/checks.h"
+
+#define TEXT_(name) #name
+#define TEXT(name) TEXT_(name)
+#define MOST 8192
+
+static const struct hone_device_target *target;
+static struct host_control *control;
+static struct {
+    struct hone_device_queue queue;
+    void *memory;
+} held[MOST];
+static int held_count;
+
+static void skip_all(const char *reason)
+{
+    printf("SKIPPED: %s\n", reason);
+    exit(77);
+}
+
+void device_start(void)
+{
+    const char *const path = getenv("HONE_CUDA");
+    void *const library = path == NULL ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL)
+        skip_all("no libhone_cuda.so: this build has no CUDA (HONE_CUDA=ON makes it)");
+    target = dlsym(library, TEXT(HONE_DEVICE_SYMBOL));
+    assert_non_null(target);
+    control = dlsym(library, "host_device_control");
+    struct hone_device_facts facts = {0};
+    const struct hone_device_status status = target->open(0, &facts);
+    if (status.fault != HONE_DEVICE_OK)
+        skip_all(status.text);
+    printf("device: %s %s, %d.%d\n", target->name, facts.name, facts.major, facts.minor);
+}
+
+const struct hone_device_target *device_target(void)
+{
+    return target;
+}
+
+struct host_control *device_control(void)
+{
+    return control;
+}
+
+static void check(struct hone_device_status status)
+{
+    if (status.fault != HONE_DEVICE_OK)
+        fail_msg("the device answers \"%s\"", status.text);
+}
+
+void *device_new(int device, size_t size, size_t past)
+{
+    const struct hone_device_queue queue = {.device = device};
+    void *memory = NULL;
+    assert_true(held_count < MOST);
+    check(target->allocate(queue, size + past + 1, &memory));
+    held[held_count].queue = queue;
+    held[held_count++].memory = memory;
+    return (char *)memory + past;
+}
+
+void device_free_all(void)
+{
+    while (held_count > 0) {
+        held_count--;
+        target->release(held[held_count].queue, held[held_count].memory);
+    }
+}
+
+void device_write(void *to, const void *from, size_t size)
+{
+    if (size > 0)
+        check(target->upload((struct hone_device_queue){0}, to, from, size));
+}
+
+void device_read(void *to, const void *from, size_t size)
+{
+    if (size > 0)
+        check(target->download((struct hone_device_queue){0}, to, from, size));
+}
+
+hone_tensor device_view(void *data, hone_dtype dtype, int32_t ndim, const int64_t *shape)
+{
+    hone_tensor view = hone_tensor_view(data, dtype, ndim, shape);
+    view.device = HONE_CUDA;
+    return view;
+}

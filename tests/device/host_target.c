@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A device that is not one: the seam of kernel/device.h over the host's memory and base kernels. It lets
+ * everything of the core that deals with devices run on a machine without any, and fails where a test
+ * asks it to. Streams are struct host_stream; there are two devices. */
+#include "device/host_target.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/cpu.h"
+#include "kernel/device.h"
+#include "kernel/noise.h"
+#include "kernel/stage.h"
+
+#define DEVICES 2
+#define MOST_BLOCKS 4096
+
+struct block {
+    char *data;
+    size_t size;
+    int device;
+};
+
+static struct block blocks[MOST_BLOCKS];
+struct host_control host_device_control;
+
+static const struct hone_device_status fine = {HONE_DEVICE_OK, "no error"};
+
+static struct hone_device_status failing(enum hone_device_fault fault, const char *text)
+{
+    return (struct hone_device_status){fault, text};
+}
+
+/* Counts a call that the real device could refuse. */
+static struct hone_device_status attempt(void)
+{
+    struct host_control *const control = &host_device_control;
+    control->calls++;
+    if (control->fail_at != 0 && control->calls >= control->fail_at)
+        return failing(HONE_DEVICE_LOST, "the device fell off the bus");
+    return fine;
+}
+
+static struct hone_device_status launch(struct hone_device_queue queue)
+{
+    const struct host_stream *const stream = queue.stream;
+    host_device_control.launches++;
+    if (stream != NULL && stream->device != queue.device)
+        return failing(HONE_DEVICE_ARGUMENT, "invalid resource handle");
+    return attempt();
+}
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+static struct hone_device_status open_device(int device, struct hone_device_facts *facts)
+{
+    if (device < 0 || device >= DEVICES)
+        return failing(HONE_DEVICE_UNSUPPORTED, "invalid device ordinal");
+    snprintf(facts->name, sizeof facts->name, "host");
+    facts->major = 1;
+    facts->multiprocessors = 1;
+    if (host_device_control.no_kernels)
+        return failing(HONE_DEVICE_UNSUPPORTED, "no kernel image is available");
+    return fine;
+}
+
+static struct hone_device_status locate(const void *memory, int *device)
+{
+    *device = -1;
+    for (int i = 0; i < MOST_BLOCKS; i++)
+        if (blocks[i].data != NULL && (const char *)memory >= blocks[i].data &&
+            (const char *)memory < blocks[i].data + blocks[i].size)
+            *device = blocks[i].device;
+    return fine;
+}
+
+static struct hone_device_status inspect(struct hone_device_queue queue, bool *capturing)
+{
+    const struct host_stream *const stream = queue.stream;
+    *capturing = stream != NULL && stream->capturing;
+    if (stream != NULL && stream->device != queue.device)
+        return failing(HONE_DEVICE_ARGUMENT, "the stream was created on another device");
+    return fine;
+}
+
+static struct hone_device_status allocate(struct hone_device_queue queue, size_t size,
+                                          void **memory)
+{
+    struct host_control *const control = &host_device_control;
+    control->allocations++;
+    if (control->refuse_at != 0 && control->allocations >= control->refuse_at)
+        return failing(HONE_DEVICE_MEMORY, "out of memory");
+    for (int i = 0; i < MOST_BLOCKS; i++)
+        if (blocks[i].data == NULL) {
+            *memory = aligned_alloc(256, (size + 255) / 256 * 256);
+            if (*memory == NULL)
+                break;
+            memset(*memory, 0xa5, size);
+            blocks[i] = (struct block){*memory, size, queue.device};
+            control->bytes += size;
+            return fine;
+        }
+    return failing(HONE_DEVICE_MEMORY, "out of memory");
+}
+
+static void release(struct hone_device_queue queue, void *memory)
+{
+    (void)queue;
+    for (int i = 0; i < MOST_BLOCKS; i++)
+        if (blocks[i].data == memory) {
+            host_device_control.bytes -= blocks[i].size;
+            free(memory);
+            blocks[i] = (struct block){0};
+            return;
+        }
+    host_device_control.wrong++;
+}
+
+static struct hone_device_status copy(struct hone_device_queue queue, void *to, const void *from,
+                                      size_t size)
+{
+    const struct hone_device_status status = launch(queue);
+    if (status.fault == HONE_DEVICE_OK)
+        memcpy(to, from, size);
+    return status;
+}
+
+/* What must not happen inside a capture. */
+static struct hone_device_status copy_outside(struct hone_device_queue queue, void *to,
+                                              const void *from, size_t size)
+{
+    bool capturing;
+    inspect(queue, &capturing);
+    host_device_control.waits++;
+    return capturing
+               ? failing(HONE_DEVICE_ARGUMENT, "operation not permitted when stream is capturing")
+               : copy(queue, to, from, size);
+}
+
+static struct hone_device_status zero(struct hone_device_queue queue, void *memory, size_t size)
+{
+    const struct hone_device_status status = launch(queue);
+    if (status.fault == HONE_DEVICE_OK)
+        memset(memory, 0, size);
+    return status;
+}
+
+static struct hone_device_status wait_for(struct hone_device_queue queue)
+{
+    host_device_control.waits++;
+    return launch(queue);
+}
+
+/* ---- arrays ------------------------------------------------------------------------------------ */
+
+static const struct hone_support_kernels *support(void)
+{
+    return hone_cpu_level_at(0)->support;
+}
+
+static struct hone_device_status convert(struct hone_device_queue queue, void *to,
+                                         enum hone_format to_format, const void *from,
+                                         enum hone_format from_format, size_t count)
+{
+    const struct hone_device_status status = launch(queue);
+    for (size_t i = 0; status.fault == HONE_DEVICE_OK && i < count; i++) {
+        double value;
+        support()->widen_f64[from_format](
+            &value, (const char *)from + i * hone_format_size(from_format), 1);
+        support()->narrow_f64[to_format]((char *)to + i * hone_format_size(to_format), &value, 1);
+    }
+    return status;
+}
+
+static struct hone_device_status fill(struct hone_device_queue queue, void *to,
+                                      enum hone_format format, double value, size_t count)
+{
+    const struct hone_device_status status = launch(queue);
+    for (size_t i = 0; status.fault == HONE_DEVICE_OK && i < count; i++)
+        support()->narrow_f64[format]((char *)to + i * hone_format_size(format), &value, 1);
+    return status;
+}
+
+/* ---- chunks ------------------------------------------------------------------------------------ */
+
+static void *at(const void *values, enum hone_format format, size_t first)
+{
+    return values == NULL ? NULL : (char *)(uintptr_t)values + first * hone_format_size(format);
+}
+
+static struct hone_stage stage_of(const struct hone_device_tensor *t, int slot_count,
+                                  hone_kernel_fn *kernel)
+{
+    struct hone_stage stage = {.support = support(), .kernel = kernel, .slot_count = slot_count};
+    stage.param = (enum hone_format)hone_place_value(t->places, HONE_PLACE_PARAM);
+    stage.grad = (enum hone_format)hone_place_value(t->places, HONE_PLACE_GRAD);
+    stage.cast = (enum hone_format)hone_place_value(t->places, HONE_PLACE_CAST);
+    stage.extra = (enum hone_extra)hone_place_value(t->places, HONE_PLACE_EXTRA);
+    for (int k = 0; k < slot_count; k++)
+        stage.slot[k] = (enum hone_format)hone_place_value(t->places, HONE_PLACE_SLOT + k);
+    return stage;
+}
+
+static struct hone_chunk chunk_of(const struct hone_device_tensor *t,
+                                  const struct hone_stage *stage, uint64_t step, size_t first)
+{
+    struct hone_chunk chunk = {.n = t->count - first < HONE_CHUNK ? t->count - first : HONE_CHUNK};
+    chunk.param = at(t->param, stage->param, first);
+    chunk.grad = at(t->grad, stage->grad, first);
+    chunk.extra = at(t->extra, HONE_FORMAT_BF16, first);
+    for (int k = 0; k < stage->slot_count; k++)
+        chunk.slot[k] = at(t->slot[k], stage->slot[k], first);
+    chunk.mask = t->mask == NULL ? NULL : t->mask + first / 32;
+    chunk.noise = hone_noise_of_chunk(hone_noise_of_call(t->noise, step), first);
+    return chunk;
+}
+
+/* The rule after the last is "move". */
+static const struct hone_rule_kernels *kernels_of(int rule, bool wide)
+{
+    const struct hone_cpu_level *const level = hone_cpu_level_at(0);
+    if (rule == hone_rule_count())
+        return wide ? level->move_f64 : level->move_f32;
+    return &(wide ? level->f64 : level->f32)[rule][0];
+}
+
+static int slot_count_of(int rule)
+{
+    return rule == hone_rule_count() ? 0 : hone_rules[rule]->slot_count;
+}
+
+static const struct hone_scalars *scalars_of(const struct hone_device_call *call,
+                                             const struct hone_device_tensor *t)
+{
+    return (call->scalars == NULL ? call->own : call->scalars) + t->scalars;
+}
+
+static void step_tensor(const struct hone_device_call *call, const struct hone_device_tensor *t,
+                        int rule, bool wide, const struct hone_frame *frame)
+{
+    const int variant = hone_place_value(t->places, HONE_PLACE_VARIANT);
+    const struct hone_scalars *const scalars = scalars_of(call, t);
+    const enum hone_form form = t->mask == NULL ? HONE_FORM_DENSE : HONE_FORM_MASKED;
+    const struct hone_stage stage =
+        stage_of(t, slot_count_of(rule), kernels_of(rule, wide)->step[0][variant][form]);
+    for (size_t first = 0; first < t->count; first += HONE_CHUNK) {
+        const struct hone_chunk chunk = chunk_of(t, &stage, scalars->step, first);
+        hone_stage_step(&stage, &chunk, scalars, frame);
+    }
+}
+
+static void direct_tensor(const struct hone_device_call *call, const struct hone_device_tensor *t,
+                          int rule, bool wide, const struct hone_frame *frame)
+{
+    const struct hone_scalars *const scalars = scalars_of(call, t);
+    struct hone_stage stage =
+        stage_of(t, slot_count_of(rule), kernels_of(rule, wide)->direction[0]);
+    stage.extra = HONE_EXTRA_NONE;
+    for (size_t first = 0; first < t->count; first += HONE_CHUNK) {
+        const struct hone_chunk chunk = chunk_of(t, &stage, scalars->step, first);
+        hone_stage_direction(&stage, &chunk, scalars, frame,
+                             at(t->extra, wide ? HONE_FORMAT_F64 : HONE_FORMAT_F32, first));
+    }
+}
+
+/* What a launch's gradients are multiplied by. */
+static struct hone_frame frame_of(const struct hone_device_call *call)
+{
+    struct hone_frame frame = call->frame;
+    if (call->outcome != NULL && call->own_frame == 0) {
+        frame.grad_scale = call->outcome->grad_scale;
+        frame.clip_coef = call->outcome->coef;
+    }
+    return frame;
+}
+
+static struct hone_device_status step(struct hone_device_queue queue, int rule, bool wide,
+                                      int direct, const struct hone_device_call *call)
+{
+    (void)direct; /* a staged step has the bits of a direct one */
+    const struct hone_device_status status = launch(queue);
+    const struct hone_frame frame = frame_of(call);
+    if (status.fault != HONE_DEVICE_OK || (call->outcome != NULL && call->outcome->go == 0))
+        return status;
+    host_device_control.steps++;
+    for (uint32_t i = 0; i < call->tensor_count; i++)
+        step_tensor(call, &call->tensors[i], rule, wide, &frame);
+    return status;
+}
+
+static struct hone_device_status direction(struct hone_device_queue queue, int rule, bool wide,
+                                           const struct hone_device_call *call)
+{
+    const struct hone_device_status status = launch(queue);
+    const struct hone_frame frame = frame_of(call);
+    if (status.fault != HONE_DEVICE_OK || (call->outcome != NULL && call->outcome->go == 0))
+        return status;
+    for (uint32_t i = 0; i < call->tensor_count; i++)
+        direct_tensor(call, &call->tensors[i], rule, wide, &frame);
+    return status;
+}
+
+static struct hone_device_status prepare(struct hone_device_queue queue,
+                                         const struct hone_device_prepare *call)
+{
+    const struct hone_device_status status = launch(queue);
+    const hone_rule *const rule = hone_rules[call->rule];
+    if (status.fault != HONE_DEVICE_OK || call->outcome->go == 0)
+        return status;
+    for (uint32_t i = 0; i < call->class_count; i++) {
+        struct hone_device_class *const one = &call->classes[i];
+        const struct hone_device_group *const group = &call->groups[one->group];
+        if (group->rule == call->rule)
+            hone_prepare_class(rule->prepare, rule->hyper_count, group, one, &call->scalars[i]);
+    }
+    return status;
+}
+
+static struct hone_device_status norm(struct hone_device_queue queue,
+                                      const struct hone_device_norm *call)
+{
+    const struct hone_device_status status = launch(queue);
+    const double scale = call->outcome == NULL ? call->grad_scale : call->outcome->grad_scale;
+    for (uint32_t i = 0; status.fault == HONE_DEVICE_OK && i < call->tensor_count; i++) {
+        const struct hone_device_tensor *const t = &call->tensors[i];
+        const enum hone_format format =
+            (enum hone_format)hone_place_value(t->places, HONE_PLACE_GRAD);
+        for (size_t first = 0; first < t->count; first += HONE_CHUNK)
+            call->shares[t->share + first / HONE_CHUNK] = support()->norm[format](
+                at(t->grad, format, first),
+                t->count - first < HONE_CHUNK ? t->count - first : HONE_CHUNK, call->order, scale,
+                call->value_limit);
+    }
+    return status;
+}
+
+static struct hone_device_status judge(struct hone_device_queue queue,
+                                       const struct hone_device_judgement *call)
+{
+    const struct hone_device_status status = launch(queue);
+    if (status.fault != HONE_DEVICE_OK)
+        return status;
+    if (call->open)
+        hone_open_step(call);
+    const double sum = call->shares == NULL ? 0
+                                            : support()->combine(call->shares, call->chunk_count,
+                                                                 isinf(call->order));
+    if (call->close)
+        hone_close_step(call, sum);
+    return status;
+}
+
+static struct hone_device_status accumulate(struct hone_device_queue queue,
+                                            const struct hone_device_call *call,
+                                            const struct hone_device_source *sources)
+{
+    const struct hone_device_status status = launch(queue);
+    for (uint32_t i = 0; status.fault == HONE_DEVICE_OK && i < call->tensor_count; i++) {
+        const struct hone_device_tensor *const t = &call->tensors[i];
+        const bool wide = hone_place_value(t->places, HONE_PLACE_GRAD) == HONE_FORMAT_F64;
+        void *const sum = (void *)(uintptr_t)t->grad;
+        if (sources == NULL) {
+            memset(sum, 0, t->count * (wide ? sizeof(double) : sizeof(float)));
+            continue;
+        }
+        const enum hone_format from = (enum hone_format)sources[i].format;
+        for (size_t k = 0; sources[i].grad != NULL && k < t->count; k++)
+            if (wide)
+                support()->accumulate_f64[from]((double *)sum + k, at(sources[i].grad, from, k), 1,
+                                                1);
+            else
+                support()->accumulate_f32[from]((float *)sum + k, at(sources[i].grad, from, k), 1,
+                                                1);
+    }
+    return status;
+}
+
+/* ---- matrices --------------------------------------------------------------------------------- */
+
+static struct hone_device_status open_products(struct hone_device_queue queue, void **products)
+{
+    (void)queue;
+    *products = NULL;
+    return fine;
+}
+
+static void close_products(struct hone_device_queue queue, void *products)
+{
+    (void)queue;
+    (void)products;
+}
+
+static size_t polar_batch(const struct hone_device_facts *facts,
+                          const struct hone_device_polar *polar, size_t bytes)
+{
+    (void)facts;
+    (void)polar;
+    (void)bytes;
+    return 2; /* so that a few matrices are several buckets already */
+}
+
+/* For one matrix: X, its next value, X X^T, and a row of the square of that. */
+static size_t polar_workspace(const struct hone_device_polar *polar)
+{
+    const size_t rows = polar->rows, columns = polar->columns;
+    return (2 * rows * columns + rows * rows + rows) * sizeof(double);
+}
+
+/* Newton-Schulz as it is written down, X := (a I + b R + c R^2) X, in double. */
+static void polar_step(const double k[3], size_t rows, size_t columns, double *x, double *next)
+{
+    double *const r = next + rows * columns, *const row = r + rows * rows;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < rows; j++) {
+            r[i * rows + j] = 0;
+            for (size_t l = 0; l < columns; l++)
+                r[i * rows + j] += x[i * columns + l] * x[j * columns + l];
+        }
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < rows; j++) {
+            row[j] = k[1] * r[i * rows + j] + (i == j ? k[0] : 0);
+            for (size_t l = 0; l < rows; l++)
+                row[j] += k[2] * r[i * rows + l] * r[l * rows + j];
+        }
+        for (size_t l = 0; l < columns; l++) {
+            next[i * columns + l] = 0;
+            for (size_t j = 0; j < rows; j++)
+                next[i * columns + l] += row[j] * x[j * columns + l];
+        }
+    }
+    memcpy(x, next, rows * columns * sizeof *x);
+}
+
+static struct hone_device_status polar(struct hone_device_queue queue, void *products,
+                                       const struct hone_device_polar *call, void *matrices,
+                                       void *workspace)
+{
+    const size_t area = call->rows * call->columns;
+    const bool wide = call->products == HONE_DEVICE_PRODUCTS_DOUBLE;
+    double *const x = workspace;
+    const struct hone_device_status status = launch(queue);
+    (void)products;
+    if (status.fault != HONE_DEVICE_OK)
+        return status;
+    for (size_t m = 0; m < call->batch; m++) {
+        double norm = 0;
+        for (size_t i = 0; i < area; i++) {
+            x[i] = wide ? ((double *)matrices)[m * area + i]
+                        : (double)((float *)matrices)[m * area + i];
+            norm += x[i] * x[i];
+        }
+        norm = sqrt(norm) <= call->eps ? call->eps : sqrt(norm);
+        for (size_t i = 0; i < area && norm != 0; i++)
+            x[i] /= norm;
+        for (int s = 0; s < call->steps; s++) {
+            const int last = call->coefficient_count - 1;
+            polar_step(call->coefficients[s < last ? s : last], call->rows, call->columns, x,
+                       x + area);
+        }
+        for (size_t i = 0; i < area; i++)
+            if (wide)
+                ((double *)matrices)[m * area + i] = x[i] * call->scale;
+            else
+                ((float *)matrices)[m * area + i] = (float)(x[i] * call->scale);
+    }
+    return status;
+}
+
+static const char *const rule_names[] = {
+#define RULE(rule) #rule,
+#include "rules.inc"
+#undef RULE
+    NULL};
+
+extern const struct hone_device_target HONE_DEVICE_SYMBOL;
+__attribute__((visibility("default"))) const struct hone_device_target HONE_DEVICE_SYMBOL = {
+    .version = HONE_DEVICE_VERSION,
+    .name = "host",
+    .rules = rule_names,
+    .open = open_device,
+    .locate = locate,
+    .inspect = inspect,
+    .allocate = allocate,
+    .release = release,
+    .upload = copy_outside,
+    .download = copy_outside,
+    .zero = zero,
+    .put = copy,
+    .wait = wait_for,
+    .convert = convert,
+    .fill = fill,
+    .step = step,
+    .direction = direction,
+    .prepare = prepare,
+    .norm = norm,
+    .judge = judge,
+    .accumulate = accumulate,
+    .open_products = open_products,
+    .close_products = close_products,
+    .polar_batch = polar_batch,
+    .polar_workspace = polar_workspace,
+    .polar = polar,
+};

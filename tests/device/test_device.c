@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What parameters on a device answer: wrong pointers, streams and devices, captures, memory that runs
+ * out, devices that are lost; and what a step may cost. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device/device_memory.h"
+#include "support/checks.h"
+
+#define N 10000
+
+static const int64_t shape[] = {N};
+
+/* An optimizer with one parameter and its gradient on device 0. */
+struct subject {
+    hone_context *context;
+    hone_optimizer *optimizer;
+    hone_tensor param, grad;
+    float before[N];
+};
+
+static float value_at(int i)
+{
+    return (float)(i % 37) * 0.25f - 4;
+}
+
+static void *new_values(float scale)
+{
+    static float values[N];
+    for (int i = 0; i < N; i++)
+        values[i] = scale * value_at(i);
+    void *const memory = device_new(0, sizeof values, 0);
+    device_write(memory, values, sizeof values);
+    return memory;
+}
+
+static void start(struct subject *s, const char *rule)
+{
+    s->context = test_context(1, NULL);
+    s->optimizer = test_optimizer(s->context, rule);
+    s->param = device_view(new_values(1), HONE_F32, 1, shape);
+    s->grad = device_view(new_values(0.5f), HONE_F32, 1, shape);
+    device_read(s->before, s->param.data, sizeof s->before);
+    OK(hone_optimizer_add(s->optimizer, "w", &s->param, 0, NULL, &problem));
+    OK(hone_optimizer_set_grad(s->optimizer, 0, &s->grad, &problem));
+}
+
+static void stop(struct subject *s)
+{
+    hone_optimizer_free(s->optimizer);
+    hone_context_free(s->context);
+    device_free_all();
+}
+
+static void read_param(const struct subject *s, float values[N])
+{
+    device_read(values, s->param.data, N * sizeof *values);
+}
+
+static void assert_unmoved(const struct subject *s)
+{
+    static float now[N];
+    read_param(s, now);
+    assert_memory_equal(now, s->before, sizeof now);
+}
+
+static uint64_t count_of(const struct subject *s)
+{
+    uint64_t count = 99;
+    OK(hone_optimizer_step_count(s->optimizer, 0, &count, &problem));
+    return count;
+}
+
+/* ---- what is handed in -------------------------------------------------------------------------- */
+
+static void test_wrong_memory(void **state)
+{
+    (void)state;
+    struct subject s;
+    static float host[N];
+    start(&s, "adamw");
+    hone_tensor wrong = device_view(host, HONE_F32, 1, shape);
+    FAILS(HONE_ERROR_ARGUMENT, NULL,
+          hone_optimizer_add(s.optimizer, "x", &wrong, 0, NULL, &problem));
+    assert_non_null(strstr(problem.message, "is not memory of a device"));
+    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_set_grad(s.optimizer, 0, &wrong, &problem));
+    wrong.device = HONE_CPU;
+    FAILS(HONE_ERROR_ARGUMENT, "the gradient of \"w\" is on the CPU; the parameter is on device 0",
+          hone_optimizer_set_grad(s.optimizer, 0, &wrong, &problem));
+    FAILS(HONE_ERROR_ARGUMENT,
+          "parameter \"w\" is on device 0 with its states; it cannot move elsewhere",
+          hone_optimizer_rebind(s.optimizer, 0, &wrong, &problem));
+    wrong = s.param;
+    wrong.device_index = 77;
+    FAILS(HONE_ERROR_UNSUPPORTED, NULL,
+          hone_optimizer_add(s.optimizer, "x", &wrong, 0, NULL, &problem));
+    assert_non_null(strstr(problem.message, "device 77"));
+    wrong.device = (hone_device_type)5;
+    FAILS(HONE_ERROR_UNSUPPORTED, NULL,
+          hone_optimizer_add(s.optimizer, "x", &wrong, 0, NULL, &problem));
+    assert_int_equal(hone_optimizer_count(s.optimizer), 1);
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    assert_int_equal(count_of(&s), 1);
+    stop(&s);
+}
+
+static void test_other_device(void **state)
+{
+    (void)state;
+    if (device_control() == NULL)
+        return; /* needs two */
+    struct subject s;
+    start(&s, "adamw");
+    hone_tensor far = device_view(device_new(1, sizeof s.before, 0), HONE_F32, 1, shape);
+    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_set_grad(s.optimizer, 0, &far, &problem));
+    assert_non_null(strstr(problem.message, "memory of device 1, but the tensor says device 0"));
+    far.device_index = 1;
+    FAILS(HONE_ERROR_ARGUMENT, "the gradient of \"w\" is on device 1; the parameter is on device 0",
+          hone_optimizer_set_grad(s.optimizer, 0, &far, &problem));
+    struct host_stream other = {.device = 1};
+    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_set_stream(s.optimizer, 0, &other, &problem));
+    assert_non_null(strstr(problem.message, "another device"));
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    stop(&s);
+}
+
+static void test_no_library(void **state)
+{
+    (void)state;
+    struct subject s;
+    char *const before = strdup(getenv("HONE_CUDA"));
+    start(&s, "adamw");
+    hone_optimizer *const other = test_optimizer(s.context, "sgd");
+    setenv("HONE_CUDA", "/no/such/libhone_cuda.so", 1);
+    FAILS(HONE_ERROR_UNSUPPORTED, NULL,
+          hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
+    assert_non_null(strstr(problem.message, "/no/such/libhone_cuda.so"));
+    setenv("HONE_CUDA", before, 1);
+    OK(hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
+    hone_optimizer_free(other);
+    free(before);
+    stop(&s);
+}
+
+static void test_no_kernels(void **state)
+{
+    (void)state;
+    struct host_control *const control = device_control();
+    if (control == NULL)
+        return;
+    struct subject s;
+    start(&s, "adamw");
+    hone_optimizer *const other = test_optimizer(s.context, "sgd");
+    control->no_kernels = true;
+    FAILS(HONE_ERROR_UNSUPPORTED,
+          "host device 0, host (compute capability 1.0) cannot be used: no kernel image is "
+          "available; this build has kernels for 8.0, 9.0, 10.0 and what runs their code",
+          hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
+    control->no_kernels = false;
+    hone_optimizer_free(other);
+    stop(&s);
+}
+
+static void test_rules(void **state)
+{
+    (void)state;
+    struct subject s;
+    start(&s, "adamw");
+    int group;
+    OK(hone_optimizer_add_group(s.optimizer, "muon", &group, &problem));
+    const int64_t matrix[] = {100, 100};
+    const hone_tensor view = device_view(new_values(1), HONE_F32, 2, matrix);
+    const hone_status status = hone_optimizer_add(s.optimizer, "m", &view, group, NULL, &problem);
+    assert_true(status == HONE_OK || status == HONE_ERROR_UNSUPPORTED);
+    stop(&s);
+}
+
+/* ---- streams and captures ----------------------------------------------------------------------- */
+
+static void test_captures(void **state)
+{
+    (void)state;
+    if (device_control() == NULL)
+        return; /* bench/cuda/check_graph.py captures on a real device */
+    struct subject s;
+    struct host_stream stream = {.device = 0};
+    start(&s, "adamw");
+    OK(hone_optimizer_set_stream(s.optimizer, 0, &stream, &problem));
+    stream.capturing = true;
+    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, NULL, &problem));
+    assert_non_null(strstr(problem.message, "call hone_optimizer_prepare before the capture"));
+    stream.capturing = false;
+    OK(hone_optimizer_prepare(s.optimizer, &problem));
+    stream.capturing = true;
+    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, NULL, &problem));
+    assert_non_null(strstr(problem.message, "hone_optimizer_set_capturable"));
+    stream.capturing = false;
+    assert_unmoved(&s);
+    OK(hone_optimizer_set_capturable(s.optimizer, true, &problem));
+    OK(hone_optimizer_prepare(s.optimizer, &problem));
+    stream.capturing = true;
+    hone_step_report report;
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_PROPAGATE, &problem));
+    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, &report, &problem));
+    OK(hone_optimizer_set(s.optimizer, 0, "lr", 0.5, &problem));
+    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, NULL, &problem));
+    stream.capturing = false;
+    assert_int_equal(count_of(&s), 1);
+    OK(hone_optimizer_step(s.optimizer, &report, &problem));
+    assert_true(report.total_norm > 0);
+    assert_int_equal(count_of(&s), 2);
+    stop(&s);
+}
+
+static double half(uint64_t calls, void *user)
+{
+    (void)calls, (void)user;
+    return 0.5;
+}
+
+static void test_callbacks(void **state)
+{
+    (void)state;
+    struct subject s;
+    start(&s, "adopt");
+    OK(hone_optimizer_set_curve_callback(s.optimizer, 0, "clip_lambda", half, NULL, &problem));
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    OK(hone_optimizer_set_capturable(s.optimizer, true, &problem));
+    FAILS(HONE_ERROR_UNSUPPORTED, NULL, hone_optimizer_step(s.optimizer, NULL, &problem));
+    assert_int_equal(count_of(&s), 1);
+    OK(hone_optimizer_set_capturable(s.optimizer, false, &problem));
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    assert_int_equal(count_of(&s), 2);
+    stop(&s);
+}
+
+/* ---- numbers in the device's memory -------------------------------------------------------------- */
+
+static hone_tensor scalar(hone_dtype dtype, double value)
+{
+    const float narrow = (float)value;
+    void *const memory = device_new(0, sizeof value, 0);
+    device_write(memory, dtype == HONE_F64 ? (const void *)&value : &narrow,
+                 hone_dtype_size(dtype));
+    return device_view(memory, dtype, 0, NULL);
+}
+
+/* A rate, a scale and a flag on the device are the numbers themselves. */
+static void test_bound_numbers(void **state)
+{
+    (void)state;
+    static float plain[N], bound[N];
+    for (int skip = 0; skip < 2; skip++) {
+        struct subject s;
+        start(&s, "adamw");
+        OK(hone_optimizer_set(s.optimizer, 0, "lr", (double)0.02f, &problem));
+        OK(hone_optimizer_set_loss_scale(s.optimizer, 1024, &problem));
+        for (int i = 0; i < 3 - skip; i++)
+            OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+        read_param(&s, plain);
+        stop(&s);
+
+        start(&s, "adamw");
+        const hone_tensor lr = scalar(skip ? HONE_F64 : HONE_F32, (double)0.02f);
+        const hone_tensor scale = scalar(HONE_F32, 1024), flag = scalar(HONE_F32, 0);
+        OK(hone_optimizer_bind_lr(s.optimizer, 0, &lr, &problem));
+        OK(hone_optimizer_bind_loss_scale(s.optimizer, &scale, &flag, &problem));
+        for (int i = 0; i < 3; i++) {
+            const float found = skip && i == 1 ? 1 : 0;
+            device_write(flag.data, &found, sizeof found);
+            OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+        }
+        read_param(&s, bound);
+        assert_memory_equal(plain, bound, sizeof plain);
+        assert_int_equal(count_of(&s), 3 - skip);
+        assert_int_equal(hone_optimizer_skipped(s.optimizer), skip);
+        const hone_tensor wide = scalar(HONE_F64, 1);
+        FAILS(HONE_ERROR_DTYPE, "the loss scale is F64; it must be F32",
+              hone_optimizer_bind_loss_scale(s.optimizer, &wide, NULL, &problem));
+        FAILS(HONE_ERROR_SHAPE, "the learning rate has 10000 elements; it must have one",
+              hone_optimizer_bind_lr(s.optimizer, 0, &s.grad, &problem));
+        OK(hone_optimizer_bind_lr(s.optimizer, 0, NULL, &problem));
+        OK(hone_optimizer_bind_loss_scale(s.optimizer, NULL, NULL, &problem));
+        OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+        assert_int_equal(count_of(&s), 4 - skip);
+        stop(&s);
+    }
+}
+
+static void test_bound_states(void **state)
+{
+    (void)state;
+    struct subject s;
+    static float own[N], other[N];
+    start(&s, "sgd");
+    OK(hone_optimizer_set(s.optimizer, 0, "momentum", 0.9, &problem));
+    const hone_tensor memory = device_view(device_new(0, sizeof own, 0), HONE_F32, 1, shape);
+    OK(hone_optimizer_bind_state(s.optimizer, 0, "momentum_buffer", &memory, false, &problem));
+    for (int i = 0; i < 2; i++)
+        OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    hone_tensor view;
+    OK(hone_optimizer_state(s.optimizer, 0, "momentum_buffer", &view, &problem));
+    assert_ptr_equal(view.data, memory.data);
+    assert_int_equal(view.device, HONE_CUDA);
+    device_read(own, memory.data, sizeof own);
+    const hone_tensor home = hone_tensor_view(other, HONE_F32, 1, shape);
+    FAILS(HONE_ERROR_ARGUMENT, NULL,
+          hone_optimizer_bind_state(s.optimizer, 0, "momentum_buffer", &home, true, &problem));
+    assert_true(own[1] == 1.9f * 0.5f * value_at(1));
+    memcpy(other, own, sizeof own);
+    other[7] = 42;
+    OK(hone_optimizer_set_state(s.optimizer, 0, "momentum_buffer", &home, &problem));
+    device_read(own, memory.data, sizeof own);
+    assert_memory_equal(own, other, sizeof own);
+    OK(hone_optimizer_zero_grad(s.optimizer, false, &problem));
+    device_read(own, s.grad.data, sizeof own);
+    for (int i = 0; i < N; i++)
+        assert_true(own[i] == 0);
+    stop(&s);
+}
+
+/* ---- what a step costs ------------------------------------------------------------------------- */
+
+#define MANY 300
+
+static void test_one_launch(void **state)
+{
+    (void)state;
+    struct host_control *const control = device_control();
+    struct subject s;
+    start(&s, "adamw");
+    for (int i = 1; i < MANY; i++) {
+        const int64_t small[] = {i % 9};
+        const hone_tensor param = device_view(new_values(1), HONE_F32, 1, small);
+        const hone_tensor grad = device_view(new_values(0.5f), HONE_F32, 1, small);
+        char name[16];
+        snprintf(name, sizeof name, "p%d", i);
+        int64_t index;
+        OK(hone_optimizer_add(s.optimizer, name, &param, 0, &index, &problem));
+        OK(hone_optimizer_set_grad(s.optimizer, index, &grad, &problem));
+    }
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    const size_t launches = control == NULL ? 0 : control->launches;
+    const size_t waits = control == NULL ? 0 : control->waits;
+    for (int i = 0; i < 5; i++)
+        OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    if (control != NULL) {
+        assert_int_equal(control->launches - launches, 5);
+        assert_int_equal(control->waits, waits);
+    }
+    assert_int_equal(count_of(&s), 6);
+    assert_true(hone_optimizer_device_bytes(s.optimizer, 0) > 0);
+    assert_true(hone_optimizer_device_bytes(s.optimizer, 0) < 1 << 20);
+    stop(&s);
+}
+
+/* ---- what can go wrong on the way --------------------------------------------------------------- */
+
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    struct host_control *const control = device_control();
+    if (control == NULL)
+        return;
+    const size_t bytes = control->bytes;
+    int refused = 0;
+    for (size_t at = 1; at < 20; at++) {
+        struct subject s;
+        start(&s, "adamw");
+        OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_SKIP, &problem));
+        control->refuse_at = control->allocations + at;
+        const hone_status status = hone_optimizer_step(s.optimizer, NULL, &problem);
+        control->refuse_at = 0;
+        if (status != HONE_OK) {
+            assert_int_equal(status, HONE_ERROR_MEMORY);
+            assert_unmoved(&s);
+            assert_int_equal(count_of(&s), 0);
+            refused++;
+            OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+        }
+        assert_int_equal(count_of(&s), 1);
+        stop(&s);
+        assert_int_equal(control->bytes, bytes);
+        assert_int_equal(control->wrong, 0);
+    }
+    assert_true(refused >= 4);
+}
+
+static void test_lost_device(void **state)
+{
+    (void)state;
+    struct host_control *const control = device_control();
+    if (control == NULL)
+        return;
+    const size_t bytes = control->bytes;
+    int lost = 0;
+    for (size_t at = 1; at < 20; at++) {
+        struct subject s;
+        start(&s, "adamw");
+        OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_SKIP, &problem));
+        control->fail_at = control->calls + at;
+        const hone_status status = hone_optimizer_step(s.optimizer, NULL, &problem);
+        if (status != HONE_OK) {
+            assert_int_equal(status, HONE_ERROR_DEVICE);
+            assert_non_null(strstr(problem.message, "the device fell off the bus"));
+            lost++;
+        }
+        control->fail_at = 0;
+        stop(&s);
+        assert_int_equal(control->bytes, bytes);
+    }
+    assert_true(lost >= 6);
+}
+
+struct own_memory {
+    size_t blocks, bytes;
+};
+
+static void *own_allocate(size_t size, int device, void *stream, void *user)
+{
+    struct own_memory *const own = user;
+    const struct hone_device_queue queue = {.device = device, .stream = stream};
+    void *memory = NULL;
+    if (device_target()->allocate(queue, size, &memory).fault != HONE_DEVICE_OK)
+        return NULL;
+    own->blocks++;
+    own->bytes += size;
+    return memory;
+}
+
+static void own_release(void *memory, size_t size, int device, void *stream, void *user)
+{
+    struct own_memory *const own = user;
+    const struct hone_device_queue queue = {.device = device, .stream = stream};
+    device_target()->release(queue, memory);
+    own->blocks--;
+    own->bytes -= size;
+}
+
+static void test_own_memory(void **state)
+{
+    (void)state;
+    struct subject s;
+    struct own_memory own = {0};
+    hone_context_options options;
+    hone_context_options_init(&options);
+    options.device_allocator.allocate = own_allocate;
+    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_context_create(&s.context, &options, &problem));
+    options.device_allocator.release = own_release;
+    options.device_allocator.user = &own;
+    start(&s, "adamw");
+    hone_context *context;
+    OK(hone_context_create(&context, &options, &problem));
+    hone_optimizer *const optimizer = test_optimizer(context, "adamw");
+    OK(hone_optimizer_add(optimizer, "w", &s.param, 0, NULL, &problem));
+    OK(hone_optimizer_set_grad(optimizer, 0, &s.grad, &problem));
+    OK(hone_optimizer_step(optimizer, NULL, &problem));
+    assert_int_equal(hone_optimizer_state_bytes(optimizer), 2 * N * sizeof(float));
+    assert_true(own.bytes >= 2 * N * sizeof(float) && own.bytes < 2 * N * sizeof(float) + 8192);
+    hone_optimizer_free(optimizer);
+    assert_int_equal(own.blocks, 0);
+    assert_int_equal(own.bytes, 0);
+    hone_context_free(context);
+    stop(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_wrong_memory),  cmocka_unit_test(test_other_device),
+        cmocka_unit_test(test_no_library),    cmocka_unit_test(test_no_kernels),
+        cmocka_unit_test(test_rules),         cmocka_unit_test(test_captures),
+        cmocka_unit_test(test_callbacks),     cmocka_unit_test(test_bound_numbers),
+        cmocka_unit_test(test_bound_states),  cmocka_unit_test(test_one_launch),
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_lost_device),
+        cmocka_unit_test(test_own_memory),
+    };
+    device_start();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# tools/gpu_test.sh: everything that needs a GPU, on a machine that has one: builds libhone_cuda for it,
+# runs the tests labelled "gpu" and, where they are installed, compute-sanitizer's checkers over them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+jobs=$(nproc)
+
+if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L >/dev/null 2>&1; then
+    echo "SKIPPED: nvidia-smi finds no GPU here"
+    exit 0
+fi
+nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
+export CUDACXX=${CUDACXX:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
+cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES=native
+cmake --build --preset cuda --parallel "$jobs"
+ctest --preset cuda --label-regex '^gpu$' --output-on-failure
+
+sanitizer=$(command -v compute-sanitizer || echo "$(dirname "$CUDACXX")/compute-sanitizer")
+if ! command -v "$sanitizer" >/dev/null; then
+    echo "SKIPPED: no compute-sanitizer"
+    exit 0
+fi
+export HONE_TEST_QUICK=1 HONE_CUDA=$PWD/build/cuda/src/cuda/libhone_cuda.so.0
+for tool in memcheck racecheck initcheck; do
+    for program in test_device test_device_bits; do
+        echo "== $tool $program"
+        "$sanitizer" --tool "$tool" --error-exitcode 9 "build/cuda/tests/device/$program"
+    done
+done
