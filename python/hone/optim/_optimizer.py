@@ -62,6 +62,7 @@ class Optimizer(torch.optim.Optimizer):
     """An optimizer whose rule is in the registry of the library."""
 
     rule = None  # hone.rules.Rule, set by each class
+    _clip = None  # (largest norm, order of the norm) of clipping inside the step
 
     def __init__(self, params, defaults):
         super().__init__(params, defaults)
@@ -225,6 +226,26 @@ class Optimizer(torch.optim.Optimizer):
         else:
             self._engine.step(self, self._loss_scale)
         return loss
+
+    # ---- clipping inside the step -----------------------------------------------------------
+
+    def clip_grad_norm(self, max_norm, norm_type=2.0):
+        """From the next step on, every step scales the gradients by what hone.clip_grad_norm_ would
+        scale them by, as it reads them: the gradients are not written, and a pass over them is saved.
+        `max_norm` None ends it. Not saved with the state. After a step `total_norm` is the norm."""
+        self._clip = None if max_norm is None else (float(max_norm), float(norm_type))
+        if self._clip is not None and not (self._clip[0] > 0 and self._clip[1] >= 1):
+            clip, self._clip = self._clip, None
+            raise ValueError(f"max_norm must be above 0 and norm_type at least 1, but they are {clip}")
+        if self._clip is not None and self.defaults.get("differentiable"):
+            self._clip = None
+            raise RuntimeError("clipping inside the step does not support `differentiable`")
+        self._engine.rebuild()
+
+    @property
+    def total_norm(self):
+        """The norm of the last step's gradients before clip_grad_norm's clipping; else None."""
+        return None if self._clip is None else self._engine.total_norm()
 
     # ---- saving and loading -----------------------------------------------------------------
 
