@@ -5,6 +5,7 @@ What differs from rule to rule comes from the registry (hone.rules); what differ
 manner in one class is overridden there (_classes.py).
 """
 
+import copy
 import functools
 
 import torch
@@ -256,6 +257,8 @@ class Optimizer(torch.optim.Optimizer):
         makes a name that only one side has an error."""
         if by_name:
             state_dict = rearrange_by_name(self, state_dict, strict)
+        # PyTorch would go on in the given dict's own tensors, and two optimizers in the same ones.
+        state_dict = {**state_dict, "state": copy.deepcopy(state_dict["state"])}
         super().load_state_dict(state_dict)
 
     def __setstate__(self, state):
