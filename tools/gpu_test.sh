@@ -23,7 +23,7 @@ if ! command -v "$sanitizer" >/dev/null; then
 fi
 export HONE_TEST_QUICK=1 HONE_CUDA=$PWD/build/cuda/src/cuda/libhone_cuda.so.0
 for tool in memcheck racecheck initcheck; do
-    for program in test_device test_device_bits; do
+    for program in test_device test_device_bits test_device_muon; do
         echo "== $tool $program"
         "$sanitizer" --tool "$tool" --error-exitcode 9 "build/cuda/tests/device/$program"
     done

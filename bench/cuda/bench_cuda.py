@@ -216,13 +216,85 @@ def case_masked(which="124M"):
     return {"hone": masked, "hone without masks": plain}, 28 * numel(SHAPES[which])
 
 
+MATRICES = [(4800, 1600), (1600, 1600), (6400, 1600), (1600, 6400)]
+
+
+def case_muon(which="XL"):
+    shapes = MATRICES * 48 if which == "XL" else [(s[0] * 12 // 25, s[1] * 12 // 25)
+                                                 for s in MATRICES] * 12
+    params = make(shapes)
+    rows = {"hone": run_hone(params, "muon", products=1)}
+    rows["torch"] = run_torch(torch.optim.Muon(params))
+    return rows, 24 * numel(shapes)
+
+
+def hard_matrices():
+    torch.manual_seed(3)
+    n, m = 768, 3072
+    q = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, device=device))[0]
+    r = torch.linalg.qr(torch.randn(m, n, dtype=torch.float64, device=device))[0]
+    line = torch.arange(n, dtype=torch.float64, device=device) / (n - 1)
+    random = torch.randn(n, m, dtype=torch.float64, device=device)
+    return {"random 768x3072": random, "random 3072x768": random.T.contiguous(),
+            "random 1600x1600": torch.randn(1600, 1600, dtype=torch.float64, device=device),
+            "rank 8": random[:, :8] @ random[:8, :],
+            "condition 1e3": q @ torch.diag(10 ** (-3 * line)) @ r.T,
+            "condition 1e6": q @ torch.diag(10 ** (-6 * line)) @ r.T}
+
+
+def exact_polar(x, steps=5, a=3.4445, b=-4.7750, c=2.0315):
+    x = x / x.norm()
+    for _ in range(steps):
+        r = x @ x.T
+        x = a * x + (b * r + c * r @ r) @ x
+    return x
+
+
+def moved_by(step, p, matrix):
+    """The orthogonal factor that one step without decay took from the parameter."""
+    p.data.zero_()
+    p.grad = matrix.float()
+    step()
+    torch.cuda.synchronize()
+    return -p.detach().double() / max(1, matrix.shape[0] / matrix.shape[1]) ** 0.5
+
+
+def muon_accuracy():
+    """Relative distances from the same polynomial in double: hone's 16-bit products, its float
+    products, and torch."""
+    found = {}
+    for name, matrix in hard_matrices().items():
+        wanted = exact_polar(matrix.float().double())
+        row = {}
+        for label, products in (("hone 16 bits", 1), ("hone float32", 0), ("torch", None)):
+            p = torch.zeros_like(matrix, dtype=torch.float32).requires_grad_(True)
+            p.grad = torch.zeros_like(p)
+            options = {"lr": 1.0, "weight_decay": 0.0, "momentum": 0.0}
+            if products is None:
+                made = torch.optim.Muon([p], nesterov=False, **options)
+                o = moved_by(made.step, p, matrix)
+            else:
+                p.grad = matrix.float()
+                made = hone_c.Optimizer("muon", [p], products=products, nesterov=0, **options)
+                p.data.zero_()
+                made.step()
+                torch.cuda.synchronize()
+                o = -p.detach().double() / max(1, matrix.shape[0] / matrix.shape[1]) ** 0.5
+                made.close()
+            row[label] = float((o - wanted).norm() / wanted.norm())
+        found[name] = row
+        print(f"muon accuracy {name:18}", "  ".join(f"{k} {v:.2e}" for k, v in row.items()),
+              flush=True)
+    return found
+
+
 CASES = {
     "adamw_xl": lambda: case_adamw("XL"), "adamw_124m": lambda: case_adamw("124M"),
     "adamw_10k": lambda: case_adamw("10k"), "adopt_124m": case_adopt, "adopt_xl":
     lambda: case_adopt("XL"), "rmsprop_124m": case_rmsprop, "rmsprop_xl": lambda:
     case_rmsprop("XL"), "sgd_124m": case_sgd, "sgd_xl": lambda: case_sgd("XL"),
     "clip_xl": case_clip, "bf16_xl": case_bf16, "masked_124m": case_masked, "masked_xl":
-    lambda: case_masked("XL"),
+    lambda: case_masked("XL"), "muon_xl": case_muon, "muon_124m": lambda: case_muon("124M"),
 }
 
 
@@ -233,7 +305,9 @@ def main(arguments):
     results = {"device": torch.cuda.get_device_name(0), "torch": torch.__version__,
                "cuda": torch.version.cuda, "cases": {}}
     print(results["device"], "torch", results["torch"])
-    for name in arguments or list(CASES):
+    if not arguments or "muon_accuracy" in arguments:
+        results["muon_accuracy"] = muon_accuracy()
+    for name in [a for a in arguments if a != "muon_accuracy"] or list(CASES):
         rows, size = CASES[name]()
         free()
         results["cases"][name] = {"bytes": size, "rows": rows}

@@ -19,6 +19,7 @@ import sys
 import time
 
 import torch
+from torch.optim.adamw import adamw
 
 import hone
 from hone import optim
@@ -90,7 +91,7 @@ class TwoCallAdamW:
             grads = [
                 p.grad * (mask if keep else ~mask) for p, mask in zip(self.parameters, self.masks)
             ]
-            torch.optim.adamw.adamw(
+            adamw(
                 self.parameters, grads, self.exp_avg, self.exp_avg_sq, [], self.count,
                 foreach=False, amsgrad=False, beta1=0.9, beta2=0.999, lr=rate, weight_decay=1e-2,
                 eps=1e-8, maximize=False,
@@ -116,13 +117,8 @@ def of(name, **options):
     return build
 
 
-def clip_and_step(parameters):
-    ours = optim.AdamW(parameters)
+def torch_clip(parameters):
     theirs = torch.optim.AdamW(parameters, fused=True)
-
-    def mine():
-        hone.clip_grad_norm_(parameters, 1.0)
-        ours.step()
 
     def by(foreach):
         def step():
@@ -131,7 +127,23 @@ def clip_and_step(parameters):
 
         return step
 
-    return mine, {f"torch clip_grad_norm_ foreach={f} + AdamW fused": by(f) for f in (False, True)}
+    return {f"torch clip_grad_norm_ foreach={f} + AdamW fused": by(f) for f in (False, True)}
+
+
+def clip_in_step(parameters):
+    ours = optim.AdamW(parameters)
+    ours.clip_grad_norm(1.0)
+    return ours.step, torch_clip(parameters)
+
+
+def clip_before_step(parameters):
+    ours = optim.AdamW(parameters)
+
+    def mine():
+        hone.clip_grad_norm_(parameters, 1.0)
+        ours.step()
+
+    return mine, torch_clip(parameters)
 
 
 def adopt(parameters):
@@ -163,7 +175,8 @@ CASES = {
     "sgd-momentum": (of("SGD", lr=1e-3, momentum=0.9), gpt2_shapes(), 1.0),
     "rmsprop": (of("RMSprop"), gpt2_shapes(), 3.0),
     "adopt": (adopt, gpt2_shapes(), 5.0),
-    "clip-adamw": (clip_and_step, gpt2_shapes(), 1.3),
+    "clip-adamw": (clip_in_step, gpt2_shapes(), 1.3),
+    "clip-then-adamw": (clip_before_step, gpt2_shapes(), None),
     "adamw-10000": (of("AdamW"), SMALL, 2.0),
     "masked-adamw": (masked, gpt2_shapes(), 5.0),
     "deepspeed": (deepspeed, gpt2_shapes(), 1.0),

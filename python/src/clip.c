@@ -45,7 +45,7 @@ static int make_views(struct binding *binding, PyObject *list, struct views *vie
     return 1;
 }
 
-/* A list and numbers turned into one call; `norm` NULL: clip by value. */
+/* A list and numbers turned into one call. */
 static PyObject *clip(PyObject *module, PyObject *list, int threads, double limit, double order,
                       int strict, bool by_norm)
 {
@@ -60,12 +60,13 @@ static PyObject *clip(PyObject *module, PyObject *list, int threads, double limi
     } else if (plain == 1) {
         double total = 0;
         hone_error error;
-        hone_status status;
-        Py_BEGIN_ALLOW_THREADS if (by_norm) status = hone_clip_grad_norm(
-            context, views.pointers, views.count, limit, order, strict != 0, &total, &error);
-        else status = hone_clip_grad_value(context, views.pointers, views.count, limit, &error);
-        Py_END_ALLOW_THREADS result =
-            status == HONE_OK ? PyFloat_FromDouble(total) : binding_raise(&error);
+        PyThreadState *const thread = PyEval_SaveThread();
+        const hone_status status =
+            by_norm ? hone_clip_grad_norm(context, views.pointers, views.count, limit, order,
+                                          strict != 0, &total, &error)
+                    : hone_clip_grad_value(context, views.pointers, views.count, limit, &error);
+        PyEval_RestoreThread(thread);
+        result = status == HONE_OK ? PyFloat_FromDouble(total) : binding_raise(&error);
     }
     free_views(&views);
     return result;

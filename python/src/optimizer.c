@@ -299,6 +299,24 @@ static PyObject *watch(Optimizer *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* clip_norm(max_norm, order): every step then scales the gradients as it reads them */
+static PyObject *clip_norm(Optimizer *self, PyObject *args)
+{
+    double max_norm, order;
+    hone_error error;
+    if (optimizer_is_busy(self) || !PyArg_ParseTuple(args, "dd", &max_norm, &order))
+        return NULL;
+    return done(hone_optimizer_clip_norm(self->optimizer, max_norm, order, HONE_NONFINITE_PROPAGATE,
+                                         &error),
+                &error);
+}
+
+static PyObject *get_norm(Optimizer *self, PyObject *unused)
+{
+    (void)unused;
+    return PyFloat_FromDouble(self->norm);
+}
+
 static PyObject *set_loss_scale(Optimizer *self, PyObject *args)
 {
     double scale;
@@ -371,14 +389,17 @@ static PyObject *run(Optimizer *self, PyObject *unused)
 {
     (void)unused;
     hone_error error;
-    hone_status status;
+    hone_step_report report = {.total_norm = Py_NAN};
     if (optimizer_is_busy(self))
         return NULL;
     self->running = true;
-    Py_BEGIN_ALLOW_THREADS status = hone_optimizer_step(self->optimizer, NULL, &error);
-    Py_END_ALLOW_THREADS self->running = false;
+    PyThreadState *const thread = PyEval_SaveThread();
+    const hone_status status = hone_optimizer_step(self->optimizer, &report, &error);
+    PyEval_RestoreThread(thread);
+    self->running = false;
     if (PyErr_Occurred()) /* from a curve */
         return NULL;
+    self->norm = report.total_norm;
     return status == HONE_OK ? count_stepped(self) : binding_raise(&error);
 }
 
@@ -416,6 +437,8 @@ static PyMethodDef methods[] = {
     {"set_coefficients", (PyCFunction)set_coefficients, METH_VARARGS,
      "set_coefficients(group, (a, b, c))"},
     {"set_mask", (PyCFunction)set_mask, METH_VARARGS, "set_mask(index, Mask)"},
+    {"clip_norm", (PyCFunction)clip_norm, METH_VARARGS, "clip_norm(max_norm, order)"},
+    {"norm", (PyCFunction)get_norm, METH_NOARGS, "norm() -> of the last step's gradients"},
     {"set_loss_scale", (PyCFunction)set_loss_scale, METH_VARARGS, "set_loss_scale(scale)"},
     {"watch", (PyCFunction)watch, METH_VARARGS, "watch(group, dict, keys, bound)"},
     {"set_stream", (PyCFunction)set_stream, METH_VARARGS, "set_stream(device, address)"},

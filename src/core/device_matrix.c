@@ -8,7 +8,7 @@
 #include "core/matrix.h"
 
 /* Bytes of workspace that a bucket's matrices should keep within; a larger matrix is stepped alone. */
-#define WORKSPACE ((size_t)1 << 30)
+#define WORKSPACE ((size_t)3 << 29)
 
 static size_t real_size(bool wide)
 {
@@ -125,6 +125,13 @@ void hone_device_matrix_split(const struct hone_device *device,
 
 /* ---- the step --------------------------------------------------------------------------------- */
 
+/* Whether a chunk of the launch is a chunk of one matrix, and all are made at once: then the launch
+ * that makes the directions can measure them too. */
+static bool is_measured(const struct hone_device_bucket *bucket)
+{
+    return bucket->tensor_count == bucket->batch && bucket->batch <= bucket->at_once;
+}
+
 /* The directions of the whole bucket, some matrices after others where they are too many at once. */
 static hone_status make_polar(const hone_optimizer *optimizer, struct hone_device *device,
                               const struct hone_device_bucket *bucket, hone_error *error)
@@ -134,8 +141,9 @@ static hone_status make_polar(const hone_optimizer *optimizer, struct hone_devic
     hone_status status = HONE_OK;
     for (size_t done = 0; done < bucket->batch && status == HONE_OK; done += bucket->at_once) {
         const size_t left = bucket->batch - done;
-        const struct hone_device_polar polar =
+        struct hone_device_polar polar =
             polar_of(optimizer, bucket, left < bucket->at_once ? left : bucket->at_once);
+        polar.measured = is_measured(bucket);
         status = hone_device_check(device,
                                    device->target->polar(device->queue, device->products, &polar,
                                                          directions + done * size,
@@ -158,6 +166,9 @@ hone_status hone_device_matrix_step(const hone_optimizer *optimizer, struct hone
                                     const struct hone_device_bucket *bucket, hone_error *error)
 {
     const struct hone_device_target *const target = device->target;
+    char *const workspace = device->workspace.data;
+    device->call.squares =
+        is_measured(bucket) ? (void *)(workspace + directions_size(bucket)) : NULL;
     hone_status status = hone_device_check(
         device, target->direction(device->queue, bucket->rule, bucket->wide, &device->call),
         "a step", error);

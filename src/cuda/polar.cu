@@ -18,10 +18,11 @@
 namespace {
 
 enum {
-    CHUNK = 8192, /* elements of one share of the sum of squares */
+    CHUNK = HONE_CHUNK, /* elements of one share of the sum of squares */
     SUMMING = 256,
     TILE = 64, /* side of a transposed tile */
     MOVING = 256,
+    ALONG = 4,
     ALIGNMENT = 256
 };
 const float RANGE = 1024; /* R's entries are at most about 1.5 */
@@ -134,20 +135,24 @@ template <> __device__ __half narrow<__half>(double value)
     return __float2half_rn((float)value);
 }
 
-/* x := matrix * inverse * scale, padded with zeros, for matrices that are at least as wide as tall */
+/* x := matrix * inverse * scale, padded with zeros, for matrices that are at least as wide as tall. A
+ * block takes ALONG * MOVING elements of a row, or of rows far apart where there are very many. */
 template <typename real, typename factor>
 __global__ void __launch_bounds__(MOVING)
     normalise_wide(const real *matrices, const double *inverse, double scale, layout l, factor *x)
 {
-    const size_t area = l.padded_n * l.padded_m;
-    const double by = inverse[blockIdx.y] * scale;
-    const real *const from = matrices + blockIdx.y * l.n * l.m;
-    factor *const to = x + blockIdx.y * area;
-    for (size_t i = blockIdx.x * (size_t)MOVING + threadIdx.x; i < area;
-         i += (size_t)gridDim.x * MOVING) {
-        const size_t row = i / l.padded_m, column = i % l.padded_m;
-        const bool inside = row < l.n && column < l.m;
-        to[i] = narrow<factor>(inside ? (double)from[row * l.m + column] * by : 0);
+    const double by = inverse[blockIdx.z] * scale;
+    const size_t first = (size_t)blockIdx.x * ALONG * MOVING + threadIdx.x;
+    for (size_t row = blockIdx.y; row < l.padded_n; row += gridDim.y) {
+        const real *const from = matrices + (blockIdx.z * l.n + row) * l.m;
+        factor *const to = x + (blockIdx.z * l.padded_n + row) * l.padded_m;
+#pragma unroll
+        for (int k = 0; k < ALONG; k++) {
+            const size_t column = first + (size_t)k * MOVING;
+            if (column < l.padded_m)
+                to[column] = narrow<factor>(
+                    row < l.n && column < l.m ? (double)from[column] * by : 0);
+        }
     }
 }
 
@@ -340,16 +345,18 @@ template <typename factor> struct work {
     {
         const size_t count = shares_of(polar);
         const unsigned batch = (unsigned)l.batch;
-        measure_kernel<<<dim3((unsigned)count, batch), SUMMING, 0, stream>>>(matrices, l.n * l.m,
-                                                                            shares);
+        if (!polar->measured)
+            measure_kernel<<<dim3((unsigned)count, batch), SUMMING, 0, stream>>>(
+                matrices, l.n * l.m, shares);
         norm_kernel<<<batch, SUMMING, 0, stream>>>(shares, count, polar->eps, inverse);
         if (l.tall) {
             const dim3 blocks((unsigned)((l.padded_m + TILE - 1) / TILE),
                               (unsigned)((l.padded_n + TILE - 1) / TILE), batch);
             normalise_tall<<<blocks, MOVING, 0, stream>>>(matrices, inverse, x_range, l, x);
         } else {
-            const size_t needed = (l.padded_n * l.padded_m + MOVING * 8 - 1) / (MOVING * 8);
-            const dim3 blocks((unsigned)(needed < 65536 ? needed : 65536), batch);
+            const size_t across = (l.padded_m + ALONG * MOVING - 1) / (ALONG * MOVING);
+            const dim3 blocks((unsigned)across,
+                              (unsigned)(l.padded_n < 65535 ? l.padded_n : 65535), batch);
             normalise_wide<<<blocks, MOVING, 0, stream>>>(matrices, inverse, x_range, l, x);
         }
         check(cudaGetLastError());

@@ -58,7 +58,7 @@ struct hone_device_status hone_cuda_open(int device, struct hone_device_facts *f
     result = cudaGetDeviceProperties(&properties, device);
     if (result != cudaSuccess)
         return hone_cuda_status(result);
-    snprintf(facts->name, sizeof facts->name, "%s", properties.name);
+    snprintf(facts->name, sizeof facts->name, "%.63s", properties.name);
     facts->major = properties.major;
     facts->minor = properties.minor;
     facts->multiprocessors = properties.multiProcessorCount;

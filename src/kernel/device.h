@@ -9,8 +9,8 @@
 #include "kernel/judge.h"
 #include "kernel/kernel.h"
 
-#define HONE_DEVICE_VERSION 1
-#define HONE_DEVICE_SYMBOL hone_device_target_1
+#define HONE_DEVICE_VERSION 2
+#define HONE_DEVICE_SYMBOL hone_device_target_2
 
 /* Threads of a block; a block steps one chunk of at most HONE_CHUNK elements. */
 #define HONE_DEVICE_THREADS 512
@@ -104,6 +104,7 @@ struct hone_device_call {
     const struct hone_scalars *scalars;        /* NULL: own */
     const struct hone_device_outcome *outcome; /* NULL: frame holds all, and the step goes ahead */
     uint32_t own_frame;                        /* not 0: frame holds all even so */
+    double *squares; /* of each chunk's directions, their sum; NULL: nobody asks */
     struct hone_frame frame;
     struct hone_scalars own[HONE_DEVICE_SCALARS];
 };
@@ -158,6 +159,7 @@ struct hone_device_polar {
     const double (*coefficients)[3];
     int coefficient_count;
     double scale;
+    bool measured; /* the workspace begins with the sum of squares of each chunk of each matrix */
 };
 
 /* The kernels of one rule for one compute type: of an element rule step, by direct combination, and

@@ -115,17 +115,18 @@ template <int SIZE, int COUNT> struct alignas(16) rule_vector {
     static constexpr int bytes = SIZE * COUNT;
     unsigned char data[bytes];
 
-    /* `n` of them, the first at element i; all, from aligned memory, where `whole` says so. */
+    /* `n` of them, the first at element i; all, from aligned memory, where `whole` says so: past the
+     * first-level cache, which nothing here is read from twice. */
     __device__ __forceinline__ void get(const void *from, uint32_t i, uint32_t n, bool whole)
     {
         const char *const source = (const char *)from + (size_t)i * SIZE;
         __builtin_assume(__isGlobal(source)); /* not shared memory: a plain load */
         if (whole) {
             if constexpr (bytes == 8) {
-                const uint2 value = *(const uint2 *)source;
+                const uint2 value = __ldcg((const uint2 *)source);
                 memcpy(data, &value, 8);
             } else {
-                const uint4 value = *(const uint4 *)source;
+                const uint4 value = __ldcg((const uint4 *)source);
                 memcpy(data, &value, 16);
             }
             return;
@@ -325,25 +326,106 @@ RULE_INLINE struct rule_shape rule_any_shape(uint32_t places)
 
 #if defined(RULE_MATRIX)
 
-/* Slots move on, the directions go to `extra` in the compute type. */
+/* The direction of one element, whose arrays `own` points to; the parameter only where it is read. */
+RULE_INLINE real rule_direct_one(const struct hone_chunk *at, size_t i, struct rule_shape shape,
+                                 const struct rule_work *work)
+{
+    real param = work->f.has_l2 != 0 ? load(shape.param, at->param, i) : 0, direction;
+    struct hone_chunk own = *at;
+    own.param = &param - i;
+    own.extra = &direction - i;
+    shape.param = RULE_FORMAT;
+    rule_element_direction(&own, i, &work->c, &work->f, shape);
+    return direction;
+}
+
+/* Arrays that are all of the compute type and aligned, a vector at a time. Returns the thread's share
+ * of the sum of squares. */
+RULE_INLINE double rule_direct_vectors(const struct rule_work *work)
+{
+    constexpr int vector = 16 / sizeof(real);
+    const struct hone_chunk *const chunk = &work->chunk;
+    const struct rule_shape shape = rule_any_shape(work->places);
+    double sum = 0;
+    for (uint32_t i = threadIdx.x * vector; i < chunk->n; i += HONE_DEVICE_THREADS * vector) {
+        rule_vector<sizeof(real), vector> grad, slot[HONE_MAX_SLOTS], made;
+        const uint32_t left = (uint32_t)chunk->n - i;
+        struct hone_chunk own = *chunk;
+        own.param = rule_advance(chunk->param, shape.param, i);
+        grad.get(chunk->grad, i, left, left >= vector);
+        own.grad = grad.data;
+#pragma unroll
+        for (int k = 0; k < RULE_SLOT_COUNT; k++) {
+            if (chunk->slot[k] != NULL)
+                slot[k].get(chunk->slot[k], i, left, left >= vector);
+            own.slot[k] = slot[k].data;
+        }
+#pragma unroll
+        for (uint32_t k = 0; k < vector; k++) {
+            const real direction = k < left ? rule_direct_one(&own, k, shape, work) : 0;
+            memcpy(made.data + k * sizeof(real), &direction, sizeof direction);
+            sum += (double)direction * (double)direction;
+        }
+        made.put(chunk->extra, i, left, left >= vector);
+#pragma unroll
+        for (int k = 0; k < RULE_SLOT_COUNT; k++)
+            if (chunk->slot[k] != NULL)
+                slot[k].put(chunk->slot[k], i, left, left >= vector);
+    }
+    return sum;
+}
+
+/* Any formats, element by element. */
+RULE_INLINE double rule_direct_elements(const struct rule_work *work)
+{
+    const struct rule_shape shape = rule_any_shape(work->places);
+    double sum = 0;
+    for (uint32_t i = threadIdx.x; i < work->chunk.n; i += HONE_DEVICE_THREADS) {
+        real slot[HONE_MAX_SLOTS];
+        const struct hone_chunk own = rule_widen_slots(work, i, slot);
+        const real direction = rule_direct_one(&own, 0, shape, work);
+        ((real *)work->chunk.extra)[i] = direction;
+        rule_narrow_slots(work, i, slot);
+        sum += (double)direction * (double)direction;
+    }
+    return sum;
+}
+
+RULE_INLINE bool rule_all_of_compute_type(const struct rule_work *work)
+{
+    bool all = work->whole_vectors && rule_place(work->places, HONE_PLACE_GRAD) == RULE_FORMAT;
+#pragma unroll
+    for (int k = 0; k < RULE_SLOT_COUNT; k++)
+        all = all && rule_place(work->places, HONE_PLACE_SLOT + k) == RULE_FORMAT;
+    return all;
+}
+
+/* The sum over the block, in a fixed order; right in its first thread. */
+RULE_INLINE double rule_sum_of_block(double value)
+{
+    __shared__ double sums[HONE_DEVICE_THREADS / 32];
+    for (int width = 16; width > 0; width /= 2)
+        value += __shfl_down_sync(0xffffffffu, value, width);
+    if (threadIdx.x % 32 == 0)
+        sums[threadIdx.x / 32] = value;
+    __syncthreads();
+    value = threadIdx.x < HONE_DEVICE_THREADS / 32 ? sums[threadIdx.x] : 0;
+    for (int width = HONE_DEVICE_THREADS / 64; width > 0; width /= 2)
+        value += __shfl_down_sync(0xffffffffu, value, width);
+    return value;
+}
+
+/* Slots move on, the directions go to `extra` in the compute type, and the sum of their squares, added
+ * up in a fixed order, to the chunk's place in `squares`. */
 RULE_GLOBAL(direction)
 {
     __shared__ struct rule_work work;
-    if (!rule_find_work(&work, &call, 1))
+    if (!rule_find_work(&work, &call, 16 / (int)sizeof(real)))
         return;
-    struct rule_shape shape = rule_any_shape(work.places);
-    for (uint32_t i = threadIdx.x; i < work.chunk.n; i += HONE_DEVICE_THREADS) {
-        real slot[HONE_MAX_SLOTS], param, direction;
-        struct hone_chunk own = rule_widen_slots(&work, i, slot);
-        param = work.f.has_l2 != 0 ? load(shape.param, own.param, 0) : 0; /* else nobody reads it */
-        own.param = &param;
-        own.extra = &direction;
-        struct rule_shape computed = shape;
-        computed.param = RULE_FORMAT;
-        rule_element_direction(&own, 0, &work.c, &work.f, computed);
-        ((real *)work.chunk.extra)[i] = direction;
-        rule_narrow_slots(&work, i, slot);
-    }
+    const double sum = rule_sum_of_block(
+        rule_all_of_compute_type(&work) ? rule_direct_vectors(&work) : rule_direct_elements(&work));
+    if (threadIdx.x == 0 && call.squares != NULL)
+        call.squares[blockIdx.x] = sum;
 }
 
 #else

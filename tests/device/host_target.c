@@ -252,7 +252,7 @@ static void step_tensor(const struct hone_device_call *call, const struct hone_d
 }
 
 static void direct_tensor(const struct hone_device_call *call, const struct hone_device_tensor *t,
-                          int rule, bool wide, const struct hone_frame *frame)
+                          int rule, bool wide, const struct hone_frame *frame, double *squares)
 {
     const struct hone_scalars *const scalars = scalars_of(call, t);
     struct hone_stage stage =
@@ -260,8 +260,15 @@ static void direct_tensor(const struct hone_device_call *call, const struct hone
     stage.extra = HONE_EXTRA_NONE;
     for (size_t first = 0; first < t->count; first += HONE_CHUNK) {
         const struct hone_chunk chunk = chunk_of(t, &stage, scalars->step, first);
-        hone_stage_direction(&stage, &chunk, scalars, frame,
-                             at(t->extra, wide ? HONE_FORMAT_F64 : HONE_FORMAT_F32, first));
+        void *const made = at(t->extra, wide ? HONE_FORMAT_F64 : HONE_FORMAT_F32, first);
+        hone_stage_direction(&stage, &chunk, scalars, frame, made);
+        double sum = 0;
+        for (size_t i = 0; i < chunk.n; i++) {
+            const double x = wide ? ((double *)made)[i] : (double)((float *)made)[i];
+            sum += x * x;
+        }
+        if (squares != NULL)
+            squares[first / HONE_CHUNK] = sum;
     }
 }
 
@@ -298,7 +305,8 @@ static struct hone_device_status direction(struct hone_device_queue queue, int r
     if (status.fault != HONE_DEVICE_OK || (call->outcome != NULL && call->outcome->go == 0))
         return status;
     for (uint32_t i = 0; i < call->tensor_count; i++)
-        direct_tensor(call, &call->tensors[i], rule, wide, &frame);
+        direct_tensor(call, &call->tensors[i], rule, wide, &frame,
+                      call->squares == NULL ? NULL : call->squares + call->first[i] - call->base);
     return status;
 }
 
@@ -401,11 +409,17 @@ static size_t polar_batch(const struct hone_device_facts *facts,
     return 2; /* so that a few matrices are several buckets already */
 }
 
-/* For one matrix: X, its next value, X X^T, and a row of the square of that. */
+static size_t shares_of(const struct hone_device_polar *polar)
+{
+    return (polar->rows * polar->columns + HONE_CHUNK - 1) / HONE_CHUNK;
+}
+
+/* The sums of squares, and for one matrix: X, its next value, X X^T, and a row of the square of that. */
 static size_t polar_workspace(const struct hone_device_polar *polar)
 {
     const size_t rows = polar->rows, columns = polar->columns;
-    return (2 * rows * columns + rows * rows + rows) * sizeof(double);
+    return (polar->batch * shares_of(polar) + 2 * rows * columns + rows * rows + rows) *
+           sizeof(double);
 }
 
 /* Newton-Schulz as it is written down, X := (a I + b R + c R^2) X, in double. */
@@ -439,7 +453,8 @@ static struct hone_device_status polar(struct hone_device_queue queue, void *pro
 {
     const size_t area = call->rows * call->columns;
     const bool wide = call->products == HONE_DEVICE_PRODUCTS_DOUBLE;
-    double *const x = workspace;
+    const double *const shares = workspace;
+    double *const x = (double *)workspace + call->batch * shares_of(call);
     const struct hone_device_status status = launch(queue);
     (void)products;
     if (status.fault != HONE_DEVICE_OK)
@@ -449,8 +464,10 @@ static struct hone_device_status polar(struct hone_device_queue queue, void *pro
         for (size_t i = 0; i < area; i++) {
             x[i] = wide ? ((double *)matrices)[m * area + i]
                         : (double)((float *)matrices)[m * area + i];
-            norm += x[i] * x[i];
+            norm += call->measured ? 0 : x[i] * x[i];
         }
+        for (size_t i = 0; call->measured && i < shares_of(call); i++)
+            norm += shares[m * shares_of(call) + i];
         norm = sqrt(norm) <= call->eps ? call->eps : sqrt(norm);
         for (size_t i = 0; i < area && norm != 0; i++)
             x[i] /= norm;

@@ -88,13 +88,14 @@ def test_muons_group_comes_first_and_adamws_by_rate(net):
     [
         (None, MATRICES),
         ("matrices", ["embedding.weight", *MATRICES, "scoring_head.weight"]),
+        ("hidden", MATRICES),
         (
             ["embedding.*eight", "transformer.2.weight"],
             ["embedding.weight", "transformer.2.weight"],
         ),
         (lambda name, p: p.shape == (24, 16), ["transformer.0.weight"]),
     ],
-    ids=["documented", "matrices", "patterns", "function"],
+    ids=["documented", "matrices", "hidden", "patterns", "function"],
 )
 def test_splits(net, split, chosen):
     optimizer = MuonSpec().create_optimizer(net, split=split)
@@ -106,6 +107,8 @@ def test_a_split_may_list_parameters_or_be_part_of_the_recipe(net):
     assert names(net, MuonSpec().create_optimizer(net, split=chosen))[0][0] == MATRICES[1:]
     spec = MuonSpec(split=["*.0.weight"])
     assert names(net, spec.create_optimizer(net))[0][0] == MATRICES[:1]
+    with pytest.warns(UserWarning, match=r"patterns that match no parameter: '\*.1.bia'"):
+        MuonSpec(split=["*.0.weight", "*.1.bia"]).create_optimizer(net)
     with pytest.raises(ValueError, match="split must be"):
         MuonSpec().create_optimizer(net, split="matrix")
     with pytest.raises(TypeError, match="must list parameters or patterns"):

@@ -71,6 +71,8 @@ class _Side:
         )
         self.core.set_loss_scale(loss_scale)
         self.device = None if device.type == "cpu" else Device(self.core, device)
+        if optimizer._clip is not None:
+            self.core.clip_norm(*optimizer._clip)
         self.entries = []  # (group, parameter)
         self.needed = [None] * len(groups)  # names of the slots that each group's values call for
         self.memory = []  # each entry's parameter, or the copy that is stepped in its place
@@ -186,6 +188,18 @@ class Engine:
         for g, parameter in work:
             optimizer._reference_step(optimizer.param_groups[g], parameter)
 
+    def total_norm(self):
+        """Of the gradients of the last step, before they were clipped in it; None without clipping."""
+        return self._sides[0].core.norm() if self._sides else None
+
+    def _check_clipping(self, optimizer, elsewhere=()):
+        """A norm inside the step is one over all gradients: the library has to have them all."""
+        if optimizer._clip is not None and (len(self._sides) > 1 or self._others or elsewhere):
+            raise RuntimeError(
+                "clipping inside the step takes dense floating-point parameters in the processor's "
+                "memory that do not overlap; use hone.clip_grad_norm_ before the step for others"
+            )
+
     def rebuild(self):
         """Makes the library's side anew at the next step."""
         self._threads = -1
@@ -203,6 +217,7 @@ class Engine:
                     self._others.append((g, parameter))
                 else:
                     self._add(optimizer, g, position, parameter)
+        self._check_clipping(optimizer)
 
     def _add(self, optimizer, g, position, parameter):
         """To the first side of its device in which nothing shares its memory."""
@@ -243,6 +258,9 @@ class Engine:
         for i in work:
             g, parameter = side.entries[i]
             optimizer._check_parameter(optimizer.param_groups[g], parameter, parameter.grad)
+        self._check_clipping(optimizer, [
+            i for i in work if _core.layout(side.entries[i][1].grad) is None
+        ])
         back, elsewhere = [], []
         for i in work:
             g, parameter = side.entries[i]

@@ -5,6 +5,7 @@ What differs from rule to rule comes from the registry (hone.rules); what differ
 manner in one class is overridden there (_classes.py).
 """
 
+import copy
 import functools
 
 import torch
@@ -62,6 +63,7 @@ class Optimizer(torch.optim.Optimizer):
     """An optimizer whose rule is in the registry of the library."""
 
     rule = None  # hone.rules.Rule, set by each class
+    _clip = None  # (largest norm, order of the norm) of clipping inside the step
 
     def __init__(self, params, defaults):
         super().__init__(params, defaults)
@@ -252,6 +254,26 @@ class Optimizer(torch.optim.Optimizer):
             self._engine.step(self, self._loss_scale)
         return loss
 
+    # ---- clipping inside the step -----------------------------------------------------------
+
+    def clip_grad_norm(self, max_norm, norm_type=2.0):
+        """From the next step on, every step scales the gradients by what hone.clip_grad_norm_ would
+        scale them by, as it reads them: the gradients are not written, and a pass over them is saved.
+        `max_norm` None ends it. Not saved with the state. After a step `total_norm` is the norm."""
+        self._clip = None if max_norm is None else (float(max_norm), float(norm_type))
+        if self._clip is not None and not (self._clip[0] > 0 and self._clip[1] >= 1):
+            clip, self._clip = self._clip, None
+            raise ValueError(f"max_norm must be above 0 and norm_type at least 1, but they are {clip}")
+        if self._clip is not None and self.defaults.get("differentiable"):
+            self._clip = None
+            raise RuntimeError("clipping inside the step does not support `differentiable`")
+        self._engine.rebuild()
+
+    @property
+    def total_norm(self):
+        """The norm of the last step's gradients before clip_grad_norm's clipping; else None."""
+        return None if self._clip is None else self._engine.total_norm()
+
     # ---- saving and loading -----------------------------------------------------------------
 
     def load_state_dict(self, state_dict, *, by_name=False, strict=True):
@@ -261,6 +283,8 @@ class Optimizer(torch.optim.Optimizer):
         makes a name that only one side has an error."""
         if by_name:
             state_dict = rearrange_by_name(self, state_dict, strict)
+        # PyTorch would go on in the given dict's own tensors, and two optimizers in the same ones.
+        state_dict = {**state_dict, "state": copy.deepcopy(state_dict["state"])}
         super().load_state_dict(state_dict)
 
     def __setstate__(self, state):

@@ -43,8 +43,8 @@ class HybridMuonOptimizer(Optimizer):
         lr_multipliers: modules (or their names) and what AdamW's learning rate is multiplied by for
             their parameters; Muon's parameters keep muon_lr
         split: which parameters Muon takes: "transformer" (the name contains it, and two dimensions or
-            more), "matrices" (two dimensions or more), a function of name and parameter, or a list
-            of parameters or of patterns of names
+            more), "matrices" (two dimensions or more), "hidden" (those but embeddings and heads, by
+            name), a function of name and parameter, or a list of parameters or of patterns of names
         flatten: whether Muon takes parameters of more than two dimensions as a matrix of the first
             by all the others; else they are an error
     """
@@ -86,7 +86,7 @@ class HybridMuonOptimizer(Optimizer):
                 weight_decay=adamw_weight_decay,
             ),
         }
-        groups, self.routing = _route(models, adamw_lr, lr_multipliers, _rule_of_split(split))
+        groups, self.routing = _route(models, adamw_lr, lr_multipliers, split)
         super().__init__(groups, {})
 
     # ---- groups -----------------------------------------------------------------------------
@@ -158,30 +158,47 @@ def _defaults_of(kind: type, **values: Any) -> Dict[str, Any]:
 
 # ---- who goes where -----------------------------------------------------------------------------
 
+# Embeddings and heads, as docs/spec.md lists them.
+_OUTER = (
+    "*embed*",
+    "*emb.*",
+    "*wte.*",
+    "*wpe.*",
+    "head.*",
+    "*.head.*",
+    "*_head.*",
+    "*classifier.*",
+)
+
 
 def _rule_of_split(split: Split) -> SplitRule:
     if split == "transformer":
         return lambda name, parameter: "transformer" in name and parameter.ndim >= 2
     if split == "matrices":
         return lambda name, parameter: parameter.ndim >= 2
+    if split == "hidden":
+        return lambda name, parameter: parameter.ndim >= 2 and not _matches(name, _OUTER)
     if callable(split):
         return split
     if isinstance(split, str):
         raise ValueError(
-            f"split must be 'transformer', 'matrices', a function or a list: {split!r}"
+            f"split must be 'transformer', 'matrices', 'hidden', a function or a list: {split!r}"
         )
     patterns = [item for item in split if isinstance(item, str)]
     chosen = {item for item in split if isinstance(item, nn.Parameter)}
     if len(patterns) + len(chosen) != len(split):
         raise TypeError("split must list parameters or patterns of their names")
-    return lambda name, parameter: (
-        parameter in chosen or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-    )
+    return lambda name, parameter: parameter in chosen or _matches(name, patterns)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _route(
-    models: Sequence[nn.Module], adamw_lr: float, multipliers: Multipliers, is_muon: SplitRule
+    models: Sequence[nn.Module], adamw_lr: float, multipliers: Multipliers, split: Split
 ) -> Tuple[List[Dict[str, Any]], Routing]:
+    is_muon = _rule_of_split(split)
     factors = resolve(models, multipliers)
     routing = Routing()
     muon: List[Tuple[str, nn.Parameter]] = []
@@ -198,6 +215,8 @@ def _route(
         else:
             adamw.setdefault(adamw_lr * factor, []).append((title, parameter))
             routing.adamw.append(title)
+    if not isinstance(split, str) and not callable(split):
+        _warn_of_unused(split, [name for _, name, _ in named_parameters(models)])
     if routing.ignored_multipliers:
         warnings.warn(
             "lr_multipliers do not apply to Muon's parameters: "
@@ -211,6 +230,17 @@ def _route(
     if not groups:
         raise ValueError("optimizer got an empty parameter list")
     return groups, routing
+
+
+def _warn_of_unused(split: Sequence[Union[str, nn.Parameter]], names: Sequence[str]) -> None:
+    unused = [
+        repr(pattern)
+        for pattern in split
+        if isinstance(pattern, str) and not any(_matches(name, [pattern]) for name in names)
+    ]
+    if unused:
+        text = f"split has patterns that match no parameter: {', '.join(unused)}"
+        warnings.warn(text, stacklevel=6)
 
 
 # ---- older files --------------------------------------------------------------------------------

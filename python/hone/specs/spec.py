@@ -157,7 +157,7 @@ class MuonSpec(OptimizerSpecification):
     adamw_eps: _Number = 1e-8
     ns_steps: Annotated[int, Field(ge=1, lt=100)] = 5
     adjust_lr_fn: Optional[Literal["original", "match_rms_adamw", "spectral_unclamped"]] = None
-    split: Union[Literal["transformer", "matrices"], List[str]] = "transformer"
+    split: Union[Literal["transformer", "matrices", "hidden"], List[str]] = "transformer"
     flatten: bool = False
 
     def create_optimizer(
