@@ -7,17 +7,21 @@ import torch
 import hone_c
 
 
-def params():
+SHAPES = {"adamw": [(10000,), (33,), (8192,), (1,)],
+          "muon": [(96, 256), (256, 96), (96, 256), (130, 130), (5, 7)]}
+
+
+def params(rule="adamw"):
     torch.manual_seed(2)
-    made = [torch.randn(n, device="cuda") for n in (10000, 33, 8192, 1)]
+    made = [torch.randn(shape, device="cuda") for shape in SHAPES[rule]]
     for p in made:
         p.grad = torch.randn_like(p)
     return made
 
 
-def eager(rates, **options):
-    mine = params()
-    optimizer = hone_c.Optimizer("adamw", mine, **options)
+def eager(rule, rates, **options):
+    mine = params(rule)
+    optimizer = hone_c.Optimizer(rule, mine, **options)
     for rate in rates:
         optimizer.set("lr", rate)
         optimizer.step()
@@ -27,9 +31,9 @@ def eager(rates, **options):
     return mine
 
 
-def captured(rates, bound, **options):
-    mine = params()
-    optimizer = hone_c.Optimizer("adamw", mine, **options)
+def captured(rule, rates, bound, **options):
+    mine = params(rule)
+    optimizer = hone_c.Optimizer(rule, mine, **options)
     optimizer.capturable()
     lr = torch.tensor(rates[0], device="cuda", dtype=torch.float64)
     if bound:
@@ -79,9 +83,10 @@ def refused():
 
 
 RATES = [1e-3, 2e-3, 5e-4, 7e-3, 1e-5, 3e-3]
-for options in ({}, {"clip": 1.0}, {"weight_decay": 0.1}):
+for rule, options in (("adamw", {}), ("adamw", {"clip": 1.0}), ("adamw", {"weight_decay": 0.1}),
+                      ("muon", {"products": 1}), ("muon", {"products": 0, "clip": 1.0})):
     for bound in (False, True):
-        one, other = eager(RATES, **options), captured(RATES, bound, **options)
-        assert all(torch.equal(a, b) for a, b in zip(one, other)), (options, bound)
+        one, other = eager(rule, RATES, **options), captured(rule, RATES, bound, **options)
+        assert all(torch.equal(a, b) for a, b in zip(one, other)), (rule, options, bound)
 refused()
 print("graphs: replays equal single steps, bit for bit; a stale plan is refused")

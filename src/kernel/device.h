@@ -9,8 +9,8 @@
 #include "kernel/judge.h"
 #include "kernel/kernel.h"
 
-#define HONE_DEVICE_VERSION 1
-#define HONE_DEVICE_SYMBOL hone_device_target_1
+#define HONE_DEVICE_VERSION 2
+#define HONE_DEVICE_SYMBOL hone_device_target_2
 
 /* Threads of a block; a block steps one chunk of at most HONE_CHUNK elements. */
 #define HONE_DEVICE_THREADS 512

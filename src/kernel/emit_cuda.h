@@ -116,7 +116,7 @@ template <int SIZE, int COUNT> struct alignas(16) rule_vector {
     unsigned char data[bytes];
 
     /* `n` of them, the first at element i; all, from aligned memory, where `whole` says so: past the
-     * first-level cache, which nothing here is read from twice (3 % faster on an H200). */
+     * first-level cache, which nothing here is read from twice. */
     __device__ __forceinline__ void get(const void *from, uint32_t i, uint32_t n, bool whole)
     {
         const char *const source = (const char *)from + (size_t)i * SIZE;
