@@ -58,12 +58,12 @@ struct place {
 
 /* ---- barriers, copies, products: one instruction each ---------------------------------------- */
 
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
 __device__ uint32_t address(const void *shared_memory)
 {
     return (uint32_t)__cvta_generic_to_shared(shared_memory);
 }
-
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 __device__ void barrier_init(uint64_t *barrier, int count)
 {

@@ -15,10 +15,15 @@ def _plus(a, factor, b):
     return a + factor * b if isinstance(factor, torch.Tensor) else a.add(b, alpha=factor)
 
 
+def _kept(state):
+    """A state as autograd may keep it: the next step writes the state itself in place."""
+    return state.clone() if torch.is_grad_enabled() else state
+
+
 def _descend(p, rate, direction):
     """p := p - rate * direction; a rate that is a tensor may have one value for each element."""
     if isinstance(rate, torch.Tensor):
-        p.addcmul_(direction, rate.to(p.device), value=-1)
+        p.addcmul_(_kept(direction), rate.to(p.device), value=-1)
     else:
         p.add_(direction, alpha=-rate)
 
@@ -31,10 +36,10 @@ def _adam_moments(p, g, s, h):
     s["exp_avg_sq"].mul_(h["beta2"]).addcmul_(g, g, value=float(1 - h["beta2"]))
     second = s["exp_avg_sq"]
     if h["amsgrad"]:
-        s["max_exp_avg_sq"].copy_(torch.maximum(s["max_exp_avg_sq"], second))
-        second = s["max_exp_avg_sq"].clone()
+        second = torch.maximum(_kept(s["max_exp_avg_sq"]), _kept(second))
+        s["max_exp_avg_sq"].copy_(second)
     denominator = second.sqrt() / (1 - h["beta2"] ** t) ** 0.5 + h["eps"]
-    return s["exp_avg"] / denominator, 1 - h["beta1"] ** t
+    return _kept(s["exp_avg"]) / denominator, 1 - h["beta1"] ** t
 
 
 def adam(p, g, s, h, fresh):
@@ -57,7 +62,7 @@ def adamw_tf(p, g, s, h, fresh):
     s["exp_avg"].lerp_(g, 1 - h["beta1"])
     s["exp_avg_sq"].mul_(h["beta2"]).addcmul_(g, g, value=float(1 - h["beta2"]))
     rate = h["lr"] / (1 - h["beta1"] ** t) * (1 - h["beta2"] ** t) ** 0.5
-    _descend(p, rate, s["exp_avg"] / (s["exp_avg_sq"].sqrt() + h["eps"]))
+    _descend(p, rate, _kept(s["exp_avg"]) / (s["exp_avg_sq"].sqrt() + h["eps"]))
 
 
 def adopt(p, g, s, h, fresh):
@@ -96,7 +101,8 @@ def rmsprop(p, g, s, h, fresh):
     variance = s["square_avg"]
     if h["centered"]:
         s["grad_avg"].lerp_(g, 1 - h["alpha"])
-        variance = variance.addcmul(s["grad_avg"], s["grad_avg"], value=-1).clamp(min=0)
+        mean = _kept(s["grad_avg"])
+        variance = variance.addcmul(mean, mean, value=-1).clamp(min=0)
     scaled = g / (variance.sqrt() + h["eps"])
     if h["momentum"] > 0:
         s["momentum_buffer"].mul_(h["momentum"]).add_(scaled)
