@@ -16,6 +16,13 @@ cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES=native
 cmake --build --preset cuda --parallel "$jobs"
 ctest --preset cuda --label-regex '^gpu$' --output-on-failure
 
+# The Python classes, where a python3 with PyTorch sees the GPU and the package has been installed.
+if python3 -c 'import hone, torch; assert torch.cuda.is_available()' 2>/dev/null; then
+    HONE_CUDA=$PWD/build/cuda/src/cuda/libhone_cuda.so.0 python3 tests/python/test_cuda.py
+else
+    echo "SKIPPED: python3 has no hone package, or its PyTorch sees no GPU"
+fi
+
 sanitizer=$(command -v compute-sanitizer || echo "$(dirname "$CUDACXX")/compute-sanitizer")
 if ! command -v "$sanitizer" >/dev/null; then
     echo "SKIPPED: no compute-sanitizer"

@@ -38,7 +38,7 @@ struct binding {
     PyObject *make_handle; /* a tensor's handle as a capsule; NULL: the functions are not there */
     struct handle_functions handles;
     PyObject *allocate_on_device, *release_on_device; /* PyTorch's memory; NULL: the device's own */
-    PyObject *word_grad, *word_params; /* interned names of attributes and keys */
+    PyObject *word_grad, *word_params;                /* interned names of attributes and keys */
     struct binding_context *contexts;
     int context_count;
 };

@@ -6,6 +6,7 @@
  *
  * Objects are compared by identity and tensors by address, type, shape and strides; no Python code
  * runs while nothing changed, except the getter of `grad`. */
+#include <math.h>
 #include <string.h>
 
 #include "optimizer_object.h"
@@ -306,6 +307,7 @@ static PyObject *clip_norm(Optimizer *self, PyObject *args)
     hone_error error;
     if (optimizer_is_busy(self) || !PyArg_ParseTuple(args, "dd", &max_norm, &order))
         return NULL;
+    self->clips = max_norm < (double)INFINITY;
     return done(hone_optimizer_clip_norm(self->optimizer, max_norm, order, HONE_NONFINITE_PROPAGATE,
                                          &error),
                 &error);
@@ -394,7 +396,9 @@ static PyObject *run(Optimizer *self, PyObject *unused)
         return NULL;
     self->running = true;
     PyThreadState *const thread = PyEval_SaveThread();
-    const hone_status status = hone_optimizer_step(self->optimizer, &report, &error);
+    /* A device waits for whoever asks what came of a step, and a graph cannot. */
+    const hone_status status =
+        hone_optimizer_step(self->optimizer, self->clips ? &report : NULL, &error);
     PyEval_RestoreThread(thread);
     self->running = false;
     if (PyErr_Occurred()) /* from a curve */

@@ -403,8 +403,8 @@ PyObject *optimizer_count(Optimizer *self, PyObject *args)
 /* ---- numbers on a device ---------------------------------------------------------------------- */
 
 /* A tensor as the library takes it; None: NULL. 0, or -1 and an exception. */
-static int view_or_none(const Optimizer *self, PyObject *object, int64_t *shape, hone_tensor *tensor,
-                        const hone_tensor **result)
+static int view_or_none(const Optimizer *self, PyObject *object, int64_t *shape,
+                        hone_tensor *tensor, const hone_tensor **result)
 {
     struct view view;
     *result = NULL;

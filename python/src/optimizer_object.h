@@ -72,6 +72,7 @@ typedef struct {
     Py_ssize_t place_count, place_capacity;
     uint64_t scan;
     double norm;  /* total norm of the last step's gradients; NaN where none was asked for */
+    bool clips;   /* a step is asked for its norm */
     bool running; /* the library works without the interpreter's lock: hands off */
     PyObject *word_step;
 } Optimizer;

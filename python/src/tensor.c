@@ -115,8 +115,8 @@ static int read_lengths(PyObject *tuple, int64_t *lengths, int32_t *count)
 static int method_view(PyObject *tensor, struct view *view)
 {
     static const char *const layouts[] = {"torch.strided", NULL};
-    static const char *const devices[] = {"cpu",    "cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4",
-                                          "cuda:5", "cuda:6", "cuda:7", NULL};
+    static const char *const devices[] = {"cpu",    "cuda:0", "cuda:1", "cuda:2", "cuda:3",
+                                          "cuda:4", "cuda:5", "cuda:6", "cuda:7", NULL};
     static const char *const names[] = {"torch.float32",
                                         "torch.float64",
                                         "torch.bfloat16",
