@@ -358,9 +358,10 @@ hone_status hone_devices_begin(hone_optimizer *optimizer, const struct hone_call
 {
     struct hone_devices *const devices = optimizer->devices;
     const bool prepared = hone_devices_prepare(optimizer);
-    const bool waits = call->update && call->norm &&
-                       (reported || optimizer->spec->nonfinite == HONE_NONFINITE_ERROR ||
-                        !hone_devices_alone(optimizer));
+    const bool waits =
+        call->update && ((reported && (prepared || call->norm)) ||
+                         (call->norm && (optimizer->spec->nonfinite == HONE_NONFINITE_ERROR ||
+                                         !hone_devices_alone(optimizer))));
     EACH_DEVICE(devices, i)
     {
         struct hone_device *const device = devices->list[i];
