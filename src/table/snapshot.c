@@ -52,7 +52,7 @@ static hone_status list_rows(const struct hone_snapshot *snapshot, struct hone_t
     size_t count = full ? table->index.count : 0;
     for (size_t i = 0; !full && i < table->dirty_count; i++) {
         if (i + AHEAD < table->dirty_count)
-            HONE_REQUEST(hone_table_row(table, table->dirty[i + AHEAD]), sizeof(struct hone_row));
+            hone_request(hone_table_row(table, table->dirty[i + AHEAD]), sizeof(struct hone_row));
         count += is_copied(table, table->dirty[i]);
     }
     void *data = NULL;
@@ -65,7 +65,7 @@ static hone_status list_rows(const struct hone_snapshot *snapshot, struct hone_t
     for (uint64_t i = 0; i < all; i++) {
         const uint64_t row = full ? i : table->dirty[i];
         if (!full && i + AHEAD < all)
-            HONE_REQUEST(hone_table_row(table, table->dirty[i + AHEAD]), sizeof(struct hone_row));
+            hone_request(hone_table_row(table, table->dirty[i + AHEAD]), sizeof(struct hone_row));
         if (is_copied(table, row))
             (*list)[at++] = (int64_t)row;
     }
@@ -81,7 +81,7 @@ static void copy_records(const struct hone_table *table, const int64_t *list, si
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (size_t i = 0; i < rows; i++) {
         if (i + AHEAD < rows)
-            HONE_REQUEST(hone_table_row(table, (uint64_t)list[i + AHEAD]), table->stride);
+            hone_request(hone_table_row(table, (uint64_t)list[i + AHEAD]), table->stride);
         const struct hone_row *const row = hone_table_row(table, (uint64_t)list[i]);
         for (int c = 0; c < table->column_count; c++) {
             const struct hone_column *const column = &table->columns[c];
