@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include <hone/context.h>
+#include <hone/placement.h>
 #include <hone/schedule.h>
 #include <hone/spec.h>
 #include <hone/tensor.h>
@@ -128,6 +129,18 @@ HONE_API int64_t hone_table_width(const hone_table *table);
 HONE_API hone_dtype hone_table_dtype(const hone_table *table);
 HONE_API uint64_t hone_table_bytes(const hone_table *table);       /* of rows and index */
 HONE_API uint64_t hone_table_index_bytes(const hone_table *table); /* of the index alone */
+
+/* Separates the tables of a model from its dense parameters, so that each get an optimizer of their
+ * own. `tables` receives every table once, in the order of the model; `dense` the other parameters,
+ * as they stand there, names included. Each array belongs to the caller, has room for model->count
+ * entries and may be NULL where only its number is wanted. A table under several names of the model
+ * is one table. Errors: ARGUMENT (a list or number is missing), NAME (an entry without a name; two
+ * tables that have the same hone_table_name, which would have the same first rows and could not be
+ * told apart in snapshots); nothing is written then. The name is that of RecIS'
+ * filter_out_sparse_param. */
+HONE_API hone_status hone_filter_out_sparse(const hone_model *model, hone_table **tables,
+                                            int64_t *table_count, hone_model_parameter *dense,
+                                            int64_t *dense_count, hone_error *error);
 
 /* ---- batches of keys ------------------------------------------------------------------------- */
 
