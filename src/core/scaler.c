@@ -47,11 +47,12 @@ hone_status hone_scaler_check(const hone_scaler *scaler, hone_error *error)
                          scaler->backoff_factor);
     if (scaler->growth_interval == 0)
         return hone_fail(error, HONE_ERROR_RANGE, "growth_interval is 0; it must be at least 1");
-    if (!(scaler->min_scale >= 0) || !(scaler->max_scale >= scaler->min_scale))
+    if (!(scaler->min_scale >= 0) || !isfinite(scaler->min_scale) || !(scaler->max_scale > 0) ||
+        !(scaler->max_scale >= scaler->min_scale))
         return hone_fail(
             error, HONE_ERROR_RANGE,
-            "the loss scale's bounds are %g and %g; they must be 0 or more, the second "
-            "at least the first",
+            "the loss scale's bounds are %g and %g; the first must be finite and 0 or more, the "
+            "second above 0 and at least the first",
             scaler->min_scale, scaler->max_scale);
     return HONE_OK;
 }
