@@ -200,6 +200,9 @@ static hone_status insert_admitted(struct hone_table *table, struct hone_lookup 
                                    size_t *inserted, hone_error *error)
 {
     hone_table_admit(table, lookup->keys, lookup->n, lookup->rows);
+    hone_status status = hone_table_make_room(table, lookup->keys, lookup->n, lookup->rows, error);
+    if (status != HONE_OK)
+        return status;
     size_t admitted = 0;
     for (size_t i = 0; i < lookup->n; i++)
         if (lookup->rows[i] == -1)
@@ -213,7 +216,7 @@ static hone_status insert_admitted(struct hone_table *table, struct hone_lookup 
     int64_t *const rows = keys + admitted;
     for (size_t i = 0; i < admitted; i++)
         keys[i] = lookup->keys[lookup->heads[i]];
-    const hone_status status = hone_table_make_rows(table, keys, admitted, rows, inserted, error);
+    status = hone_table_make_rows(table, keys, admitted, rows, inserted, error);
     for (size_t i = 0; status == HONE_OK && i < admitted; i++)
         lookup->rows[lookup->heads[i]] = rows[i];
     hone_release(table->context, keys, 2 * size);
@@ -241,10 +244,10 @@ static hone_status look_up(struct hone_table *table, struct hone_lookup *lookup,
     }
     status = hone_table_reserve_dirty(table, n, error);
     table->tick++;
-    if (status == HONE_OK)
-        status = hone_table_make_budget(table, lookup->keys, n, lookup->rows, error);
     if (status == HONE_OK && admits_all(table)) {
-        status = hone_table_make_rows(table, lookup->keys, n, lookup->rows, &inserted, error);
+        status = hone_table_make_budget(table, lookup->keys, n, lookup->rows, error);
+        if (status == HONE_OK)
+            status = hone_table_make_rows(table, lookup->keys, n, lookup->rows, &inserted, error);
     } else if (status == HONE_OK) {
         hone_index_find(&table->index, lookup->keys, n, lookup->rows);
         status = insert_admitted(table, lookup, &inserted, error);

@@ -10,8 +10,11 @@
 
 #include "table/table_internal.h"
 
-#define HONE_SNAPSHOT_FORMAT 1
-#define HONE_SNAPSHOT_KEY "hone_tables" /* of the metadata */
+/* 2: the description has a checksum, and those of tensors take in dtype and shape. Files of format 1,
+ * from before any release, are refused. */
+#define HONE_SNAPSHOT_FORMAT 2
+#define HONE_SNAPSHOT_KEY "hone_tables" /* of the metadata: the description */
+#define HONE_SNAPSHOT_SUM_KEY "hone_tables_checksum"
 #define HONE_SNAPSHOT_NAME_SIZE 512
 
 /* Numbers of a row's header that are saved, in the order of "<table>@counts". */
@@ -49,11 +52,13 @@ struct hone_snapshot {
     bool written;
 };
 
-/* The checksum of all parts, computed once; a full snapshot's chain follows from it. */
-uint64_t hone_snapshot_seal(struct hone_snapshot *snapshot);
+/* Gives the snapshot the checksum of its parts, from theirs; a full one's chain follows from it. */
+void hone_snapshot_seal(struct hone_snapshot *snapshot, const uint64_t *sums, int64_t count);
 
 /* 64 bits that change with any byte. */
 uint64_t hone_checksum(const void *bytes, size_t size);
+/* The same of a tensor: with its dtype and shape too. */
+uint64_t hone_tensor_checksum(const hone_tensor *tensor);
 
 /* What a column is called in files: "embedding", "sparse_adam_exp_avg". */
 void hone_column_file_name(const struct hone_table *table, const struct hone_column *column,
