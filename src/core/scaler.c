@@ -79,6 +79,8 @@ hone_status hone_optimizer_set_scaler(hone_optimizer *optimizer, const hone_scal
 
 bool hone_optimizer_scaler(const hone_optimizer *optimizer, hone_scaler *scaler)
 {
+    if (optimizer == NULL)
+        return false;
     hone_devices_settle(optimizer, NULL);
     if (optimizer->scaling && scaler != NULL)
         *scaler = optimizer->scaler;
@@ -87,6 +89,8 @@ bool hone_optimizer_scaler(const hone_optimizer *optimizer, hone_scaler *scaler)
 
 double hone_optimizer_loss_scale(const hone_optimizer *optimizer)
 {
+    if (optimizer == NULL)
+        return 1;
     hone_devices_settle(optimizer, NULL);
     return optimizer->scaling ? optimizer->scaler.scale : optimizer->loss_scale;
 }
@@ -108,6 +112,8 @@ hone_status hone_optimizer_set_loss_scale(hone_optimizer *optimizer, double scal
 
 uint64_t hone_optimizer_skipped(const hone_optimizer *optimizer)
 {
+    if (optimizer == NULL)
+        return 0;
     hone_devices_settle(optimizer, NULL);
     return optimizer->skipped;
 }

@@ -193,6 +193,8 @@ static void test_scaler_bounds(void **state)
     for (int i = 0; i < 3000; i++)
         hone_scaler_update(&scaler, true);
     assert_true((float)scaler.scale > 0);
+    assert_false(hone_optimizer_scaler(NULL, &scaler));
+    assert_true(hone_optimizer_loss_scale(NULL) == 1 && hone_optimizer_skipped(NULL) == 0);
     OK(hone_optimizer_set_scaler(optimizer, &scaler, &problem));
     hone_optimizer_free(optimizer);
     hone_context_free(context);

@@ -343,6 +343,10 @@ static void test_canonical(void **state)
     expect_canonical(
         "{\"optimizer_type\": \"adamw\", \"lr_decay_gamma\": 0.98}",
         "{\"learning_rate\":0.001,\"lr_decay_gamma\":0.98,\"optimizer_type\":\"adamw\"}");
+    const char *const from_one =
+        "{\"learning_rate\":0.001,\"optimizer_type\":\"adamw\",\"schedule\":{\"type\":"
+        "\"exponential\",\"gamma\":0.98,\"warmup_from_one\":true,\"per\":\"epoch\"}}";
+    expect_canonical(from_one, from_one);
     const char *const full =
         "{\"groups\":[{\"match\":\"a\",\"schedule\":null},{\"match\":\"b\"}],\"learning_rate\":0."
         "001,"
