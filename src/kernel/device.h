@@ -9,8 +9,8 @@
 #include "kernel/judge.h"
 #include "kernel/kernel.h"
 
-#define HONE_DEVICE_VERSION 2
-#define HONE_DEVICE_SYMBOL hone_device_target_2
+#define HONE_DEVICE_VERSION 3
+#define HONE_DEVICE_SYMBOL hone_device_target_3
 
 /* Threads of a block; a block steps one chunk of at most HONE_CHUNK elements. */
 #define HONE_DEVICE_THREADS 512
@@ -125,6 +125,7 @@ struct hone_device_norm {
     const uint32_t *first;
     uint32_t tensor_count, chunk_count;
     double *shares;
+    bool unhide; /* infinite entries count although the value limit makes them finite */
     double order, value_limit;
     double grad_scale;                         /* used where outcome is NULL */
     const struct hone_device_outcome *outcome; /* has the scale that a judgement opened with */

@@ -66,7 +66,7 @@ static void add_chain(const struct learning *l, uint32_t head, void *sum)
 {
     const struct hone_support_kernels *const support = l->table->context->cpu->support;
     for (uint32_t i = head; i != HONE_NONE; i = l->lookup->next[i]) {
-        const double factor = l->lookup->bags ? (double)l->lookup->factor[i] : 1;
+        const double factor = l->lookup->bags ? l->lookup->factor[i] : 1;
         if (l->wide)
             support->accumulate_f64[l->format](sum, gradient_at(l, i), l->width, factor);
         else

@@ -45,7 +45,7 @@ static hone_spec *parse(const char *json)
 /* A parameter of 2^ndim elements. */
 static hone_model_parameter parameter(const char *name, float *data, int32_t ndim)
 {
-    return (hone_model_parameter){name, hone_tensor_view(data, HONE_F32, ndim, square), true};
+    return (hone_model_parameter){name, hone_tensor_view(data, HONE_F32, ndim, square), true, NULL};
 }
 
 static hone_placement *place(const char *json, const hone_model *models, int count)
@@ -267,7 +267,7 @@ static void frozen_parameters(void **state)
     hone_model_parameter list[] = {parameter("a", a, 1), parameter("b", b, 1),
                                    parameter("c", NULL, 1)};
     list[1].requires_grad = false;
-    list[2] = (hone_model_parameter){"c", hone_tensor_view(c, HONE_I32, 1, square), false};
+    list[2] = (hone_model_parameter){"c", hone_tensor_view(c, HONE_I32, 1, square), false, NULL};
     static const struct {
         const char *json;
         bool kept;
@@ -297,11 +297,14 @@ static void refusals(void **state)
     static const int64_t negative[] = {-1};
     const hone_model_parameter cube = parameter("transformer.conv", NULL, 3);
     const hone_model_parameter unnamed = parameter("", NULL, 1);
-    const hone_model_parameter shapeless = {"x", {.dtype = HONE_F32, .ndim = 1}, true};
+    const hone_model_parameter shapeless = {"x", {.dtype = HONE_F32, .ndim = 1}, true, NULL};
     const hone_model_parameter inside_out = {"x", hone_tensor_view(NULL, HONE_F32, 1, negative),
-                                             true};
+                                             true, NULL};
+    int no_table; /* only its address is looked at */
+    const hone_model_parameter rows = {.name = "items", .table = (void *)&no_table};
     const hone_model models[] = {{NULL, &cube, 1},       {NULL, &unnamed, 1}, {NULL, &shapeless, 1},
-                                 {NULL, &inside_out, 1}, {NULL, NULL, 1},     {NULL, &cube, -1}};
+                                 {NULL, &inside_out, 1}, {NULL, NULL, 1},     {NULL, &cube, -1},
+                                 {NULL, &rows, 1}};
     expect_failure(
         "{\"optimizer_type\": \"muon\", \"adamw_lr\": 1}", &models[0], 1, HONE_ERROR_SHAPE,
         "parameter \"transformer.conv\" has 3 dimensions; muon steps matrices, which have "
@@ -317,6 +320,9 @@ static void refusals(void **state)
     for (int i = 4; i < 6; i++)
         expect_failure("{\"optimizer_type\": \"sgd\"}", &models[i], 1, HONE_ERROR_ARGUMENT,
                        "model 0 has no list of parameters");
+    expect_failure("{\"optimizer_type\": \"sgd\"}", &models[6], 1, HONE_ERROR_ARGUMENT,
+                   "\"items\" is a table; only parameters are placed: hone_filter_out_sparse "
+                   "separates the two");
     expect_failure("{\"optimizer_type\": \"sgd\"}", models, -1, HONE_ERROR_ARGUMENT,
                    "hone_placement_create needs a placement, a context, a spec and models; one is "
                    "missing");

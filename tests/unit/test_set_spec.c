@@ -229,11 +229,29 @@ static void test_null(void **state)
     hone_optimizer_free(s.optimizer);
 }
 
+/* A state that no step has filled is made anew, in the type that the new recipe gives it. */
+static void test_waiting_states_get_the_new_type(void **state)
+{
+    (void)state;
+    struct subject subject;
+    create(&subject, "{\"optimizer_type\": \"adam\", \"grad_accum_steps\": 2}", 1);
+    hone_spec *const spec = parse("{\"optimizer_type\": \"adam\", \"grad_accum_steps\": 2, "
+                                  "\"state_dtype\": \"bf16\"}");
+    OK(hone_optimizer_set_spec(subject.optimizer, spec, &problem));
+    OK(hone_optimizer_step(subject.optimizer, NULL, &problem));
+    hone_tensor view;
+    OK(hone_optimizer_state(subject.optimizer, 0, "exp_avg", &view, &problem));
+    assert_int_equal(view.dtype, HONE_BF16);
+    hone_optimizer_free(subject.optimizer);
+    hone_spec_free(spec);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values_change_and_states_stay),
         cmocka_unit_test(test_rules_stay),
+        cmocka_unit_test(test_waiting_states_get_the_new_type),
         cmocka_unit_test(test_schedules_go_on),
         cmocka_unit_test(test_a_plateau_keeps_its_rate),
         cmocka_unit_test(test_masters_do_not_outlive_their_use),

@@ -494,6 +494,39 @@ static void test_matching(void **state)
     hone_spec_free(spec);
 }
 
+/* One glob and one name each: characters of UTF-8 in any locale, and what is not well formed. */
+static void test_globs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *glob, *name;
+        bool takes;
+    } cases[] = {{"x?", "x\xc3\xa9", true},
+                 {"x??", "x\xc3\xa9", false},
+                 {"x[\xc3\xa9]", "x\xc3\xa9", true},
+                 {"x[!a]", "x\xf0\x9f\x98\x80", true},
+                 {"x[\xc3\xa0-\xc3\xb0]", "x\xc3\xa9", true},
+                 {"x?", "x\xff", true},
+                 {"x??", "x\xe2\x82", true},
+                 {"h[[:digit:]]", "h7", true},
+                 {"h[![:digit:]_]", "h7", false},
+                 {"h[[:alpha:]-]", "h-", true},
+                 {"[]x]", "]", true},
+                 {"[c-a]", "b", false},
+                 {"a[b", "a[b", true},
+                 {"\\*", "*", true},
+                 {"\\*", "x", false},
+                 {"[\\]]", "]", true},
+                 {"a\\", "a", false},
+                 {"*a*a*a*a*a*a*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false},
+                 {"**", "", true},
+                 {"", "", true},
+                 {"*.?*", "a.", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        if (hone_glob_takes(cases[i].glob, cases[i].name) != cases[i].takes)
+            fail_msg("%s and %s", cases[i].glob, cases[i].name);
+}
+
 static void test_unmatched(void **state)
 {
     (void)state;
@@ -581,12 +614,13 @@ static void test_copy_and_assign(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_canonical_form), cmocka_unit_test(test_group_entries),
-        cmocka_unit_test(test_older_files),    cmocka_unit_test(test_every_rule),
-        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_ranges_of_every_rule),
-        cmocka_unit_test(test_values),         cmocka_unit_test(test_curves),
-        cmocka_unit_test(test_matching),       cmocka_unit_test(test_unmatched),
-        cmocka_unit_test(test_added_groups),   cmocka_unit_test(test_copy_and_assign),
+        cmocka_unit_test(test_canonical_form),  cmocka_unit_test(test_group_entries),
+        cmocka_unit_test(test_older_files),     cmocka_unit_test(test_every_rule),
+        cmocka_unit_test(test_numbers),         cmocka_unit_test(test_ranges_of_every_rule),
+        cmocka_unit_test(test_values),          cmocka_unit_test(test_curves),
+        cmocka_unit_test(test_matching),        cmocka_unit_test(test_globs),
+        cmocka_unit_test(test_unmatched),       cmocka_unit_test(test_added_groups),
+        cmocka_unit_test(test_copy_and_assign),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

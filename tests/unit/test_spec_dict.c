@@ -284,6 +284,8 @@ static void the_second_rate_has_its_schedule(void **state)
         {"\"adamw_schedule\": {\"type\": \"exponential\", \"gamma\": 0.5}, \"lr_decay_gamma\": 0.5",
          0.5, 1},
         {"\"adamw_schedule\": {\"type\": \"exponential\", \"gamma\": 0.5}", 1, 1},
+        {"\"adamw_schedule\": {\"type\": \"exponential\", \"gamma\": 0.5, \"per\": \"epoch\"}", 1,
+         4},
         {"\"lr_decay_gamma\": 0.5, \"adamw_schedule\": {\"type\": \"step\", \"step_size\": 2}", 0.5,
          0.8},
     };

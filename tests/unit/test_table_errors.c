@@ -111,6 +111,15 @@ static void test_batches(void **state)
     expect(hone_table_lookup_bags(table, lookup, keys, 1, offsets, 2, NULL, HONE_POOLING_SUM,
                                   HONE_LOOKUP_TRAIN, NULL, &error),
            &error, HONE_ERROR_RANGE, "below the one before");
+    const int64_t bag[] = {0, 1}, two = 2;
+    const hone_tensor weights = hone_tensor_view(values, HONE_I32, 1, &bag[1]);
+    expect(hone_table_lookup_bags(table, lookup, keys, 1, bag, 1, &weights, HONE_POOLING_SUM,
+                                  HONE_LOOKUP_TRAIN, NULL, &error),
+           &error, HONE_ERROR_DTYPE, "weights is I32; it must be F32, F64, BF16 or F16");
+    const hone_tensor more = hone_tensor_view(values, HONE_F32, 1, &two);
+    expect(hone_table_lookup_bags(table, lookup, keys, 1, bag, 1, &more, HONE_POOLING_SUM,
+                                  HONE_LOOKUP_TRAIN, NULL, &error),
+           &error, HONE_ERROR_SHAPE, "weights has 1 dimensions and 2 elements; it must be [1]");
     expect(hone_table_set(table, "lr", -1, &error), &error, HONE_ERROR_RANGE, "lr");
     expect(hone_table_set(table, "momentum", 0.9, &error), &error, HONE_ERROR_UNSUPPORTED,
            "momentum");

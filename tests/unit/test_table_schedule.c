@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Schedules in tables: a row under a schedule is as a parameter under it, snapshots hold where the
  * schedule stands to the bit, and what cannot be is refused and changes nothing. */
+#include "support/reseal.h"
 #include "table_subject.h"
 
 #include <dirent.h>
@@ -255,21 +256,29 @@ static void test_snapshots_hold_the_place(void **state)
     }
 }
 
-/* Replaces the one occurrence of `old` in the directory's only file by text of the same length. */
+/* Replaces the one occurrence of `old` in the directory's only file by text of the same length, and
+ * the checksums by those that fit. */
 static void patch_file(const char *directory, const char *old, const char *by)
 {
     char path[512], bytes[16384];
     snprintf(path, sizeof path, "%s/%s", directory, "000000000001-full.safetensors");
-    FILE *const file = fopen(path, "r+b");
+    FILE *file = fopen(path, "rb");
     assert_non_null(file);
     const size_t size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
     size_t at = 0;
     while (at + strlen(old) < size && memcmp(bytes + at, old, strlen(old)) != 0)
         at++;
     assert_true(at + strlen(old) < size);
-    fseek(file, (long)at, SEEK_SET);
-    fwrite(by, 1, strlen(by), file);
+    memcpy(bytes + at, by, strlen(by));
+    void *sealed = NULL;
+    size_t sealed_size = 0;
+    assert_true(reseal_snapshot(context, bytes, size, &sealed, &sealed_size));
+    file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(sealed, 1, sealed_size, file), sealed_size);
     fclose(file);
+    free(sealed);
 }
 
 #define PLACE(e) "\\\"e\\\":\\\"" e "\\\""

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Snapshots of tables: full and increments restore a run to the bit, damage is found and named, a
- * killed writer leaves the last good state, and rows go from any shards to any others. */
+ * killed writer leaves the last good state. */
 #include "table_subject.h"
 
 #include <dirent.h>
@@ -348,58 +348,6 @@ static void test_other_tables_are_refused(void **state)
     remove_directory(directory);
 }
 
-/* Written in three shards, read in two. */
-static void test_shards(void **state)
-{
-    (void)state;
-    char directory[64], path[3][128];
-    make_directory(directory);
-    struct subject whole;
-    hone_error error;
-    start(&whole, 1);
-    for (uint64_t step = 0; step < 6; step++)
-        train(&whole, step);
-    hone_table *const from = whole.tables[1];
-    for (int64_t shard = 0; shard < 3; shard++) {
-        snprintf(path[shard], sizeof path[shard], "%s/shard-%d.safetensors", directory, (int)shard);
-        require(hone_table_export(from, path[shard], shard, 3, &error), &error);
-    }
-    int64_t total = 0;
-    for (int64_t shard = 0; shard < 2; shard++) {
-        hone_table_options options = plain_options(WIDTH, "adamw");
-        hone_table *const to = make_table(whole.context, "users", &options); /* f32 from bf16 */
-        for (int k = 0; k < 3; k++)
-            require(hone_table_import(to, path[k], shard, 2, &error), &error);
-        const int64_t n = hone_table_count(to);
-        total += n;
-        int64_t *const keys = malloc((size_t)n * 3 * sizeof *keys);
-        float *const x = malloc((size_t)n * 2 * WIDTH * sizeof *x), *const y = x + n * WIDTH;
-        require(hone_table_keys(to, keys, &error), &error);
-        require(hone_table_find(to, keys, n, keys + n, NULL, &error), &error);
-        require(hone_table_find(from, keys, n, keys + 2 * n, NULL, &error), &error);
-        const char *const slots[] = {NULL, "exp_avg", "exp_avg_sq"};
-        for (int k = 0; k < 3; k++) {
-            const hone_tensor vx = ROWS(x, HONE_F32, n, WIDTH), vy = ROWS(y, HONE_F32, n, WIDTH);
-            require(hone_table_gather(to, keys + n, n, slots[k], &vx, &error), &error);
-            require(hone_table_gather(from, keys + 2 * n, n, slots[k], &vy, &error), &error);
-            assert_memory_equal(x, y, (size_t)n * WIDTH * sizeof *x);
-        }
-        for (int64_t i = 0; i < n; i++)
-            assert_int_equal(hone_shard_of(keys[i], 2), shard);
-        free(keys);
-        free(x);
-        hone_table_free(to);
-    }
-    assert_int_equal(total, hone_table_count(from));
-    hone_table_options options = plain_options(WIDTH + 1, "adamw");
-    hone_table *const wide = make_table(whole.context, "users", &options);
-    assert_int_equal(hone_table_import(wide, path[0], 0, 1, &error), HONE_ERROR_MISMATCH);
-    assert_int_equal(hone_table_count(wide), 0);
-    hone_table_free(wide);
-    stop(&whole);
-    remove_directory(directory);
-}
-
 /* A child trains and saves; it is killed at any moment; what it left restores to some whole step. */
 static void test_killed_while_saving(void **state)
 {
@@ -465,7 +413,6 @@ int main(void)
         cmocka_unit_test(test_an_unwritten_snapshot_loses_nothing),
         cmocka_unit_test(test_a_full_disk_loses_nothing),
         cmocka_unit_test(test_other_tables_are_refused),
-        cmocka_unit_test(test_shards),
         cmocka_unit_test(test_killed_while_saving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -324,13 +324,14 @@ class HashTable(torch.nn.Module):
         bags = offsets.numel() - 1
         out = torch.empty(bags, self._options.width, dtype=self._options.dtype)
         if weights is not None:
-            weights = weights.detach().to(torch.float32).contiguous()
+            weights = weights.detach().contiguous()
         lookup = self._core.lookup_bags(
             ids.data_ptr(),
             ids.numel(),
             offsets.data_ptr(),
             bags,
             0 if weights is None else weights.data_ptr(),
+            0 if weights is None else _memory.DTYPES[weights.dtype],
             mean,
             train,
             out.data_ptr(),
