@@ -24,11 +24,6 @@ bool optimizer_is_busy(const Optimizer *self)
     return self->running;
 }
 
-bool optimizer_is_matrix(const Optimizer *self, Py_ssize_t group)
-{
-    return hone_rule_is_matrix(hone_optimizer_group_rule(self->optimizer, (int)group));
-}
-
 /* ---- life ----------------------------------------------------------------------------------- */
 
 static void clear_watched(struct group *group)
@@ -47,7 +42,7 @@ static int clear(Optimizer *self)
     hone_optimizer_free(self->optimizer);
     self->optimizer = NULL;
     for (Py_ssize_t i = 0; i < self->entry_count; i++)
-        entry_clear(&self->entries[i]);
+        entry_clear(self, &self->entries[i]);
     self->entry_count = 0;
     for (Py_ssize_t g = 0; g < self->group_count; g++) {
         clear_watched(&self->groups[g]);
@@ -144,6 +139,9 @@ static PyObject *create(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         self->group_lengths[g] = item == NULL ? -1 : PyLong_AsSsize_t(item);
         Py_XDECREF(item);
     }
+    for (Py_ssize_t g = 0; g < count && !PyErr_Occurred(); g++)
+        self->groups[g].matrix =
+            hone_rule_is_matrix(hone_optimizer_group_rule(self->optimizer, (int)g));
     if (!PyErr_Occurred())
         return (PyObject *)self;
     Py_DECREF(self);

@@ -1,25 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What tables refuse, in which words; and that a call that fails, for want of memory too, leaves
  * everything as it was. */
+#include "support/fixtures.h"
 #include "table_subject.h"
 
 #include <math.h>
-
-static hone_context *context;
-
-static int open_context(void **state)
-{
-    (void)state;
-    context = make_context(1, NULL);
-    return 0;
-}
-
-static int close_context(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
 
 static void expect(hone_status found, const hone_error *error, hone_status status,
                    const char *sentence)
@@ -369,5 +354,5 @@ int main(void)
         cmocka_unit_test(test_empty_batches),    cmocka_unit_test(test_null),
         cmocka_unit_test(test_refused_gradient), cmocka_unit_test(test_growth_without_memory),
     };
-    return cmocka_run_group_tests(tests, open_context, close_context);
+    return cmocka_run_group_tests(tests, open_single_context, close_context);
 }
