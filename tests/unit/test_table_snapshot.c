@@ -298,10 +298,10 @@ static void test_rows_from_memory_need_a_full_snapshot(void **state)
 {
     (void)state;
     struct subject whole, again;
-    char directory[64];
+    char directory[FOLDER_SIZE];
     hone_error error;
     hone_snapshot *snapshot = NULL;
-    make_directory(directory);
+    make_folder(directory);
     start(&whole, 1);
     start(&again, 1);
     save(&again, directory, HONE_SNAPSHOT_FULL); /* of empty tables */
@@ -327,7 +327,7 @@ static void test_rows_from_memory_need_a_full_snapshot(void **state)
     stop(&whole);
     stop(&again);
     free(bytes);
-    remove_directory(directory);
+    remove_folder(directory);
 }
 
 static void test_other_tables_are_refused(void **state)
