@@ -6,24 +6,9 @@
 #include <string.h>
 
 #include "support/checks.h"
+#include "support/fixtures.h"
 #include "support/numbers.h"
 #include "support/random.h"
-
-static hone_context *context;
-
-static int set_up(void **state)
-{
-    (void)state;
-    context = test_context(1, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
 
 static const int64_t three[] = {3}, two[] = {2}, none[] = {0};
 
@@ -298,5 +283,5 @@ int main(void)
         cmocka_unit_test(test_bad_arguments), cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_many),          cmocka_unit_test(test_twice),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_single_context, close_context);
 }

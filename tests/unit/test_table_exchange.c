@@ -1,37 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows by key: from any shards to any others, in other dtypes too, and training goes on with the
  * bits of the table that they were exported from. */
+#include "support/fixtures.h"
 #include "table_subject.h"
-
-#include <unistd.h>
 
 #define WIDTH 5
 #define BATCH 300
 #define FROM 3
 #define TO 2
 
-static hone_context *context;
 static hone_error error;
-static char path[FROM][64];
+static char folder[FOLDER_SIZE], path[FROM][FOLDER_SIZE + 16];
 
-static int open_context(void **state)
+static int set_up(void **state)
 {
-    (void)state;
-    context = make_context(1, NULL);
-    for (int k = 0; k < FROM; k++) {
-        snprintf(path[k], sizeof path[k], "/tmp/hone-shard-%d-%d", (int)getpid(), k);
-        unlink(path[k]);
-    }
-    return 0;
+    make_folder(folder);
+    for (int k = 0; k < FROM; k++)
+        snprintf(path[k], sizeof path[k], "%s/shard-%d", folder, k);
+    return open_single_context(state);
 }
 
-static int close_context(void **state)
+static int tear_down(void **state)
 {
-    (void)state;
-    hone_context_free(context);
-    for (int k = 0; k < FROM; k++)
-        unlink(path[k]);
-    return 0;
+    remove_folder(folder);
+    return close_context(state);
 }
 
 /* Step `step` of every shard of a run; a row that lies in another shard is no one's here. */
@@ -208,5 +200,5 @@ int main(void)
         cmocka_unit_test(test_other_tables),
         cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests(tests, open_context, close_context);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }
