@@ -20,7 +20,7 @@ int place_file(hone_placement **placement, const hone_context *context, const ho
     const int64_t count = hone_file_count(file);
     hone_model_parameter *const parameters = text_allocate((size_t)count * sizeof *parameters);
     for (int64_t i = 0; i < count; i++) {
-        parameters[i].name = hone_file_name(file, i);
+        parameters[i] = (hone_model_parameter){.name = hone_file_name(file, i)};
         hone_file_tensor(file, i, &parameters[i].tensor, NULL);
         parameters[i].tensor.data = NULL; /* tensors of a file are never the same */
         parameters[i].requires_grad = grads == NULL

@@ -38,9 +38,12 @@ static void count_eviction(int64_t key, const void *row, void *user)
     ((counts *)user)->evicted++;
 }
 
+/* The model: three tables, then the arrays of the network. */
+enum { PARTS = LOG_FIELDS + PARAMETERS };
+
 /* Users must be seen twice and share 12 MB; items go when they have not been met for long;
  * categories stay. */
-static void make_tables(run *r, counts *c)
+static void make_tables(hone_model_parameter *parts, const hone_context *context, counts *c)
 {
     static const char *const names[LOG_FIELDS] = {"users", "items", "categories"};
     static const char *const rules[LOG_FIELDS] = {"sparse_adamw", "rowwise_adagrad", "adamw"};
@@ -59,28 +62,55 @@ static void make_tables(run *r, counts *c)
             o.admit_count = 2;
             o.max_bytes = (uint64_t)12 << 20;
         }
-        require(hone_table_create(&r->tables[f], r->context, names[f], &o, &error), &error);
-        require(hone_table_set(r->tables[f], "lr", rates[f], &error), &error);
+        parts[f] = (hone_model_parameter){.name = names[f]};
+        require(hone_table_create(&parts[f].table, context, names[f], &o, &error), &error);
+        require(hone_table_set(parts[f].table, "lr", rates[f], &error), &error);
     }
 }
 
-static void make_optimizer(run *r, network *grad)
+static void list_network(hone_model_parameter *parts, network *net, int64_t *lengths)
+{
+    for (int p = 0; p < PARAMETERS; p++) {
+        float *const values = parameter_data(net, p, &lengths[p]);
+        parts[p] =
+            (hone_model_parameter){.name = parameter_names[p],
+                                   .tensor = hone_tensor_view(values, HONE_F32, 1, &lengths[p]),
+                                   .requires_grad = true};
+    }
+}
+
+/* An optimizer for what of the model is dense; gradients lie where the parameters do in `grad`. */
+static void make_optimizer(run *r, const hone_model *dense, network *grad)
 {
     hone_error error;
     hone_spec *spec = NULL;
+    hone_placement *placement = NULL;
     require(hone_spec_create(&spec, r->context, "adamw", &error), &error);
-    require(hone_optimizer_create(&r->optimizer, r->context, spec, &error), &error);
+    require(hone_placement_create(&placement, r->context, spec, dense, 1, &error), &error);
+    require(hone_optimizer_create_placed(&r->optimizer, placement, &error), &error);
+    hone_placement_free(placement);
     hone_spec_free(spec);
     for (int p = 0; p < PARAMETERS; p++) {
-        int64_t count, index;
-        float *const values = parameter_data(&r->net, p, &count);
-        const hone_tensor value = hone_tensor_view(values, HONE_F32, 1, &count);
+        int64_t count;
         float *const slopes = parameter_data(grad, p, &count);
         const hone_tensor slope = hone_tensor_view(slopes, HONE_F32, 1, &count);
-        require(hone_optimizer_add(r->optimizer, parameter_names[p], &value, 0, &index, &error),
-                &error);
-        require(hone_optimizer_set_grad(r->optimizer, index, &slope, &error), &error);
+        require(hone_optimizer_set_grad(r->optimizer, p, &slope, &error), &error);
     }
+}
+
+static void make_model(run *r, network *grad, counts *c)
+{
+    hone_model_parameter parts[PARTS], dense[PARTS];
+    int64_t lengths[PARAMETERS], tables, parameters;
+    hone_table *sparse[PARTS];
+    hone_error error;
+    network_start(&r->net);
+    make_tables(parts, r->context, c);
+    list_network(parts + LOG_FIELDS, &r->net, lengths);
+    const hone_model model = {NULL, parts, PARTS};
+    require(hone_filter_out_sparse(&model, sparse, &tables, dense, &parameters, &error), &error);
+    memcpy(r->tables, sparse, sizeof r->tables);
+    make_optimizer(r, &(hone_model){NULL, dense, parameters}, grad);
 }
 
 static void read_events(batch *b, int64_t step)
@@ -254,9 +284,7 @@ int main(int argc, char **argv)
     context.threads = o.threads;
     hone_error error;
     require(hone_context_create(&r.context, &context, &error), &error);
-    network_start(&r.net);
-    make_tables(&r, &c);
-    make_optimizer(&r, &grad);
+    make_model(&r, &grad, &c);
     resume(&r, &o);
     train(&r, &o, &grad, &c);
     hone_optimizer_free(r.optimizer);

@@ -19,10 +19,15 @@
 extern "C" {
 #endif
 
+typedef struct hone_table hone_table;
+
+/* A parameter, or a hash table that the model looks rows up in: hone_filter_out_sparse separates the
+ * two, since only parameters are placed. */
 typedef struct hone_model_parameter {
     const char *name;
     hone_tensor tensor; /* data NULL: not there yet, which is enough to be placed */
     bool requires_grad;
+    hone_table *table; /* NULL: a parameter; else tensor and requires_grad are not read */
 } hone_model_parameter;
 
 typedef struct hone_model {
@@ -35,7 +40,7 @@ typedef struct hone_placement hone_placement;
 
 /* Places all parameters. The spec is copied; shapes and data of the models are borrowed until
  * hone_placement_free. Errors: NAME (no name, or one name for two tensors: prefixes help), ARGUMENT (a
- * parameter that lies in two modules with unequal multipliers by two of its names), SHAPE and DTYPE (a
+ * table among the parameters, or one that lies in two modules with unequal multipliers by two of its names), SHAPE and DTYPE (a
  * matrix rule cannot step it), RANGE (multipliers beyond a double), MEMORY. */
 HONE_API hone_status hone_placement_create(hone_placement **placement, const hone_context *context,
                                            const hone_spec *spec, const hone_model *models,

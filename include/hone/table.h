@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include <hone/context.h>
+#include <hone/placement.h>
 #include <hone/schedule.h>
 #include <hone/spec.h>
 #include <hone/tensor.h>
@@ -129,6 +130,18 @@ HONE_API hone_dtype hone_table_dtype(const hone_table *table);
 HONE_API uint64_t hone_table_bytes(const hone_table *table);       /* of rows and index */
 HONE_API uint64_t hone_table_index_bytes(const hone_table *table); /* of the index alone */
 
+/* Separates the tables of a model from its dense parameters, so that each get an optimizer of their
+ * own. `tables` receives every table once, in the order of the model; `dense` the other parameters,
+ * as they stand there, names included. Each array belongs to the caller, has room for model->count
+ * entries and may be NULL where only its number is wanted. A table under several names of the model
+ * is one table. Errors: ARGUMENT (a list or number is missing), NAME (an entry without a name; two
+ * tables that have the same hone_table_name, which would have the same first rows and could not be
+ * told apart in snapshots); nothing is written then. The name is that of RecIS'
+ * filter_out_sparse_param. */
+HONE_API hone_status hone_filter_out_sparse(const hone_model *model, hone_table **tables,
+                                            int64_t *table_count, hone_model_parameter *dense,
+                                            int64_t *dense_count, hone_error *error);
+
 /* ---- batches of keys ------------------------------------------------------------------------- */
 
 /* Rows are numbers below 3 * 2^32, valid until their key is erased or evicted. -1: the key has none. At
@@ -185,12 +198,14 @@ HONE_API hone_status hone_table_lookup(hone_table *table, hone_lookup *lookup, c
                                        hone_error *error);
 
 /* Row b of `out` ([bags, width]) becomes the sum or mean of the rows of keys[offsets[b]] up to but
- * not including keys[offsets[b + 1]], each times its weight if `weights` (n of them) is not NULL;
- * a mean divides by the number of keys, absent ones included. offsets holds bags + 1 entries from 0
- * to n that never fall. An empty bag is zeros. */
+ * not including keys[offsets[b + 1]], each times its weight if `weights` ([n], F32, F64, BF16 or
+ * F16) is not NULL; rows of F64 are summed in double, others in float. A mean divides by the number
+ * of keys, absent ones included. offsets holds bags + 1 entries from 0 to n that never fall. An
+ * empty bag is zeros. Errors: those of hone_table_lookup; RANGE, SHAPE and DTYPE of offsets and
+ * weights. */
 HONE_API hone_status hone_table_lookup_bags(hone_table *table, hone_lookup *lookup,
                                             const int64_t *keys, int64_t n, const int64_t *offsets,
-                                            int64_t bags, const float *weights,
+                                            int64_t bags, const hone_tensor *weights,
                                             hone_pooling pooling, hone_lookup_mode mode,
                                             const hone_tensor *out, hone_error *error);
 

@@ -52,6 +52,11 @@ static hone_status check_parameter(const hone_model_parameter *parameter, int mo
     if (parameter->name == NULL || *parameter->name == '\0')
         return hone_fail(error, HONE_ERROR_NAME, "parameter %lld of model %d has no name",
                          (long long)index, model);
+    if (parameter->table != NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "\"%.120s\" is a table; only parameters are placed: "
+                         "hone_filter_out_sparse separates the two",
+                         parameter->name);
     if (tensor->ndim < 0 || (tensor->ndim > 0 && tensor->shape == NULL) ||
         hone_tensor_numel(tensor) < 0)
         return hone_fail(error, HONE_ERROR_SHAPE,

@@ -125,6 +125,7 @@ struct hone_device_norm {
     const uint32_t *first;
     uint32_t tensor_count, chunk_count;
     double *shares;
+    bool unhide; /* infinite entries count although the value limit makes them finite */
     double order, value_limit;
     double grad_scale;                         /* used where outcome is NULL */
     const struct hone_device_outcome *outcome; /* has the scale that a judgement opened with */

@@ -60,7 +60,7 @@ static hone_status place(struct made *made, const hone_context *context)
     hone_model_parameter list[4];
     for (int i = 0; i < 4; i++)
         list[i] = (hone_model_parameter){
-            named[i].name, hone_tensor_view(memory[i], HONE_F32, named[i].ndim, shape), true};
+            named[i].name, hone_tensor_view(memory[i], HONE_F32, named[i].ndim, shape), true, NULL};
     const hone_model models[] = {{NULL, list, 2}, {"m", list + 2, 2}};
     return hone_placement_create(&made->placement, context, made->spec, models, 2, &problem);
 }

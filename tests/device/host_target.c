@@ -335,11 +335,18 @@ static struct hone_device_status norm(struct hone_device_queue queue,
         const struct hone_device_tensor *const t = &call->tensors[i];
         const enum hone_format format =
             (enum hone_format)hone_place_value(t->places, HONE_PLACE_GRAD);
-        for (size_t first = 0; first < t->count; first += HONE_CHUNK)
-            call->shares[t->share + first / HONE_CHUNK] = support()->norm[format](
-                at(t->grad, format, first),
-                t->count - first < HONE_CHUNK ? t->count - first : HONE_CHUNK, call->order, scale,
-                call->value_limit);
+        for (size_t first = 0; first < t->count; first += HONE_CHUNK) {
+            const void *const grad = at(t->grad, format, first);
+            const size_t n = t->count - first < HONE_CHUNK ? t->count - first : HONE_CHUNK;
+            double *const share = &call->shares[t->share + first / HONE_CHUNK];
+            *share = support()->norm[format](grad, n, call->order, scale, call->value_limit);
+            if (!call->unhide)
+                continue;
+            const double largest =
+                support()->norm[format](grad, n, (double)INFINITY, scale, (double)INFINITY);
+            if (!isfinite(largest))
+                *share = largest;
+        }
     }
     return status;
 }

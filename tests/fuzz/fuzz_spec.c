@@ -56,7 +56,7 @@ static void check_placement(const hone_context *context, const hone_spec *spec)
     hone_model_parameter list[4];
     for (int i = 0; i < 4; i++)
         list[i] = (hone_model_parameter){
-            names[i], hone_tensor_view(NULL, HONE_F32, i == 3 ? 0 : 1 + i, shape), i != 1};
+            names[i], hone_tensor_view(NULL, HONE_F32, i == 3 ? 0 : 1 + i, shape), i != 1, NULL};
     const hone_model model = {NULL, list, 4};
     hone_placement *placement = NULL;
     hone_error error;

@@ -104,7 +104,7 @@ static void run_hone(const hone_context *context, const hone_spec *spec, const d
     for (int i = 0; i < PARAMS; i++)
         list[i] = (hone_model_parameter){
             subjects[i].name,
-            hone_tensor_view(params[i], HONE_F64, subjects[i].ndim, subjects[i].shape), true};
+            hone_tensor_view(params[i], HONE_F64, subjects[i].ndim, subjects[i].shape), true, NULL};
     const hone_model model = {NULL, list, PARAMS};
     hone_placement *placement = NULL;
     hone_optimizer *optimizer = NULL;

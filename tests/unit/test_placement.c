@@ -3,54 +3,29 @@
  * multipliers by module, parameters that are the same, frozen ones, notices, refusals; and the
  * optimizer made of it, its steps and its checkpoint. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include <hone/hone.h>
+
+#include "support/fixtures.h"
 
 #define OK(call) assert_int_equal(call, HONE_OK)
 #define LENGTH(array) ((int)(sizeof(array) / sizeof(array)[0]))
 
-static hone_context *context;
 static const int64_t square[] = {2, 2, 2, 2};
-
-static int set_up(void **state)
-{
-    (void)state;
-    return hone_context_create(&context, NULL, NULL) == HONE_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
-
-static hone_spec *parse(const char *json)
-{
-    hone_spec *spec = NULL;
-    hone_error error;
-    if (hone_spec_parse(&spec, context, json, strlen(json), &error) != HONE_OK)
-        fail_msg("%s: %s", json, error.message);
-    return spec;
-}
 
 /* A parameter of 2^ndim elements. */
 static hone_model_parameter parameter(const char *name, float *data, int32_t ndim)
 {
-    return (hone_model_parameter){name, hone_tensor_view(data, HONE_F32, ndim, square), true};
+    return (hone_model_parameter){name, hone_tensor_view(data, HONE_F32, ndim, square), true, NULL};
 }
 
 static hone_placement *place(const char *json, const hone_model *models, int count)
 {
-    hone_spec *const spec = parse(json);
+    hone_spec *const spec = parse_spec(json);
     hone_placement *placement = NULL;
     hone_error error;
     if (hone_placement_create(&placement, context, spec, models, count, &error) != HONE_OK)
@@ -68,7 +43,7 @@ static hone_placement *place_list(const char *json, const hone_model_parameter *
 static void expect_failure(const char *json, const hone_model *models, int count,
                            hone_status status, const char *message)
 {
-    hone_spec *const spec = parse(json);
+    hone_spec *const spec = parse_spec(json);
     hone_placement *const untouched = (hone_placement *)&context;
     hone_placement *placement = untouched;
     hone_error error;
@@ -267,7 +242,7 @@ static void frozen_parameters(void **state)
     hone_model_parameter list[] = {parameter("a", a, 1), parameter("b", b, 1),
                                    parameter("c", NULL, 1)};
     list[1].requires_grad = false;
-    list[2] = (hone_model_parameter){"c", hone_tensor_view(c, HONE_I32, 1, square), false};
+    list[2] = (hone_model_parameter){"c", hone_tensor_view(c, HONE_I32, 1, square), false, NULL};
     static const struct {
         const char *json;
         bool kept;
@@ -297,11 +272,14 @@ static void refusals(void **state)
     static const int64_t negative[] = {-1};
     const hone_model_parameter cube = parameter("transformer.conv", NULL, 3);
     const hone_model_parameter unnamed = parameter("", NULL, 1);
-    const hone_model_parameter shapeless = {"x", {.dtype = HONE_F32, .ndim = 1}, true};
+    const hone_model_parameter shapeless = {"x", {.dtype = HONE_F32, .ndim = 1}, true, NULL};
     const hone_model_parameter inside_out = {"x", hone_tensor_view(NULL, HONE_F32, 1, negative),
-                                             true};
+                                             true, NULL};
+    int no_table; /* only its address is looked at */
+    const hone_model_parameter rows = {.name = "items", .table = (void *)&no_table};
     const hone_model models[] = {{NULL, &cube, 1},       {NULL, &unnamed, 1}, {NULL, &shapeless, 1},
-                                 {NULL, &inside_out, 1}, {NULL, NULL, 1},     {NULL, &cube, -1}};
+                                 {NULL, &inside_out, 1}, {NULL, NULL, 1},     {NULL, &cube, -1},
+                                 {NULL, &rows, 1}};
     expect_failure(
         "{\"optimizer_type\": \"muon\", \"adamw_lr\": 1}", &models[0], 1, HONE_ERROR_SHAPE,
         "parameter \"transformer.conv\" has 3 dimensions; muon steps matrices, which have "
@@ -317,6 +295,9 @@ static void refusals(void **state)
     for (int i = 4; i < 6; i++)
         expect_failure("{\"optimizer_type\": \"sgd\"}", &models[i], 1, HONE_ERROR_ARGUMENT,
                        "model 0 has no list of parameters");
+    expect_failure("{\"optimizer_type\": \"sgd\"}", &models[6], 1, HONE_ERROR_ARGUMENT,
+                   "\"items\" is a table; only parameters are placed: hone_filter_out_sparse "
+                   "separates the two");
     expect_failure("{\"optimizer_type\": \"sgd\"}", models, -1, HONE_ERROR_ARGUMENT,
                    "hone_placement_create needs a placement, a context, a spec and models; one is "
                    "missing");
@@ -350,7 +331,7 @@ static void multipliers_are_the_specs(void **state)
     hone_error error;
     double value = 0;
     char *json = NULL;
-    hone_spec *const spec = parse("{\"optimizer_type\": \"sgd\"}");
+    hone_spec *const spec = parse_spec("{\"optimizer_type\": \"sgd\"}");
     OK(hone_spec_set_lr_multiplier(spec, "b", 2, NULL));
     OK(hone_spec_set_lr_multiplier(spec, "a.b", 3, NULL));
     OK(hone_spec_set_lr_multiplier(spec, "c", 0, NULL));
@@ -438,7 +419,7 @@ static void a_checkpoint_keeps_them(void **state)
     assert_string_equal(hone_spec_lr_module(hone_optimizer_spec(loaded), 0, &value), "head");
     assert_true(value == 4);
     hone_spec *const next =
-        parse("{\"optimizer_type\": \"adamw\", \"lr_multipliers\": {\"body\": 8}}");
+        parse_spec("{\"optimizer_type\": \"adamw\", \"lr_multipliers\": {\"body\": 8}}");
     OK(hone_optimizer_set_spec(loaded, next, NULL));
     hone_spec_free(next);
     OK(hone_optimizer_lr_multiplier(loaded, 0, &value, NULL));
@@ -573,5 +554,5 @@ int main(void)
         cmocka_unit_test(muon_beside_adamw_resumes_exactly),
         cmocka_unit_test(many_parameters),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_context, close_context);
 }
