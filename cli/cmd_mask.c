@@ -219,7 +219,7 @@ static int run_file(const char *in, const char *out, bool as_json)
         code = report_error(&error);
     hone_mask_set_free(set);
     hone_context_free(context);
-    return report_finish(code);
+    return code;
 }
 
 static int run_info(int argc, char **argv)

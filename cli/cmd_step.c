@@ -2,6 +2,7 @@
 /* hone step: steps the tensors of one file with the gradients of another. This file has the
  * command's outside: arguments, files in, files out. stepping.c has the inside. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +64,7 @@ static int set_rate(hone_spec *spec, const char *option, const char *hyper, cons
     const double rate = text == NULL ? 0 : strtod(text, &end);
     if (text == NULL)
         return EXIT_DONE;
-    if (end == text || *end != '\0')
+    if (end == text || *end != '\0' || isnan(rate))
         return report_usage("step", "--%s \"%s\" is no number", option, text);
     for (int group = 0; group < hone_spec_group_count(spec); group++) {
         hone_error error;

@@ -126,6 +126,7 @@ int report_error_in_text(const char *path, const char *text, size_t length, cons
 
 int report_finish(int exit_code)
 {
+    errno = 0; /* an earlier write may have failed, and its reason is gone */
     if (fflush(stdout) == 0 && !ferror(stdout))
         return exit_code;
     const int failed =

@@ -212,7 +212,8 @@ HONE_API hone_status hone_optimizer_set_state(hone_optimizer *optimizer, int64_t
  * another state. With `adopt` its values are the state; without, they are replaced by those of a new
  * state. The memory is borrowed until the optimizer is freed or the slot is bound again; what the
  * library held there is freed. NULL: the slot is as if it had never been created. Does not touch the
- * step count. Errors: NAME, ARGUMENT, DTYPE, SHAPE. */
+ * step count. Errors: NAME, ARGUMENT, DTYPE, SHAPE. Memory that two states share is found by the next
+ * step (ARGUMENT), so that states can trade places. */
 HONE_API hone_status hone_optimizer_bind_state(hone_optimizer *optimizer, int64_t index,
                                                const char *slot, const hone_tensor *memory,
                                                bool adopt, hone_error *error);

@@ -22,8 +22,8 @@ typedef struct hone_scaler {
     double growth_factor;     /* > 1; default 2 */
     double backoff_factor;    /* in (0, 1); default 0.5 */
     uint64_t growth_interval; /* finite steps in a row before the scale grows; > 0; default 2000 */
-    double min_scale;         /* >= 0; default 0: no bound */
-    double max_scale;         /* >= min_scale; default infinity: no bound */
+    double min_scale;         /* finite, >= 0; default 0: no bound */
+    double max_scale;         /* > 0 and >= min_scale; default infinity: no bound */
     uint64_t growth_tracker;  /* finite steps since the last change */
 } hone_scaler;
 

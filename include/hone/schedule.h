@@ -45,14 +45,14 @@ HONE_API hone_status hone_schedule_value(const hone_schedule *schedule, double b
 /* Attaches a copy to a group (NULL: none) and sets the group's rate to value(0); the rate it has now
  * becomes the base. masked_lr keeps its ratio to lr, and with lr 0 is itself driven, unless it has a
  * schedule of its own. Errors: NAME when a type that moves momentum meets a rule without momentum and
- * beta1, MEMORY. */
+ * beta1, RANGE when value(0) is nothing that the rule takes, MEMORY. */
 HONE_API hone_status hone_optimizer_set_schedule(hone_optimizer *optimizer, int group,
                                                  const hone_schedule *schedule, hone_error *error);
 HONE_API const hone_schedule *hone_optimizer_schedule(const hone_optimizer *optimizer, int group);
 
 /* The same for masked_lr alone: its base is the rate it has now, or lr where it has none. NULL: it
  * follows lr again, with the ratio that the two have now. Both schedules are moved by the functions
- * below. Errors: NAME for a type that moves momentum, MEMORY. */
+ * below. Errors: NAME for a type that moves momentum, RANGE as above, MEMORY. */
 HONE_API hone_status hone_optimizer_set_masked_schedule(hone_optimizer *optimizer, int group,
                                                         const hone_schedule *schedule,
                                                         hone_error *error);
@@ -61,7 +61,8 @@ HONE_API const hone_schedule *hone_optimizer_masked_schedule(const hone_optimize
 
 /* The next value of every schedule counted in steps (or in epochs). Call it after the step (or at
  * the end of an epoch). Setting "lr" by hand in between rescales what follows. Errors: RANGE past the
- * end of a schedule, and then no rate has changed. */
+ * end of a schedule, or where the rule does not take what it gives (an infinite rate, a beta1 of 1);
+ * then no rate has changed. */
 HONE_API hone_status hone_optimizer_schedule_step(hone_optimizer *optimizer, hone_error *error);
 HONE_API hone_status hone_optimizer_schedule_epoch(hone_optimizer *optimizer, hone_error *error);
 

@@ -430,6 +430,7 @@ static hone_status launch_norm(struct hone_device *device, const struct hone_cal
                                           .tensor_count = (uint32_t)device->tensor_count,
                                           .chunk_count = (uint32_t)device->chunk_count,
                                           .shares = device->shares.data,
+                                          .unhide = call->unhide,
                                           .order = call->order,
                                           .value_limit = call->frame.value_limit,
                                           .grad_scale = call->frame.grad_scale,

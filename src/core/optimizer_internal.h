@@ -150,6 +150,7 @@ struct hone_optimizer {
     struct hone_range *ranges;
     int64_t range_count, range_capacity;
     bool ranges_changed; /* since gradients were last checked against them */
+    bool bound_changed;  /* states in the caller's memory, since they were last checked */
     struct hone_block *blocks;
     size_t block_count, block_capacity;
     struct hone_plan plan;
@@ -180,6 +181,9 @@ void hone_range_remove(struct hone_optimizer *optimizer, int64_t param);
 
 /* Puts a gradient of the same type at another address into a valid plan. */
 void hone_plan_move_grad(struct hone_optimizer *optimizer, const struct hone_param *param);
+
+/* States in the caller's memory against each other and against parameters. Before the gradients. */
+hone_status hone_check_bound(struct hone_optimizer *optimizer, hone_error *error);
 
 /* Gradients against parameters that were registered or moved after they were handed in. */
 hone_status hone_check_grads(struct hone_optimizer *optimizer, hone_error *error);

@@ -432,7 +432,9 @@ hone_status hone_plan_update(struct hone_optimizer *optimizer, hone_error *error
     struct hone_plan *const plan = &optimizer->plan;
     if (plan->valid)
         return HONE_OK;
-    hone_status status = hone_check_grads(optimizer, error);
+    hone_status status = hone_check_bound(optimizer, error);
+    if (status == HONE_OK)
+        status = hone_check_grads(optimizer, error);
     if (status == HONE_OK)
         status = check_not_capturing(optimizer, error);
     if (status == HONE_OK)

@@ -47,11 +47,12 @@ hone_status hone_scaler_check(const hone_scaler *scaler, hone_error *error)
                          scaler->backoff_factor);
     if (scaler->growth_interval == 0)
         return hone_fail(error, HONE_ERROR_RANGE, "growth_interval is 0; it must be at least 1");
-    if (!(scaler->min_scale >= 0) || !(scaler->max_scale >= scaler->min_scale))
+    if (!(scaler->min_scale >= 0) || !isfinite(scaler->min_scale) || !(scaler->max_scale > 0) ||
+        !(scaler->max_scale >= scaler->min_scale))
         return hone_fail(
             error, HONE_ERROR_RANGE,
-            "the loss scale's bounds are %g and %g; they must be 0 or more, the second "
-            "at least the first",
+            "the loss scale's bounds are %g and %g; the first must be finite and 0 or more, the "
+            "second above 0 and at least the first",
             scaler->min_scale, scaler->max_scale);
     return HONE_OK;
 }
@@ -78,6 +79,8 @@ hone_status hone_optimizer_set_scaler(hone_optimizer *optimizer, const hone_scal
 
 bool hone_optimizer_scaler(const hone_optimizer *optimizer, hone_scaler *scaler)
 {
+    if (optimizer == NULL)
+        return false;
     hone_devices_settle(optimizer, NULL);
     if (optimizer->scaling && scaler != NULL)
         *scaler = optimizer->scaler;
@@ -86,6 +89,8 @@ bool hone_optimizer_scaler(const hone_optimizer *optimizer, hone_scaler *scaler)
 
 double hone_optimizer_loss_scale(const hone_optimizer *optimizer)
 {
+    if (optimizer == NULL)
+        return 1;
     hone_devices_settle(optimizer, NULL);
     return optimizer->scaling ? optimizer->scaler.scale : optimizer->loss_scale;
 }
@@ -107,6 +112,8 @@ hone_status hone_optimizer_set_loss_scale(hone_optimizer *optimizer, double scal
 
 uint64_t hone_optimizer_skipped(const hone_optimizer *optimizer)
 {
+    if (optimizer == NULL)
+        return 0;
     hone_devices_settle(optimizer, NULL);
     return optimizer->skipped;
 }

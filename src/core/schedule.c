@@ -297,11 +297,45 @@ static hone_status attach_masked_rate(struct hone_group *group, hone_error *erro
     return HONE_OK;
 }
 
+static bool is_masked_rate(const struct hone_group *group)
+{
+    const double rate = group->masked_lr;
+    return isnan(rate) ? group->masked_schedule == NULL : rate >= 0 && isfinite(rate);
+}
+
+/* What schedules give has to be what could be set by hand: a rule cannot step with anything else, and
+ * a checkpoint of it could not be loaded. */
+static hone_status check_given(const struct hone_group *group, hone_error *error)
+{
+    const hone_rule *const rule = group->rule;
+    const int lr = hone_rule_hyper_find(rule, "lr"), momentum = find_momentum(rule);
+    hone_status status = HONE_OK;
+    if (!hone_group_has_schedule(group))
+        return HONE_OK;
+    status = hone_rule_check_value(rule, lr, &group->values[lr], "the schedule's lr", error);
+    if (status == HONE_OK && momentum >= 0)
+        status = hone_rule_check_value(rule, momentum, &group->values[momentum],
+                                       "the schedule's momentum", error);
+    if (status != HONE_OK)
+        return status;
+    char found[32];
+    if (!is_masked_rate(group))
+        return hone_fail(error, HONE_ERROR_RANGE,
+                         "the schedule's masked_lr is %s; it must be finite and at least 0",
+                         hone_format_number(found, group->masked_lr));
+    const char *const complaint = rule->check(group->values);
+    return complaint == NULL
+               ? HONE_OK
+               : hone_fail(error, HONE_ERROR_RANGE, "the schedule's values: %s", complaint);
+}
+
 hone_status hone_group_attach(struct hone_group *group, hone_error *error)
 {
     /* In this order: without a rate of its own the masked one starts from lr's base. */
-    const hone_status status = attach_masked_rate(group, error);
-    return status == HONE_OK ? attach_rate(group, error) : status;
+    hone_status status = attach_masked_rate(group, error);
+    if (status == HONE_OK)
+        status = attach_rate(group, error);
+    return status == HONE_OK ? check_given(group, error) : status;
 }
 
 /* Moves a schedule that was just attached to where another one stands. */
@@ -340,7 +374,7 @@ hone_status hone_group_resume(struct hone_group *group, const struct hone_group 
         set_rate(group);
     if (status == HONE_OK && group->masked_schedule != NULL)
         set_masked_rate(group);
-    return status;
+    return status == HONE_OK ? check_given(group, error) : status;
 }
 
 /* masked_lr follows lr again, with the ratio that the two have now. */
@@ -368,6 +402,8 @@ static hone_status set_schedule(hone_optimizer *optimizer, int group, bool maske
     hone_schedule *const old = masked ? target->masked_schedule : target->schedule;
     *(masked ? &changed.masked_schedule : &changed.schedule) = copy;
     status = masked ? attach_masked_rate(&changed, error) : attach_rate(&changed, error);
+    if (status == HONE_OK)
+        status = check_given(&changed, error);
     if (status != HONE_OK) {
         hone_schedule_free(copy);
         return status;
@@ -435,18 +471,6 @@ bool hone_group_advances(const struct hone_group *group, bool epoch)
     return advances(group->schedule, epoch) || advances(group->masked_schedule, epoch);
 }
 
-hone_status hone_group_check_next(const struct hone_group *group, bool epoch, hone_error *error)
-{
-    hone_status status = HONE_OK;
-    if (advances(group->schedule, epoch))
-        status =
-            hone_schedule_check_end(group->schedule, (double)group->schedule_state.e + 1, error);
-    if (status == HONE_OK && advances(group->masked_schedule, epoch))
-        status = hone_schedule_check_end(group->masked_schedule, (double)group->masked_state.e + 1,
-                                         error);
-    return status;
-}
-
 void hone_group_advance(struct hone_group *group, bool epoch)
 {
     if (advances(group->schedule, epoch)) {
@@ -457,6 +481,22 @@ void hone_group_advance(struct hone_group *group, bool epoch)
         group->masked_state.e++;
         set_masked_rate(group);
     }
+}
+
+hone_status hone_group_check_next(const struct hone_group *group, bool epoch, hone_error *error)
+{
+    hone_status status = HONE_OK;
+    if (advances(group->schedule, epoch))
+        status =
+            hone_schedule_check_end(group->schedule, (double)group->schedule_state.e + 1, error);
+    if (status == HONE_OK && advances(group->masked_schedule, epoch))
+        status = hone_schedule_check_end(group->masked_schedule, (double)group->masked_state.e + 1,
+                                         error);
+    if (status != HONE_OK)
+        return status;
+    struct hone_group next = *group;
+    hone_group_advance(&next, epoch);
+    return check_given(&next, error);
 }
 
 static hone_status advance(hone_optimizer *optimizer, bool epoch, hone_error *error)

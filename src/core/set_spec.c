@@ -89,6 +89,10 @@ static void move_parameters(hone_optimizer *optimizer)
         hone_spec_multiplier(spec, param->group, hone_spec_find_module(spec, param->name),
                              param->name, &param->multiplier, NULL); /* checked above */
         hone_param_drop_precision(optimizer, param);
+        for (int k = 0; k < HONE_MAX_SLOTS;
+             k++) /* no step has filled them: they may get other types */
+            if ((param->fresh >> k & 1u) != 0 && param->state[k].owner != HONE_CALLER)
+                drop_state(optimizer, param, k);
     }
 }
 

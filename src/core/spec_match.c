@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which group of a spec takes a parameter, and by what its learning rate is multiplied there. */
-#define _POSIX_C_SOURCE 200809L
-
-#include <fnmatch.h>
 #include <math.h>
 #include <string.h>
 
@@ -41,11 +38,6 @@ const char *hone_spec_group_except(const hone_spec *spec, int group, int index)
 int hone_spec_group_min_ndim(const hone_spec *spec, int group)
 {
     return has_group(spec, group) ? spec->groups[group].min_ndim : 0;
-}
-
-bool hone_glob_takes(const char *glob, const char *name)
-{
-    return fnmatch(glob, name, 0) == 0;
 }
 
 bool hone_globs_take(const struct hone_globs *globs, const char *name)

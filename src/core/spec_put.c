@@ -49,8 +49,8 @@ void hone_put_key(struct hone_writer *writer, const char **before, const char *n
 bool hone_schedule_is_decay(const hone_schedule *schedule)
 {
     return schedule != NULL && schedule->per_epoch && schedule->warmup_steps == 0 &&
-           strcmp(schedule->type->name, "exponential") == 0 && schedule->arguments[0] > 0 &&
-           schedule->arguments[0] <= 1;
+           !schedule->warmup_from_one && strcmp(schedule->type->name, "exponential") == 0 &&
+           schedule->arguments[0] > 0 && schedule->arguments[0] <= 1;
 }
 
 static bool argument_differs(const hone_schedule *schedule, int index)

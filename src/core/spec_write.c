@@ -70,6 +70,13 @@ static bool masked_lr_differs(const struct hone_subject *subject)
     return isnan(own) ? !isnan(start) : own != start;
 }
 
+/* Whether the schedule is written as "lr_decay_gamma". AdamW's own beside Muon has no such short form. */
+static bool is_short(const struct hone_subject *subject, const struct hone_spec_key *key)
+{
+    return hone_schedule_is_decay(subject->group->schedule) &&
+           strcmp(key->name, "adamw_schedule") != 0;
+}
+
 bool hone_is_written(const struct hone_subject *subject, const struct hone_spec_key *key)
 {
     const hone_spec *spec = subject->spec;
@@ -124,7 +131,7 @@ bool hone_is_written(const struct hone_subject *subject, const struct hone_spec_
     case HONE_KEY_SCHEDULE:
     case HONE_KEY_DECAY:
         return !hone_schedule_equal(subject->group->schedule, subject->schedule) &&
-               (key->kind == HONE_KEY_DECAY) == hone_schedule_is_decay(subject->group->schedule);
+               (key->kind == HONE_KEY_DECAY) == is_short(subject, key);
     case HONE_KEY_ALIAS:
         return false;
     }

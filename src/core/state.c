@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state slots of parameters: which exist, in which format, and access to them by name. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/device.h"
@@ -378,7 +379,85 @@ hone_status hone_optimizer_bind_state(hone_optimizer *optimizer, int64_t index, 
     param->fresh &= ~(1u << k);
     if (memory != NULL && !adopt)
         param->fresh |= 1u << k;
+    optimizer->bound_changed = true;
     optimizer->plan.valid = false;
+    return HONE_OK;
+}
+
+/* ---- callers' memory ------------------------------------------------------------------------- */
+
+/* A state in the caller's memory. */
+struct bound {
+    uintptr_t begin, end;
+    const struct hone_param *param;
+    const char *slot;
+};
+
+static int compare_addresses(const void *a, const void *b)
+{
+    const struct bound *const one = a, *const other = b;
+    return one->begin < other->begin ? -1 : one->begin > other->begin;
+}
+
+/* Writes the optimizer's bound states that have elements to `list`, or only counts them (NULL). */
+static size_t list_bound(const hone_optimizer *optimizer, struct bound *list)
+{
+    size_t count = 0;
+    for (int64_t i = 0; i < optimizer->count; i++) {
+        const struct hone_param *const param = &optimizer->params[i];
+        for (int k = 0; k < HONE_STATE_COUNT; k++) {
+            const struct hone_state *const state = &param->state[k];
+            if (state->owner != HONE_CALLER || state->size == 0)
+                continue;
+            const uintptr_t begin = (uintptr_t)state->data;
+            if (list != NULL)
+                list[count] =
+                    (struct bound){begin, begin + state->size, param,
+                                   hone_state_name(optimizer->spec->groups[param->group].rule, k)};
+            count++;
+        }
+    }
+    return count;
+}
+
+static hone_status check_sorted(const hone_optimizer *optimizer, const struct bound *list,
+                                size_t count, hone_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct bound *const one = &list[i];
+        const int64_t param =
+            hone_overlapping(optimizer, (const void *)one->begin, one->end - one->begin, -1);
+        if (param >= 0)
+            return hone_fail(error, HONE_ERROR_ARGUMENT,
+                             "the memory for %s of \"%.120s\" overlaps the memory of parameter "
+                             "\"%.120s\", which came there later",
+                             one->slot, one->param->name, optimizer->params[param].name);
+        if (i > 0 && one->begin < list[i - 1].end)
+            return hone_fail(error, HONE_ERROR_ARGUMENT,
+                             "the memory for %s of \"%.120s\" overlaps that for %s of \"%.120s\"",
+                             one->slot, one->param->name, list[i - 1].slot,
+                             list[i - 1].param->name);
+    }
+    return HONE_OK;
+}
+
+hone_status hone_check_bound(hone_optimizer *optimizer, hone_error *error)
+{
+    if (!optimizer->bound_changed && !optimizer->ranges_changed)
+        return HONE_OK;
+    const size_t count = list_bound(optimizer, NULL), size = count * sizeof(struct bound);
+    if (count > 0) {
+        struct bound *const list = hone_allocate(optimizer->context, size);
+        if (list == NULL)
+            return hone_fail_memory(error, size, "the addresses of states");
+        list_bound(optimizer, list);
+        qsort(list, count, sizeof *list, compare_addresses);
+        const hone_status status = check_sorted(optimizer, list, count, error);
+        hone_release(optimizer->context, list, size);
+        if (status != HONE_OK)
+            return status;
+    }
+    optimizer->bound_changed = false;
     return HONE_OK;
 }
 

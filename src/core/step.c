@@ -129,13 +129,18 @@ static void step_chunk(const struct hone_plan *plan, const struct hone_plan_chun
 }
 
 static double norm_share(const struct hone_plan *plan, const struct hone_plan_chunk *chunk,
-                         const struct hone_support_kernels *support, double order,
-                         const struct hone_frame *frame)
+                         const struct hone_support_kernels *support, const struct hone_call *call)
 {
     const struct hone_plan_tensor *const tensor = &plan->tensors[chunk->tensor];
+    const enum hone_format format = tensor->stage.grad;
     const char *const grad = (const char *)tensor->base.grad + chunk->first * tensor->grad_size;
-    return support->norm[tensor->stage.grad](grad, chunk->n, order, frame->grad_scale,
-                                             frame->value_limit);
+    const double scale = call->frame.grad_scale, unlimited = (double)INFINITY;
+    const double share =
+        support->norm[format](grad, chunk->n, call->order, scale, call->frame.value_limit);
+    if (!call->unhide)
+        return share;
+    const double largest = support->norm[format](grad, chunk->n, unlimited, scale, unlimited);
+    return isfinite(largest) ? share : largest;
 }
 
 /* Adds this call's gradient to the sum. */
@@ -197,6 +202,7 @@ static struct hone_call plan_call(const struct hone_optimizer *optimizer)
     call.accumulated = spec->accumulate_mean ? spec->accumulate : 1;
     call.update = optimizer->micro_step + 1 >= spec->accumulate;
     call.clip = isfinite(spec->clip_norm);
+    call.unhide = optimizer->scaling && isfinite(spec->clip_value);
     call.norm = call.clip || spec->nonfinite != HONE_NONFINITE_PROPAGATE || optimizer->scaling;
     if (!call.clip && spec->nonfinite == HONE_NONFINITE_PROPAGATE)
         call.order = (double)INFINITY; /* a finite check: no sum that could overflow */
@@ -249,7 +255,7 @@ static hone_status sweep(struct hone_optimizer *optimizer, const struct hone_cal
         if (call->update && call->norm) {
             for (size_t i = begin; i < end; i++)
                 plan->shares[plan->chunks[i].share] =
-                    norm_share(plan, &plan->chunks[i], support, call->order, &frame);
+                    norm_share(plan, &plan->chunks[i], support, call);
 #pragma omp barrier
 #pragma omp single
             {

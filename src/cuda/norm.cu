@@ -76,10 +76,15 @@ static __global__ void __launch_bounds__(THREADS, 2)
     const size_t left = t->count - first;
     const enum hone_format format = (enum hone_format)hone_place_value(t->places, HONE_PLACE_GRAD);
     const char *const grad = (const char *)t->grad + first * hone_format_size(format);
+    const uint32_t n = (uint32_t)(left < HONE_CHUNK ? left : HONE_CHUNK);
     const double scale = call.outcome == NULL ? call.grad_scale : call.outcome->grad_scale;
-    lane[threadIdx.x] = two_lanes_of<K>(format, grad,
-                                        (uint32_t)(left < HONE_CHUNK ? left : HONE_CHUNK), scale,
-                                        call.value_limit, call.order);
+    lane[threadIdx.x] = two_lanes_of<K>(format, grad, n, scale, call.value_limit, call.order);
+    if (call.unhide) {
+        const double largest =
+            two_lanes_of<NORM_MAXIMUM>(format, grad, n, scale, HUGE_VAL, call.order);
+        if (!isfinite(largest))
+            lane[threadIdx.x] = largest;
+    }
     const double share = fold(lane, THREADS, K == NORM_MAXIMUM);
     if (threadIdx.x == 0)
         call.shares[t->share + number] = share;

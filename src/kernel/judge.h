@@ -30,10 +30,11 @@ struct hone_loss_scale {
     uint64_t growth_interval, growth_tracker;
 };
 
-/* The scale as torch keeps it, in float: growth past float's range is refused. */
+/* The scale as torch keeps it, in float: growth past float's range is refused, and so is a scale of 0,
+ * from which it would never come back. */
 RULE_ON_HOST_AND_DEVICE double hone_bounded_scale(const struct hone_loss_scale *s, double scale)
 {
-    if (!isfinite((float)scale))
+    if (!isfinite((float)scale) || (float)scale == 0)
         return s->scale;
     return fmin(fmax(scale, s->min_scale), s->max_scale);
 }

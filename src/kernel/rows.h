@@ -29,7 +29,7 @@ struct hone_row_list {
     const void *from;
     size_t width; /* elements of a row */
     const uint32_t *at;
-    const float *factor; /* of each; NULL: 1 */
+    const double *factor; /* of each; NULL: 1 */
     size_t count;
 };
 

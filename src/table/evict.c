@@ -52,7 +52,7 @@ static size_t evict_sample(struct hone_table *table, size_t most)
     for (uint64_t looked = 0; count < SAMPLE && looked < table->next; looked++) {
         const uint64_t number = advance_hand(table);
         const struct hone_row *const row = hone_table_row(table, number);
-        if ((row->flags & HONE_ROW_LIVE) == 0 || row->seen == (uint32_t)table->tick)
+        if ((row->flags & (HONE_ROW_LIVE | HONE_ROW_NEEDED)) != HONE_ROW_LIVE)
             continue;
         const uint32_t age = (uint32_t)table->tick - row->seen;
         sample[count++] = (struct candidate){number, table->options.evict_rare ? row->frequency
@@ -72,7 +72,7 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* How many different keys of the batch have no row. */
+/* How many different keys of the batch are to get a row. */
 static hone_status count_absent(const struct hone_table *table, const int64_t *keys, size_t n,
                                 const int64_t *rows, size_t *absent, hone_error *error)
 {
@@ -82,7 +82,7 @@ static hone_status count_absent(const struct hone_table *table, const int64_t *k
         return hone_fail_memory(error, size, "absent keys of a batch");
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
-        if (rows[i] < 0)
+        if (rows[i] == -1)
             list[count++] = keys[i];
     qsort(list, count, sizeof *list, by_value);
     *absent = 0;
@@ -92,26 +92,37 @@ static hone_status count_absent(const struct hone_table *table, const int64_t *k
     return HONE_OK;
 }
 
-/* Marks the batch's rows as seen now, and counts them. */
+/* Protects the batch's rows from eviction, and counts them. */
 static size_t protect(struct hone_table *table, const int64_t *rows, size_t n)
 {
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
         if (rows[i] >= 0) {
             struct hone_row *const row = hone_table_row(table, (uint64_t)rows[i]);
-            count += row->seen != (uint32_t)table->tick;
-            row->seen = (uint32_t)table->tick;
+            count += (row->flags & HONE_ROW_NEEDED) == 0;
+            row->flags |= HONE_ROW_NEEDED;
         }
     return count;
 }
 
-hone_status hone_table_make_budget(struct hone_table *table, const int64_t *keys, size_t n,
-                                   int64_t *rows, hone_error *error)
+static void unprotect(struct hone_table *table, const int64_t *rows, size_t n)
 {
-    const uint64_t limit = table->row_limit;
-    if (table->options.max_bytes == 0 || table->index.count + n <= limit)
+    for (size_t i = 0; i < n; i++)
+        if (rows[i] >= 0)
+            hone_table_row(table, (uint64_t)rows[i])->flags &= ~HONE_ROW_NEEDED;
+}
+
+static bool fits_surely(const struct hone_table *table, size_t n)
+{
+    return table->options.max_bytes == 0 || table->index.count + n <= table->row_limit;
+}
+
+hone_status hone_table_make_room(struct hone_table *table, const int64_t *keys, size_t n,
+                                 const int64_t *rows, hone_error *error)
+{
+    if (fits_surely(table, n))
         return HONE_OK;
-    hone_index_find(&table->index, keys, n, rows);
+    const uint64_t limit = table->row_limit;
     size_t absent = 0;
     hone_status status = count_absent(table, keys, n, rows, &absent, error);
     if (status != HONE_OK || table->index.count + absent <= limit)
@@ -121,15 +132,25 @@ hone_status hone_table_make_budget(struct hone_table *table, const int64_t *keys
     if (status != HONE_OK)
         return status;
     const size_t present = protect(table, rows, n);
+    for (size_t left = present + absent > limit ? 0 : excess; left > 0;)
+        left -= evict_sample(table, left);
+    unprotect(table, rows, n);
     if (present + absent > limit)
         return hone_fail(error, HONE_ERROR_RANGE,
                          "table \"%s\": a batch of %zu different keys; the budget of %llu bytes "
                          "holds %llu rows",
                          table->name, present + absent,
                          (unsigned long long)table->options.max_bytes, (unsigned long long)limit);
-    for (size_t left = excess; left > 0;)
-        left -= evict_sample(table, left);
     return HONE_OK;
+}
+
+hone_status hone_table_make_budget(struct hone_table *table, const int64_t *keys, size_t n,
+                                   int64_t *rows, hone_error *error)
+{
+    if (fits_surely(table, n))
+        return HONE_OK;
+    hone_index_find(&table->index, keys, n, rows);
+    return hone_table_make_room(table, keys, n, rows, error);
 }
 
 /* ---- by policy --------------------------------------------------------------------------------
@@ -160,6 +181,8 @@ static bool falls(const struct hone_table *table, const struct hone_row *row,
 hone_status hone_table_evict(hone_table *table, const hone_eviction *policy, int64_t most_rows,
                              int64_t *evicted, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     if (policy == NULL || most_rows < 0)
         return hone_fail(error, HONE_ERROR_ARGUMENT,
                          "the policy is %s and %lld rows are to be looked at",

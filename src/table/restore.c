@@ -72,9 +72,15 @@ static hone_status read_notes(struct hone_loaded *loaded, hone_error *error)
                          loaded->path);
     loaded->notes = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     const json_t *const format = json_object_get(loaded->notes, "format");
-    if (!json_is_integer(format) || json_integer_value(format) != HONE_SNAPSHOT_FORMAT)
+    if (json_is_integer(format) && json_integer_value(format) != HONE_SNAPSHOT_FORMAT)
         return hone_fail(error, HONE_ERROR_FORMAT,
-                         "'%s': its metadata is damaged or of another version", loaded->path);
+                         "'%s': its description is damaged or of format %lld; format %d is read",
+                         loaded->path, (long long)json_integer_value(format), HONE_SNAPSHOT_FORMAT);
+    const char *const sum = hone_file_metadata(loaded->file, HONE_SNAPSHOT_SUM_KEY);
+    if (!json_is_integer(format) || sum == NULL ||
+        strtoull(sum, NULL, 16) != hone_checksum(text, strlen(text)))
+        return hone_fail(error, HONE_ERROR_FORMAT, "'%s': the checksum of its description is wrong",
+                         loaded->path);
     return HONE_OK;
 }
 
@@ -92,9 +98,8 @@ static hone_status check_sums(const struct hone_loaded *loaded, hone_error *erro
         const hone_status status = hone_file_tensor(loaded->file, i, &tensor, error);
         if (status != HONE_OK)
             return status;
-        const size_t size = (size_t)hone_tensor_numel(&tensor) * hone_dtype_size(tensor.dtype);
         if (json_object_get(sums, name) == NULL ||
-            hone_json_bits(sums, name) != hone_checksum(tensor.data, size))
+            hone_json_bits(sums, name) != hone_tensor_checksum(&tensor))
             return hone_fail(error, HONE_ERROR_FORMAT, "'%s': the checksum of \"%s\" is wrong",
                              loaded->path, name);
     }
@@ -158,10 +163,11 @@ static void note_problem(struct restoring *r, const hone_error *error)
         snprintf(r->report.problem, sizeof r->report.problem, "%s", error->message);
 }
 
-/* A file that does not fit the tables, or lack of memory, ends the whole call. */
+/* A file that does not fit the tables or their budgets, or lack of memory, ends the whole call. */
 static bool is_final(hone_status status)
 {
-    return status == HONE_ERROR_MISMATCH || status == HONE_ERROR_MEMORY;
+    return status == HONE_ERROR_MISMATCH || status == HONE_ERROR_RANGE ||
+           status == HONE_ERROR_MEMORY;
 }
 
 static void clear_tables(hone_table *const *tables, int64_t count)
@@ -231,11 +237,15 @@ static hone_status check_empty(hone_table *const *tables, int64_t count, hone_er
     if (tables == NULL || count < 1)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "%lld tables to restore; at least 1",
                          (long long)count);
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < count; i++) {
+        if (tables[i] == NULL)
+            return hone_fail(error, HONE_ERROR_ARGUMENT, "table %lld to restore is NULL",
+                             (long long)i);
         if (tables[i]->next != 0 || tables[i]->step != 0)
             return hone_fail(error, HONE_ERROR_ARGUMENT,
                              "table \"%s\" has rows or steps; restoring needs empty tables",
                              tables[i]->name);
+    }
     return HONE_OK;
 }
 
@@ -296,6 +306,8 @@ static hone_status take_loaded(hone_table *const *tables, int64_t count,
         status = hone_table_check_loaded(tables[i], loaded, error);
     for (int64_t i = 0; status == HONE_OK && i < count; i++)
         status = hone_table_apply_loaded(tables[i], loaded, error);
+    for (int64_t i = 0; i < count; i++)
+        tables[i]->tracking = false; /* no file holds these rows */
     if (status != HONE_OK)
         clear_tables(tables, count);
     return status;

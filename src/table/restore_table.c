@@ -112,6 +112,59 @@ static hone_status check_range(const struct hone_table *table, const struct hone
     return HONE_OK;
 }
 
+/* Every row below the next new one is a key's or free, so no more of them are made than the files
+ * have entries for. */
+static hone_status check_next(const struct hone_table *table, const struct hone_loaded *loaded,
+                              const struct arrays *a, uint64_t next, hone_error *error)
+{
+    const json_int_t count = json_integer_value(json_object_get(a->facts, "count"));
+    const size_t most = table->index.count + a->rows;
+    if (next < table->next || next > HONE_MAX_ROWS || count < 0 || (uint64_t)count > most ||
+        next != (uint64_t)count + a->free)
+        return hone_fail(error, HONE_ERROR_FORMAT,
+                         "'%s': table \"%s\" has %llu rows, of them %lld with keys and %zu free",
+                         loaded->path, table->name, (unsigned long long)next, (long long)count,
+                         a->free);
+    if (next > table->row_limit)
+        return hone_fail(error, HONE_ERROR_RANGE,
+                         "'%s': table \"%s\" has %llu rows; its budget of %llu bytes holds %llu",
+                         loaded->path, table->name, (unsigned long long)next,
+                         (unsigned long long)table->options.max_bytes,
+                         (unsigned long long)table->row_limit);
+    return HONE_OK;
+}
+
+/* Notes a row in a set of bits; false if it is there already. */
+static bool is_new(uint64_t *seen, uint64_t row)
+{
+    const uint64_t bit = (uint64_t)1 << row % 64;
+    const bool fresh = (seen[row / 64] & bit) == 0;
+    seen[row / 64] |= bit;
+    return fresh;
+}
+
+/* No row is listed twice, with a key or as free. */
+static hone_status check_distinct(const struct hone_table *table, const struct hone_loaded *loaded,
+                                  const struct arrays *a, uint64_t next, hone_error *error)
+{
+    const size_t size = (size_t)(next / 64 + 1) * sizeof(uint64_t);
+    uint64_t *const seen = hone_allocate_zeroed(table->context, size);
+    if (seen == NULL)
+        return hone_fail_memory(error, size, "restored rows");
+    const uint64_t *twice = NULL;
+    for (size_t i = 0; twice == NULL && i < a->rows; i++)
+        if (!is_new(seen, (uint64_t)a->row[i]))
+            twice = (const uint64_t *)&a->row[i];
+    for (size_t i = 0; twice == NULL && i < a->free; i++)
+        if (!is_new(seen, a->free_rows[i]))
+            twice = &a->free_rows[i];
+    hone_release(table->context, seen, size);
+    return twice == NULL
+               ? HONE_OK
+               : hone_fail(error, HONE_ERROR_FORMAT, "'%s': table \"%s\" lists row %llu twice",
+                           loaded->path, table->name, (unsigned long long)*twice);
+}
+
 hone_status hone_table_check_loaded(struct hone_table *table, const struct hone_loaded *loaded,
                                     hone_error *error)
 {
@@ -120,14 +173,14 @@ hone_status hone_table_check_loaded(struct hone_table *table, const struct hone_
     if (status != HONE_OK)
         return status;
     const uint64_t next = hone_json_bits(a.facts, "next");
-    if (next > HONE_MAX_ROWS || next < table->next)
-        return hone_fail(error, HONE_ERROR_FORMAT, "'%s': table \"%s\" has %llu rows", loaded->path,
-                         table->name, (unsigned long long)next);
-    status = check_range(table, loaded, a.row, a.rows, next, error);
+    status = check_next(table, loaded, &a, next, error);
+    if (status == HONE_OK)
+        status = check_range(table, loaded, a.row, a.rows, next, error);
     if (status == HONE_OK)
         status = check_range(table, loaded, a.free_rows, a.free, next, error);
-    return status == HONE_OK ? check_range(table, loaded, a.waiting_row, a.waiting, next, error)
-                             : status;
+    if (status == HONE_OK)
+        status = check_range(table, loaded, a.waiting_row, a.waiting, next, error);
+    return status == HONE_OK ? check_distinct(table, loaded, &a, next, error) : status;
 }
 
 /* ---- applying --------------------------------------------------------------------------------- */
@@ -176,16 +229,9 @@ static void fill_rows(struct hone_table *table, const struct arrays *a)
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (size_t i = 0; i < a->rows; i++) {
         struct hone_row *const row = hone_table_row(table, (uint64_t)a->row[i]);
-        const uint32_t *const counts = a->counts + i * HONE_ROW_COUNTS;
         memset(row, 0, table->stride);
-        *row = (struct hone_row){.key = a->id[i],
-                                 .born = a->born[i],
-                                 .seen = counts[0],
-                                 .time = counts[1],
-                                 .frequency = counts[2],
-                                 .updates = counts[3],
-                                 .updated = counts[4],
-                                 .flags = HONE_ROW_LIVE};
+        *row = (struct hone_row){.key = a->id[i], .born = a->born[i], .flags = HONE_ROW_LIVE};
+        hone_row_set_counts(row, a->counts + i * HONE_ROW_COUNTS);
         for (int c = 0; c < table->column_count; c++) {
             const struct hone_column *const column = &table->columns[c];
             memcpy(hone_row_column(row, column), a->columns[c] + i * column->size, column->size);

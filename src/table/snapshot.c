@@ -38,9 +38,10 @@ static hone_status add_named(const struct hone_snapshot *snapshot, struct hone_t
     return add_part(snapshot, copy, name, dtype, rows, width, data, error);
 }
 
-static bool is_copied(const struct hone_table *table, uint64_t row)
+/* Row `i` of those that are looked through for a copy. */
+static uint64_t candidate(const struct hone_table *table, bool full, uint64_t i)
 {
-    return (hone_table_row(table, row)->flags & HONE_ROW_LIVE) != 0;
+    return full ? i : table->dirty[i];
 }
 
 /* The copied rows' numbers: all live ones, or those of the list of changes. */
@@ -49,52 +50,51 @@ static hone_status list_rows(const struct hone_snapshot *snapshot, struct hone_t
 {
     const struct hone_table *const table = copy->table;
     const bool full = snapshot->kind != HONE_SNAPSHOT_INCREMENT;
-    size_t count = full ? table->index.count : 0;
-    for (size_t i = 0; !full && i < table->dirty_count; i++) {
-        if (i + AHEAD < table->dirty_count)
-            hone_request(hone_table_row(table, table->dirty[i + AHEAD]), sizeof(struct hone_row));
-        count += is_copied(table, table->dirty[i]);
-    }
+    const uint64_t all = full ? table->next : table->dirty_count;
+    const size_t most = full ? table->index.count : table->dirty_count;
     void *data = NULL;
-    const hone_status status = add_named(snapshot, copy, "row", HONE_I64, count, 0, &data, error);
-    *list = data;
+    const hone_status status = add_named(snapshot, copy, "row", HONE_I64, most, 0, &data, error);
     if (status != HONE_OK)
         return status;
-    size_t at = 0;
-    const uint64_t all = full ? table->next : table->dirty_count;
+    *list = data;
     for (uint64_t i = 0; i < all; i++) {
-        const uint64_t row = full ? i : table->dirty[i];
-        if (!full && i + AHEAD < all)
-            hone_request(hone_table_row(table, table->dirty[i + AHEAD]), sizeof(struct hone_row));
-        if (is_copied(table, row))
-            (*list)[at++] = (int64_t)row;
+        if (i + AHEAD < all)
+            hone_request(hone_table_row(table, candidate(table, full, i + AHEAD)),
+                         sizeof(struct hone_row));
+        const uint64_t row = candidate(table, full, i);
+        if ((hone_table_row(table, row)->flags & HONE_ROW_LIVE) != 0)
+            (*list)[copy->rows++] = (int64_t)row;
     }
-    copy->rows = count;
+    copy->parts[0].shape[0] = (int64_t)copy->rows; /* of an increment, some rows may be gone */
     return HONE_OK;
 }
 
-/* Row by row, so that each record is read once. */
-static void copy_records(const struct hone_table *table, const int64_t *list, size_t rows,
-                         char *const *data)
+/* Where the copied rows go. */
+struct copied_rows {
+    int64_t *ids;
+    uint64_t *born;
+    uint32_t *counts;
+    char *columns[HONE_MAX_COLUMNS];
+};
+
+static hone_status add_headers(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                               struct copied_rows *to, hone_error *error)
 {
-    const int threads = hone_table_threads(table, rows);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t i = 0; i < rows; i++) {
-        if (i + AHEAD < rows)
-            hone_request(hone_table_row(table, (uint64_t)list[i + AHEAD]), table->stride);
-        const struct hone_row *const row = hone_table_row(table, (uint64_t)list[i]);
-        for (int c = 0; c < table->column_count; c++) {
-            const struct hone_column *const column = &table->columns[c];
-            memcpy(data[c] + i * column->size, hone_row_column(row, column), column->size);
-        }
-    }
+    void *ids = NULL, *born = NULL, *counts = NULL;
+    hone_status status = add_named(snapshot, copy, "id", HONE_I64, copy->rows, 0, &ids, error);
+    if (status == HONE_OK)
+        status = add_named(snapshot, copy, "born", HONE_U64, copy->rows, 0, &born, error);
+    if (status == HONE_OK)
+        status = add_named(snapshot, copy, "counts", HONE_U32, copy->rows, HONE_ROW_COUNTS, &counts,
+                           error);
+    *to = (struct copied_rows){.ids = ids, .born = born, .counts = counts};
+    return status;
 }
 
-static hone_status copy_columns(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
-                                const int64_t *list, hone_error *error)
+static hone_status add_columns(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                               struct copied_rows *to, hone_error *error)
 {
     const struct hone_table *const table = copy->table;
-    char *columns[HONE_MAX_COLUMNS];
     for (int c = 0; c < table->column_count; c++) {
         const struct hone_column *const column = &table->columns[c];
         char name[HONE_SNAPSHOT_NAME_SIZE];
@@ -104,30 +104,43 @@ static hone_status copy_columns(const struct hone_snapshot *snapshot, struct hon
                                             copy->rows, column->count, &data, error);
         if (status != HONE_OK)
             return status;
-        columns[c] = data;
+        to->columns[c] = data;
     }
-    copy_records(table, list, copy->rows, columns);
     return HONE_OK;
 }
 
-static hone_status copy_headers(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
-                                const int64_t *list, hone_error *error)
+/* Row by row, so that each record is read once. */
+static void copy_records(const struct hone_table *table, const int64_t *list, size_t rows,
+                         const struct copied_rows *to)
 {
-    void *ids = NULL, *born = NULL, *counts = NULL;
-    hone_status status = add_named(snapshot, copy, "id", HONE_I64, copy->rows, 0, &ids, error);
-    if (status == HONE_OK)
-        status = add_named(snapshot, copy, "born", HONE_U64, copy->rows, 0, &born, error);
-    if (status == HONE_OK)
-        status = add_named(snapshot, copy, "counts", HONE_U32, copy->rows, HONE_ROW_COUNTS, &counts,
-                           error);
-    for (size_t i = 0; status == HONE_OK && i < copy->rows; i++) {
-        const struct hone_row *const row = hone_table_row(copy->table, (uint64_t)list[i]);
-        ((int64_t *)ids)[i] = row->key;
-        ((uint64_t *)born)[i] = row->born;
-        const uint32_t numbers[HONE_ROW_COUNTS] = {row->seen, row->time, row->frequency,
-                                                   row->updates, row->updated};
-        memcpy((uint32_t *)counts + i * HONE_ROW_COUNTS, numbers, sizeof numbers);
+    const int threads = hone_table_threads(table, rows);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t i = 0; i < rows; i++) {
+        if (i + AHEAD < rows)
+            hone_request(hone_table_row(table, (uint64_t)list[i + AHEAD]), table->stride);
+        const struct hone_row *const row = hone_table_row(table, (uint64_t)list[i]);
+        to->ids[i] = row->key;
+        to->born[i] = row->born;
+        hone_row_counts(row, to->counts + i * HONE_ROW_COUNTS);
+        for (int c = 0; c < table->column_count; c++) {
+            const struct hone_column *const column = &table->columns[c];
+            memcpy(to->columns[c] + i * column->size, hone_row_column(row, column), column->size);
+        }
     }
+}
+
+static hone_status copy_rows(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                             hone_error *error)
+{
+    int64_t *list = NULL;
+    struct copied_rows to;
+    hone_status status = list_rows(snapshot, copy, &list, error);
+    if (status == HONE_OK)
+        status = add_headers(snapshot, copy, &to, error);
+    if (status == HONE_OK)
+        status = add_columns(snapshot, copy, &to, error);
+    if (status == HONE_OK)
+        copy_records(copy->table, list, copy->rows, &to);
     return status;
 }
 
@@ -167,14 +180,9 @@ static hone_status copy_table(const struct hone_snapshot *snapshot, struct hone_
                               hone_error *error)
 {
     const struct hone_table *const table = copy->table;
-    int64_t *list = NULL;
     /* of a full one for the case that it is never written */
     copy->gone = snapshot->kind == HONE_SNAPSHOT_COPY ? 0 : table->gone_count;
-    hone_status status = list_rows(snapshot, copy, &list, error);
-    if (status == HONE_OK)
-        status = copy_headers(snapshot, copy, list, error);
-    if (status == HONE_OK)
-        status = copy_columns(snapshot, copy, list, error);
+    hone_status status = copy_rows(snapshot, copy, error);
     if (status == HONE_OK)
         status = copy_array(snapshot, copy, "gone", HONE_I64, table->gone, copy->gone, error);
     if (status == HONE_OK)
@@ -200,6 +208,9 @@ static hone_status check_tables(hone_table *const *tables, int64_t count, hone_s
                          (long long)count);
     for (int64_t i = 0; i < count; i++) {
         const struct hone_table *const table = tables[i];
+        if (table == NULL)
+            return hone_fail(error, HONE_ERROR_ARGUMENT, "table %lld of the snapshot is NULL",
+                             (long long)i);
         for (int64_t k = 0; k < i; k++)
             if (strcmp(table->name, tables[k]->name) == 0)
                 return hone_fail(error, HONE_ERROR_NAME, "two tables are called \"%s\"",
@@ -246,17 +257,6 @@ static void begin_lists(struct hone_table *table)
     table->copied = true;
     table->was_tracking = table->tracking;
     table->tracking = true;
-}
-
-static uint64_t sum_parts(const struct hone_snapshot *snapshot)
-{
-    uint64_t sum = snapshot->sequence;
-    for (int64_t i = 0; i < snapshot->count; i++)
-        for (int p = 0; p < snapshot->tables[i].part_count; p++) {
-            const struct hone_part *const part = &snapshot->tables[i].parts[p];
-            sum = hone_mix(sum ^ hone_checksum(part->data, part->size));
-        }
-    return sum;
 }
 
 /* Makes the snapshot the one that follows the tables' last. */
@@ -349,14 +349,14 @@ void hone_snapshot_free(hone_snapshot *snapshot)
 }
 
 /* What identifies the snapshot is its content. */
-uint64_t hone_snapshot_seal(struct hone_snapshot *snapshot)
+void hone_snapshot_seal(struct hone_snapshot *snapshot, const uint64_t *sums, int64_t count)
 {
-    if (snapshot->checksum == 0) {
-        snapshot->checksum = sum_parts(snapshot);
-        if (snapshot->kind == HONE_SNAPSHOT_FULL)
-            snapshot->chain = hone_mix(snapshot->checksum ^ snapshot->sequence);
-    }
-    return snapshot->checksum;
+    uint64_t checksum = snapshot->sequence;
+    for (int64_t i = 0; i < count; i++)
+        checksum = hone_mix(checksum ^ sums[i]);
+    snapshot->checksum = checksum;
+    if (snapshot->kind == HONE_SNAPSHOT_FULL)
+        snapshot->chain = hone_mix(checksum ^ snapshot->sequence);
 }
 
 int64_t hone_snapshot_rows(const hone_snapshot *snapshot)

@@ -30,6 +30,17 @@ uint64_t hone_checksum(const void *bytes, size_t size)
     return sum;
 }
 
+uint64_t hone_tensor_checksum(const hone_tensor *tensor)
+{
+    const size_t numel = (size_t)hone_tensor_numel(tensor);
+    const char *const dtype = hone_dtype_name(tensor->dtype);
+    uint64_t sum = hone_checksum(tensor->data, numel * hone_dtype_size(tensor->dtype));
+    sum = hone_mix(sum ^ hone_checksum(dtype, strlen(dtype)));
+    for (int32_t i = 0; i < tensor->ndim; i++)
+        sum = hone_mix(sum ^ (uint64_t)tensor->shape[i]);
+    return sum;
+}
+
 json_t *hone_json_of_bits(uint64_t bits)
 {
     char text[24];
@@ -191,7 +202,7 @@ static hone_status take_schedule(const struct hone_table *table, struct hone_gro
 static hone_status check_spec(struct hone_table *table, hone_spec *spec, const json_t *facts,
                               hone_error *error)
 {
-    if (spec->groups[0].rule != table->spec->groups[0].rule)
+    if (spec->group_count != 1 || spec->groups[0].rule != table->spec->groups[0].rule)
         return hone_fail(error, HONE_ERROR_FORMAT, "table \"%s\": rule and spec do not agree",
                          table->name);
     hone_spec *const own = table->spec;
@@ -207,16 +218,39 @@ static hone_status check_spec(struct hone_table *table, hone_spec *spec, const j
     return take_schedule(table, &spec->groups[0], json_object_get(facts, "schedule"), error);
 }
 
+static bool is_power(double value)
+{
+    return value >= 0 && value <= 1;
+}
+
+static hone_status check_numbers(const struct hone_table *table, const json_t *facts,
+                                 hone_error *error)
+{
+    const double scale = double_of(hone_json_bits(facts, "loss_scale"));
+    const double power1 = double_of(hone_json_bits(facts, "beta1"));
+    const double power2 = double_of(hone_json_bits(facts, "beta2"));
+    const uint64_t next_step = hone_json_bits(facts, "global_step");
+    if (is_power(power1) && is_power(power2) && isfinite(scale) && scale > 0 && next_step > 0)
+        return HONE_OK;
+    return hone_fail(
+        error, HONE_ERROR_FORMAT,
+        "table \"%s\": its running products are %g and %g, its loss scale is %g and its "
+        "next step %llu; they must be 0 to 1, above 0 and at least 1",
+        table->name, power1, power2, scale, (unsigned long long)next_step);
+}
+
 hone_status hone_table_take_facts(struct hone_table *table, const json_t *facts, bool apply,
                                   hone_error *error)
 {
-    const hone_status fits = check_facts(table, facts, error);
-    if (fits != HONE_OK)
-        return fits;
+    hone_status status = check_facts(table, facts, error);
+    if (status == HONE_OK)
+        status = check_numbers(table, facts, error);
+    if (status != HONE_OK)
+        return status;
     const char *const text = json_string_value(json_object_get(facts, "spec"));
     hone_spec *spec = NULL;
-    hone_status status = hone_spec_parse(&spec, table->context, text == NULL ? "" : text,
-                                         text == NULL ? 0 : strlen(text), error);
+    status = hone_spec_parse(&spec, table->context, text == NULL ? "" : text,
+                             text == NULL ? 0 : strlen(text), error);
     if (status == HONE_OK)
         status = check_spec(table, spec, facts, error);
     if (status != HONE_OK || !apply) {

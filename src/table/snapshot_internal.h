@@ -5,17 +5,37 @@
 #define HONE_TABLE_SNAPSHOT_INTERNAL_H
 
 #include <jansson.h>
+#include <string.h>
 
 #include <hone/snapshot.h>
 
 #include "table/table_internal.h"
 
-#define HONE_SNAPSHOT_FORMAT 1
-#define HONE_SNAPSHOT_KEY "hone_tables" /* of the metadata */
+/* 2: the description has a checksum, and those of tensors take in dtype and shape. Files of format 1,
+ * from before any release, are refused. */
+#define HONE_SNAPSHOT_FORMAT 2
+#define HONE_SNAPSHOT_KEY "hone_tables" /* of the metadata: the description */
+#define HONE_SNAPSHOT_SUM_KEY "hone_tables_checksum"
 #define HONE_SNAPSHOT_NAME_SIZE 512
 
 /* Numbers of a row's header that are saved, in the order of "<table>@counts". */
 #define HONE_ROW_COUNTS 5 /* seen, time, frequency, updates, updated */
+
+static inline void hone_row_counts(const struct hone_row *row, uint32_t *counts)
+{
+    const uint32_t all[HONE_ROW_COUNTS] = {row->seen, row->time, row->frequency, row->updates,
+                                           row->updated};
+    memcpy(counts, all, sizeof all);
+}
+
+static inline void hone_row_set_counts(struct hone_row *row, const uint32_t *counts)
+{
+    row->seen = counts[0];
+    row->time = counts[1];
+    row->frequency = counts[2];
+    row->updates = counts[3];
+    row->updated = counts[4];
+}
 
 /* One tensor of a table's part. */
 struct hone_part {
@@ -49,11 +69,13 @@ struct hone_snapshot {
     bool written;
 };
 
-/* The checksum of all parts, computed once; a full snapshot's chain follows from it. */
-uint64_t hone_snapshot_seal(struct hone_snapshot *snapshot);
+/* Gives the snapshot the checksum of its parts, from theirs; a full one's chain follows from it. */
+void hone_snapshot_seal(struct hone_snapshot *snapshot, const uint64_t *sums, int64_t count);
 
 /* 64 bits that change with any byte. */
 uint64_t hone_checksum(const void *bytes, size_t size);
+/* The same of a tensor: with its dtype and shape too. */
+uint64_t hone_tensor_checksum(const hone_tensor *tensor);
 
 /* What a column is called in files: "embedding", "sparse_adam_exp_avg". */
 void hone_column_file_name(const struct hone_table *table, const struct hone_column *column,

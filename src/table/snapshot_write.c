@@ -7,17 +7,30 @@
 
 #include "table/snapshot_internal.h"
 
-static size_t tensor_size(const hone_tensor *tensor)
-{
-    return (size_t)hone_tensor_numel(tensor) * hone_dtype_size(tensor->dtype);
-}
-
 static int64_t part_total(const hone_snapshot *snapshot)
 {
     int64_t total = 0;
     for (int64_t i = 0; i < snapshot->count; i++)
         total += snapshot->tables[i].part_count;
     return total;
+}
+
+/* Everything that a file holds. */
+struct contents {
+    hone_file_entry *entries; /* the parts, then the caller's */
+    uint64_t *sums;           /* their checksums */
+    int64_t parts, count;
+    char *text; /* the description, and its checksum: */
+    char sum[24];
+    hone_file_pair notes[2];
+};
+
+static void free_contents(const hone_snapshot *snapshot, struct contents *c)
+{
+    const size_t count = (size_t)c->count;
+    hone_release(snapshot->context, c->entries, count * sizeof *c->entries);
+    hone_release(snapshot->context, c->sums, count * sizeof *c->sums);
+    free(c->text);
 }
 
 static void list_parts(const hone_snapshot *snapshot, hone_file_entry *entries)
@@ -31,17 +44,13 @@ static void list_parts(const hone_snapshot *snapshot, hone_file_entry *entries)
         }
 }
 
-/* The metadata as text, to be freed with free(); NULL: out of memory. */
-static char *describe(const hone_snapshot *snapshot, const hone_file_entry *entries, int64_t count)
+/* The description as text, to be freed with free(); NULL: out of memory. */
+static char *describe(const hone_snapshot *snapshot, const struct contents *c)
 {
     json_t *const all = json_object(), *const sums = json_object(), *const tables = json_object();
     int failed = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const hone_tensor *const tensor = &entries[i].tensor;
-        failed |= json_object_set_new(
-            sums, entries[i].name,
-            hone_json_of_bits(hone_checksum(tensor->data, tensor_size(tensor))));
-    }
+    for (int64_t i = 0; i < c->count; i++)
+        failed |= json_object_set_new(sums, c->entries[i].name, hone_json_of_bits(c->sums[i]));
     for (int64_t i = 0; i < snapshot->count; i++)
         failed |=
             json_object_set(tables, snapshot->tables[i].table->name, snapshot->tables[i].facts);
@@ -58,6 +67,38 @@ static char *describe(const hone_snapshot *snapshot, const hone_file_entry *entr
     char *const text = failed ? NULL : json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(all);
     return text;
+}
+
+static hone_status make_contents(const hone_snapshot *snapshot, struct contents *c,
+                                 const hone_file_entry *extras, int64_t extra_count,
+                                 hone_error *error)
+{
+    *c = (struct contents){.parts = part_total(snapshot)};
+    c->count = c->parts + extra_count;
+    const size_t count = (size_t)c->count;
+    c->entries = hone_allocate(snapshot->context, count * sizeof *c->entries);
+    c->sums = hone_allocate(snapshot->context, count * sizeof *c->sums);
+    if (c->entries == NULL || c->sums == NULL)
+        return hone_fail_memory(error, count * sizeof *c->entries, "a snapshot's entries");
+    list_parts(snapshot, c->entries);
+    if (extra_count > 0)
+        memcpy(c->entries + c->parts, extras, (size_t)extra_count * sizeof *extras);
+    for (int64_t i = 0; i < c->count; i++)
+        c->sums[i] = hone_tensor_checksum(&c->entries[i].tensor);
+    return HONE_OK;
+}
+
+/* After the snapshot has been sealed. */
+static hone_status add_notes(const hone_snapshot *snapshot, struct contents *c, hone_error *error)
+{
+    c->text = describe(snapshot, c);
+    if (c->text == NULL)
+        return hone_fail_memory(error, (size_t)c->count * sizeof *c->entries,
+                                "a snapshot's description");
+    snprintf(c->sum, sizeof c->sum, "%016" PRIx64, hone_checksum(c->text, strlen(c->text)));
+    c->notes[0] = (hone_file_pair){HONE_SNAPSHOT_KEY, c->text};
+    c->notes[1] = (hone_file_pair){HONE_SNAPSHOT_SUM_KEY, c->sum};
+    return HONE_OK;
 }
 
 static hone_status check_extras(const hone_file_entry *extras, int64_t count, hone_error *error)
@@ -82,6 +123,9 @@ hone_status hone_snapshot_write(hone_snapshot *snapshot, const char *directory,
                                 const hone_file_entry *extras, int64_t extra_count,
                                 hone_error *error)
 {
+    if (snapshot == NULL || directory == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is NULL",
+                         snapshot == NULL ? "snapshot" : "directory");
     hone_status status = check_extras(extras, extra_count, error);
     if (status != HONE_OK)
         return status;
@@ -95,22 +139,15 @@ hone_status hone_snapshot_write(hone_snapshot *snapshot, const char *directory,
     if (length < 0 || (size_t)length >= sizeof path)
         return hone_fail(error, HONE_ERROR_NAME, "the directory's path has %zu bytes; at most %d",
                          strlen(directory), HONE_SNAPSHOT_PATH_SIZE - 40);
-    const int64_t parts = part_total(snapshot), count = parts + extra_count;
-    const size_t size = (size_t)count * sizeof(hone_file_entry);
-    hone_file_entry *const entries = hone_allocate(snapshot->context, size);
-    if (entries == NULL)
-        return hone_fail_memory(error, size, "a snapshot's entries");
-    list_parts(snapshot, entries);
-    if (extra_count > 0)
-        memcpy(entries + parts, extras, (size_t)extra_count * sizeof *entries);
-    hone_snapshot_seal(snapshot);
-    char *const text = describe(snapshot, entries, count);
-    const hone_file_pair note = {HONE_SNAPSHOT_KEY, text};
-    status = text == NULL
-                 ? hone_fail_memory(error, size, "a snapshot's metadata")
-                 : hone_file_write(snapshot->context, path, entries, count, &note, 1, error);
-    free(text);
-    hone_release(snapshot->context, entries, size);
+    struct contents c;
+    status = make_contents(snapshot, &c, extras, extra_count, error);
+    if (status == HONE_OK) {
+        hone_snapshot_seal(snapshot, c.sums, c.parts);
+        status = add_notes(snapshot, &c, error);
+    }
+    if (status == HONE_OK)
+        status = hone_file_write(snapshot->context, path, c.entries, c.count, c.notes, 2, error);
+    free_contents(snapshot, &c);
     if (status == HONE_OK)
         snapshot->written = true;
     return status;
@@ -122,18 +159,13 @@ hone_status hone_snapshot_pack(const hone_snapshot *snapshot, void *bytes, size_
     if (snapshot == NULL || snapshot->kind != HONE_SNAPSHOT_COPY)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "the snapshot is %s; only copies are packed",
                          snapshot == NULL ? "NULL" : "one for a directory");
-    const int64_t count = part_total(snapshot);
-    const size_t list = (size_t)count * sizeof(hone_file_entry);
-    hone_file_entry *const entries = hone_allocate(snapshot->context, list);
-    if (entries == NULL)
-        return hone_fail_memory(error, list, "a snapshot's entries");
-    list_parts(snapshot, entries);
-    char *const text = describe(snapshot, entries, count);
-    const hone_file_pair note = {HONE_SNAPSHOT_KEY, text};
-    const hone_status status = text == NULL ? hone_fail_memory(error, list, "a snapshot's metadata")
-                                            : hone_file_pack(snapshot->context, bytes, capacity,
-                                                             size, entries, count, &note, 1, error);
-    free(text);
-    hone_release(snapshot->context, entries, list);
+    struct contents c;
+    hone_status status = make_contents(snapshot, &c, NULL, 0, error);
+    if (status == HONE_OK)
+        status = add_notes(snapshot, &c, error);
+    if (status == HONE_OK)
+        status = hone_file_pack(snapshot->context, bytes, capacity, size, c.entries, c.count,
+                                c.notes, 2, error);
+    free_contents(snapshot, &c);
     return status;
 }

@@ -26,7 +26,8 @@ struct hone_row {
 };
 
 #define HONE_ROW_LIVE 1u
-#define HONE_ROW_DIRTY 2u /* in the list of rows changed since the last snapshot */
+#define HONE_ROW_DIRTY 2u  /* in the list of rows changed since the last snapshot */
+#define HONE_ROW_NEEDED 4u /* by the batch that eviction makes room for */
 
 /* An array of a row: its values, a state of its rule, or a state of one number. */
 struct hone_column {
@@ -149,11 +150,11 @@ struct hone_lookup {
     size_t head_count;
     uint32_t *begin;  /* of each head: where its gradients are listed, up to the next head's */
     uint32_t *source; /* gradients by head, in the batch's order: their numbers */
-    float *weight;    /* and, with bags, what they are multiplied by */
+    double *weight;   /* and, with bags, what they are multiplied by */
     size_t bag_count; /* 0 without bags: */
     bool bags;
     uint32_t *bag;             /* the gradient's row of each position */
-    float *factor;             /* and what it is multiplied by */
+    double *factor;            /* and what it is multiplied by: a float unless rows are F64 */
     uint64_t births, removals; /* of the table when it was filled */
     int64_t missing, inserted;
 };
@@ -242,7 +243,11 @@ hone_status hone_lookup_find(struct hone_table *table, struct hone_lookup *looku
 /* Sets rows of absent keys that are not admitted to -2, after counting the sight. */
 #define HONE_ROW_REFUSED (-2)
 void hone_table_admit(struct hone_table *table, const int64_t *keys, size_t n, int64_t *rows);
-/* Evicts until the batch's absent keys fit the budget; `rows` is written over. */
+/* Evicts until those keys of the batch fit the budget whose row is -1; the rows that others have
+ * stay. */
+hone_status hone_table_make_room(struct hone_table *table, const int64_t *keys, size_t n,
+                                 const int64_t *rows, hone_error *error);
+/* The same for all absent keys; `rows` is written over. */
 hone_status hone_table_make_budget(struct hone_table *table, const int64_t *keys, size_t n,
                                    int64_t *rows, hone_error *error);
 

@@ -335,11 +335,18 @@ static struct hone_device_status norm(struct hone_device_queue queue,
         const struct hone_device_tensor *const t = &call->tensors[i];
         const enum hone_format format =
             (enum hone_format)hone_place_value(t->places, HONE_PLACE_GRAD);
-        for (size_t first = 0; first < t->count; first += HONE_CHUNK)
-            call->shares[t->share + first / HONE_CHUNK] = support()->norm[format](
-                at(t->grad, format, first),
-                t->count - first < HONE_CHUNK ? t->count - first : HONE_CHUNK, call->order, scale,
-                call->value_limit);
+        for (size_t first = 0; first < t->count; first += HONE_CHUNK) {
+            const void *const grad = at(t->grad, format, first);
+            const size_t n = t->count - first < HONE_CHUNK ? t->count - first : HONE_CHUNK;
+            double *const share = &call->shares[t->share + first / HONE_CHUNK];
+            *share = support()->norm[format](grad, n, call->order, scale, call->value_limit);
+            if (!call->unhide)
+                continue;
+            const double largest =
+                support()->norm[format](grad, n, (double)INFINITY, scale, (double)INFINITY);
+            if (!isfinite(largest))
+                *share = largest;
+        }
     }
     return status;
 }
@@ -400,10 +407,15 @@ static void close_products(struct hone_device_queue queue, void *products)
     (void)products;
 }
 
-static size_t polar_batch(const struct hone_device_facts *facts,
-                          const struct hone_device_polar *polar, size_t bytes)
+static bool polar_narrow(struct hone_device_queue queue, const struct hone_device_polar *polar)
 {
-    (void)facts;
+    (void)queue;
+    (void)polar;
+    return false;
+}
+
+static size_t polar_batch(const struct hone_device_polar *polar, size_t bytes)
+{
     (void)polar;
     (void)bytes;
     return 2; /* so that a few matrices are several buckets already */
@@ -448,7 +460,7 @@ static void polar_step(const double k[3], size_t rows, size_t columns, double *x
 }
 
 static struct hone_device_status polar(struct hone_device_queue queue, void *products,
-                                       const struct hone_device_polar *call, void *matrices,
+                                       const struct hone_device_polar *call, void *from, void *to,
                                        void *workspace)
 {
     const size_t area = call->rows * call->columns;
@@ -462,8 +474,7 @@ static struct hone_device_status polar(struct hone_device_queue queue, void *pro
     for (size_t m = 0; m < call->batch; m++) {
         double norm = 0;
         for (size_t i = 0; i < area; i++) {
-            x[i] = wide ? ((double *)matrices)[m * area + i]
-                        : (double)((float *)matrices)[m * area + i];
+            x[i] = wide ? ((double *)from)[m * area + i] : (double)((float *)from)[m * area + i];
             norm += call->measured ? 0 : x[i] * x[i];
         }
         for (size_t i = 0; call->measured && i < shares_of(call); i++)
@@ -478,9 +489,9 @@ static struct hone_device_status polar(struct hone_device_queue queue, void *pro
         }
         for (size_t i = 0; i < area; i++)
             if (wide)
-                ((double *)matrices)[m * area + i] = x[i] * call->scale;
+                ((double *)to)[m * area + i] = x[i] * call->scale;
             else
-                ((float *)matrices)[m * area + i] = (float)(x[i] * call->scale);
+                ((float *)to)[m * area + i] = (float)(x[i] * call->scale);
     }
     return status;
 }
@@ -516,6 +527,7 @@ __attribute__((visibility("default"))) const struct hone_device_target HONE_DEVI
     .accumulate = accumulate,
     .open_products = open_products,
     .close_products = close_products,
+    .polar_narrow = polar_narrow,
     .polar_batch = polar_batch,
     .polar_workspace = polar_workspace,
     .polar = polar,

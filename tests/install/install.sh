@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # install.sh BUILD TREE COMPILER PROGRAM.C: installs BUILD below TREE, moves the copy elsewhere (both
 # package descriptions promise to survive that), and builds and runs PROGRAM.C against it: through
-# pkg-config, shared and static, and through find_package(hone).
+# pkg-config, shared and static, and through find_package(hone), in C and in C++.
 set -eu
 build=$1 tree=$2 compiler=$3 program=$4
 consumer=$(dirname "$0")/consumer
@@ -53,19 +53,25 @@ if needs_library "$tree/pkgconfig_static"; then
     fail "hone.pc's static libraries do not suffice without the shared one"
 fi
 
-cmake -S "$consumer" -B "$tree/consumer" -DCMAKE_PREFIX_PATH="$prefix" \
-    -DCMAKE_C_COMPILER="$compiler" -DPROGRAM="$program" >"$tree/consumer.log" 2>&1 ||
-    fail "find_package(hone) failed: $(cat "$tree/consumer.log")"
-cmake --build "$tree/consumer" >>"$tree/consumer.log" 2>&1 ||
-    fail "the find_package program does not build: $(cat "$tree/consumer.log")"
-for kind in default shared static; do
-    expect "$tree/consumer/program_$kind"
-done
-needs_library "$tree/consumer/program_default" || fail "hone::hone is not the shared library"
-needs_library "$tree/consumer/program_shared" || fail "hone::shared is not the shared library"
-if needs_library "$tree/consumer/program_static"; then
-    fail "hone::static is not the static library"
-fi
+through_cmake() { # LANGUAGE that alone is enabled, and its options
+    language=$1 out=$tree/consumer_$1
+    shift
+    cmake -S "$consumer" -B "$out" -DCMAKE_PREFIX_PATH="$prefix" -DLANGUAGE="$language" \
+        -DPROGRAM="$program" "$@" >"$out.log" 2>&1 ||
+        fail "find_package(hone) failed in $language: $(cat "$out.log")"
+    cmake --build "$out" >>"$out.log" 2>&1 ||
+        fail "the find_package program in $language does not build: $(cat "$out.log")"
+    for kind in default shared static; do
+        expect "$out/program_$kind"
+    done
+    needs_library "$out/program_default" || fail "hone::hone is not the shared library"
+    needs_library "$out/program_shared" || fail "hone::shared is not the shared library"
+    if needs_library "$out/program_static"; then
+        fail "hone::static is not the static library"
+    fi
+}
+through_cmake C -DCMAKE_C_COMPILER="$compiler"
+through_cmake CXX
 
 if [ -x "$prefix/bin/hone" ]; then
     "$prefix/bin/hone" rules >"$tree/rules.txt" || fail "the installed hone does not run"

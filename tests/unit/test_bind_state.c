@@ -228,6 +228,30 @@ static void test_errors(void **state)
     assert_true(bound.exp_avg[1] == 0.1f * grads[0][1]);
 }
 
+/* Memory of two states, or of a state and a parameter that came later, is found before the step. */
+static void test_overlaps(void **state)
+{
+    (void)state;
+    hone_optimizer *const o = bound.optimizer;
+    float memory[N + 1] = {0}, before[N];
+    bind(&bound, 0, memory, true);
+    bind(&bound, 1, memory + 1, true);
+    memcpy(before, bound.w, sizeof before);
+    FAILS(HONE_ERROR_ARGUMENT,
+          "the memory for exp_avg_sq of \"w\" overlaps that for exp_avg of \"w\"",
+          hone_optimizer_step(o, NULL, &problem));
+    assert_memory_equal(bound.w, before, sizeof before);
+    bind(&bound, 1, bound.exp_avg_sq, false);
+    OK(hone_optimizer_step(o, NULL, &problem));
+    const hone_tensor late = hone_tensor_view(memory + N - 1, HONE_F32, 0, NULL);
+    OK(hone_optimizer_add(o, "late", &late, 0, NULL, &problem));
+    for (int i = 0; i < 2; i++)
+        FAILS(HONE_ERROR_ARGUMENT,
+              "the memory for exp_avg of \"w\" overlaps the memory of parameter \"late\", which "
+              "came there later",
+              hone_optimizer_step(o, NULL, &problem));
+}
+
 /* A gradient of the same type at another address, and what it may not be, with a plan that stands. */
 static void test_moved_grads(void **state)
 {
@@ -278,9 +302,11 @@ static void test_moved_while_accumulating(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_new_state),    TEST(test_adopted),     TEST(test_taken_away),
-        TEST(test_first_buffer), TEST(test_formats),     TEST(test_empty),
-        TEST(test_errors),       TEST(test_moved_grads), TEST(test_moved_while_accumulating),
+        TEST(test_new_state),   TEST(test_adopted),
+        TEST(test_taken_away),  TEST(test_first_buffer),
+        TEST(test_formats),     TEST(test_empty),
+        TEST(test_errors),      TEST(test_overlaps),
+        TEST(test_moved_grads), TEST(test_moved_while_accumulating),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -139,6 +139,67 @@ static void test_scaler(void **state)
     hone_context_free(context);
 }
 
+/* The clamp makes an infinite entry finite; the scaler sees it all the same, with the norm's clip or
+ * without, and whatever the order of the norm. */
+static void test_scaler_beside_value_clip(void **state)
+{
+    (void)state;
+    static const double norms[] = {(double)INFINITY, 1}, orders[] = {2, (double)INFINITY};
+    static const float strange[] = {INFINITY, -INFINITY, NAN};
+    hone_context *const context = test_context(2, NULL);
+    for (int i = 0; i < 12; i++) {
+        hone_optimizer *const optimizer = make(context, "sgd", HONE_PRECISION_PLAIN, 0.125);
+        hone_scaler scaler;
+        hone_scaler_init(&scaler);
+        OK(hone_optimizer_set_scaler(optimizer, &scaler, &problem));
+        OK(hone_optimizer_clip_value(optimizer, 0.5, &problem));
+        OK(hone_optimizer_clip_norm(optimizer, norms[i % 2], orders[i / 2 % 2],
+                                    HONE_NONFINITE_PROPAGATE, &problem));
+        grad[N - 1] = strange[i / 4];
+        memcpy(reference, param, sizeof param);
+        hone_step_report report;
+        OK(hone_optimizer_step(optimizer, &report, &problem));
+        assert_true(report.skipped);
+        assert_true(hone_optimizer_loss_scale(optimizer) == scaler.scale / 2);
+        assert_memory_equal(param, reference, sizeof param);
+        grad[N - 1] = 1e30f;
+        OK(hone_optimizer_step(optimizer, &report, &problem));
+        assert_false(report.skipped);
+        assert_memory_not_equal(param, reference, sizeof param);
+        hone_optimizer_free(optimizer);
+    }
+    hone_context_free(context);
+}
+
+/* However many steps are skipped, the scale stays above 0, and what a checkpoint holds can be loaded. */
+static void test_scaler_bounds(void **state)
+{
+    (void)state;
+    hone_context *const context = test_context(1, NULL);
+    hone_optimizer *const optimizer = make(context, "sgd", HONE_PRECISION_PLAIN, 0.125);
+    hone_scaler scaler;
+    hone_scaler_init(&scaler);
+    scaler.min_scale = (double)INFINITY;
+    FAILS(HONE_ERROR_RANGE,
+          "the loss scale's bounds are inf and inf; the first must be finite and 0 or more, the "
+          "second above 0 and at least the first",
+          hone_optimizer_set_scaler(optimizer, &scaler, &problem));
+    scaler.min_scale = scaler.max_scale = 0;
+    FAILS(HONE_ERROR_RANGE,
+          "the loss scale's bounds are 0 and 0; the first must be finite and 0 or more, the "
+          "second above 0 and at least the first",
+          hone_optimizer_set_scaler(optimizer, &scaler, &problem));
+    hone_scaler_init(&scaler);
+    for (int i = 0; i < 3000; i++)
+        hone_scaler_update(&scaler, true);
+    assert_true((float)scaler.scale > 0);
+    assert_false(hone_optimizer_scaler(NULL, &scaler));
+    assert_true(hone_optimizer_loss_scale(NULL) == 1 && hone_optimizer_skipped(NULL) == 0);
+    OK(hone_optimizer_set_scaler(optimizer, &scaler, &problem));
+    hone_optimizer_free(optimizer);
+    hone_context_free(context);
+}
+
 /* Four micro-batches give the bits of their sum in one step, where the sum is exact. */
 static void test_accumulation(void **state)
 {
@@ -169,8 +230,9 @@ static void test_accumulation(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_stagnation),
-                                       cmocka_unit_test(test_switch), cmocka_unit_test(test_scaler),
-                                       cmocka_unit_test(test_accumulation)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stagnation),    cmocka_unit_test(test_switch),
+        cmocka_unit_test(test_scaler),        cmocka_unit_test(test_scaler_beside_value_clip),
+        cmocka_unit_test(test_scaler_bounds), cmocka_unit_test(test_accumulation)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

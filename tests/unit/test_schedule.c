@@ -2,32 +2,16 @@
 /* Schedules: 200 steps of every type against PyTorch's own, the golden numbers, canonical JSON, and
  * their running in an optimizer. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
 #include <hone/hone.h>
 
-static hone_context *context;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return hone_context_create(&context, NULL, NULL) == HONE_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
+#include "support/fixtures.h"
 
 /* ---- against PyTorch ------------------------------------------------------------------------ */
 
@@ -235,6 +219,63 @@ static void test_end(void **state)
     hone_schedule_free(schedule);
 }
 
+static void expect_refused(hone_optimizer *optimizer, const hone_schedule *schedule, bool masked,
+                           const char *message)
+{
+    hone_error error;
+    const hone_status status =
+        masked ? hone_optimizer_set_masked_schedule(optimizer, 0, schedule, &error)
+               : hone_optimizer_set_schedule(optimizer, 0, schedule, &error);
+    assert_int_equal(status, HONE_ERROR_RANGE);
+    assert_string_equal(error.message, message);
+    assert_null(hone_optimizer_schedule(optimizer, 0));
+}
+
+static double not_a_number(double e, void *user)
+{
+    (void)user;
+    return e < 1 ? 1 : (double)NAN;
+}
+
+/* What the rule would not take by hand it does not take from a schedule, and nothing has changed. */
+static void test_out_of_range(void **state)
+{
+    (void)state;
+    const char *const path = "test_schedule_range.safetensors";
+    hone_optimizer *const optimizer = optimizer_at("adamw", 1);
+    hone_schedule *schedule = parse(
+        "{\"type\": \"one_cycle\", \"max_lr\": 0.1, \"total_steps\": 9, \"max_momentum\": 1}");
+    expect_refused(optimizer, schedule, false,
+                   "the schedule's momentum is 1; adamw allows at least 0 and below 1");
+    hone_schedule_free(schedule);
+    schedule = parse("{\"type\": \"exponential\", \"gamma\": 1e200}");
+    assert_int_equal(hone_optimizer_set_schedule(optimizer, 0, schedule, NULL), HONE_OK);
+    assert_int_equal(hone_optimizer_set_masked_schedule(optimizer, 0, schedule, NULL), HONE_OK);
+    assert_int_equal(hone_optimizer_schedule_step(optimizer, NULL), HONE_OK);
+    hone_error error;
+    assert_int_equal(hone_optimizer_schedule_step(optimizer, &error), HONE_ERROR_RANGE);
+    assert_string_equal(error.message,
+                        "the schedule's lr is Infinity; adamw allows finite and at least 0");
+    assert_int_equal(hone_optimizer_set_schedule(optimizer, 0, NULL, NULL), HONE_OK);
+    assert_int_equal(hone_optimizer_schedule_step(optimizer, &error), HONE_ERROR_RANGE);
+    assert_string_equal(error.message,
+                        "the schedule's masked_lr is Infinity; it must be finite and at least 0");
+    assert_true(get(optimizer, "lr") == 1e200 && get(optimizer, "masked_lr") == 1e200);
+    assert_int_equal(hone_optimizer_masked_schedule_count(optimizer, 0), 1);
+    assert_int_equal(hone_optimizer_save(optimizer, path, NULL), HONE_OK);
+    assert_int_equal(hone_optimizer_load(optimizer, path, NULL), HONE_OK);
+    remove(path);
+    hone_schedule_free(schedule);
+    assert_int_equal(hone_schedule_create_callback(&schedule, context, not_a_number, NULL, NULL),
+                     HONE_OK);
+    assert_int_equal(hone_optimizer_set_schedule(optimizer, 0, schedule, NULL), HONE_OK);
+    assert_int_equal(hone_optimizer_schedule_step(optimizer, &error), HONE_ERROR_RANGE);
+    assert_string_equal(error.message,
+                        "the schedule's lr is NaN; adamw allows finite and at least 0");
+    hone_schedule_free(schedule);
+    hone_optimizer_free(optimizer);
+}
+
 /* A rate set by hand is where the schedule goes on from; masked_lr keeps its ratio. */
 static void test_edit(void **state)
 {
@@ -286,6 +327,10 @@ static void test_canonical(void **state)
     expect_canonical(
         "{\"optimizer_type\": \"adamw\", \"lr_decay_gamma\": 0.98}",
         "{\"learning_rate\":0.001,\"lr_decay_gamma\":0.98,\"optimizer_type\":\"adamw\"}");
+    const char *const from_one =
+        "{\"learning_rate\":0.001,\"optimizer_type\":\"adamw\",\"schedule\":{\"type\":"
+        "\"exponential\",\"gamma\":0.98,\"warmup_from_one\":true,\"per\":\"epoch\"}}";
+    expect_canonical(from_one, from_one);
     const char *const full =
         "{\"groups\":[{\"match\":\"a\",\"schedule\":null},{\"match\":\"b\"}],\"learning_rate\":0."
         "001,"
@@ -369,7 +414,7 @@ int main(void)
         cmocka_unit_test(test_own),        cmocka_unit_test(test_end),
         cmocka_unit_test(test_edit),       cmocka_unit_test(test_momentum),
         cmocka_unit_test(test_canonical),  cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_checkpoint), cmocka_unit_test(test_out_of_range),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -193,6 +193,70 @@ static void test_budget(void **state)
     hone_context_free(context);
 }
 
+/* A table of 8-wide rows under a budget, filled to it by `insert`. */
+static hone_table *full_table(const hone_context *context, hone_table_options *options)
+{
+    options->max_bytes = 2 << 20;
+    hone_table *const table = make_table(context, "t", options);
+    hone_error error;
+    for (int64_t key = 0, row, before = -1; hone_table_count(table) != before; key++) {
+        before = hone_table_count(table);
+        require(hone_table_insert(table, &key, 1, &row, NULL, &error), &error);
+    }
+    return table;
+}
+
+/* Rows that no lookup has met go like any other, but never those that the batch itself has. */
+static void test_budget_of_inserted_keys(void **state)
+{
+    (void)state;
+    hone_context *const context = make_context(1, NULL);
+    hone_table_options options = plain_options(8, "sgd");
+    hone_table *const table = full_table(context, &options);
+    hone_error error;
+    const int64_t full = hone_table_count(table), n = full / 3;
+    int64_t *const keys = malloc((size_t)full * 2 * sizeof *keys), *const rows = keys + full;
+    require(hone_table_keys(table, keys, &error), &error);
+    for (int64_t round = 0; round < 10; round++) {
+        for (int64_t i = n; i < 2 * n; i++)
+            keys[i] = 1000000 + round * n + i; /* a third is there, a third is new */
+        int64_t inserted, missing;
+        require(hone_table_insert(table, keys, 2 * n, rows, &inserted, &error), &error);
+        assert_int_equal(inserted, n);
+        assert_int_equal(hone_table_count(table), full);
+        require(hone_table_find(table, keys, 2 * n, rows, &missing, &error), &error);
+        assert_int_equal(missing, 0);
+    }
+    free(keys);
+    hone_table_free(table);
+    hone_context_free(context);
+}
+
+/* No row makes room for a key that admission refuses. */
+static void test_refused_keys_need_no_room(void **state)
+{
+    (void)state;
+    hone_context *const context = make_context(1, NULL);
+    hone_table_options options = plain_options(8, "sgd");
+    options.admit_count = 2;
+    hone_table *const table = full_table(context, &options);
+    hone_lookup *lookup = NULL;
+    hone_error error;
+    require(hone_lookup_create(&lookup, table, &error), &error);
+    const int64_t full = hone_table_count(table), keys[] = {-1, -2, -3};
+    assert_int_equal(look(table, lookup, keys, 3), 3);
+    int64_t *const all = malloc((size_t)full * 2 * sizeof *all), missing;
+    require(hone_table_keys(table, all, &error), &error);
+    assert_int_equal(hone_table_count(table), full);
+    assert_int_equal(look(table, lookup, keys, 3), 0); /* now three rows go */
+    require(hone_table_find(table, all, full, all + full, &missing, &error), &error);
+    assert_int_equal(missing, 3);
+    free(all);
+    hone_lookup_free(lookup);
+    hone_table_free(table);
+    hone_context_free(context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +264,8 @@ int main(void)
         cmocka_unit_test(test_probability),
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_budget_of_inserted_keys),
+        cmocka_unit_test(test_refused_keys_need_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

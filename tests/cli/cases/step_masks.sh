@@ -31,5 +31,7 @@ tensors write other.st w F64 4 9,0,8,0
 succeeds mask make --top 0.5 --from other.st other-masks.st
 fails "was stepped under another mask" step --spec spec.json --params params.st --grads grads.st \
     --params-out out4.st --state-out state4.st --state state.st --masks other-masks.st
-misused '--masked-lr "fast" is no number' step --spec spec.json --params params.st \
-    --grads grads.st --params-out out4.st --state-out state4.st --masked-lr fast
+for rate in fast nan; do
+    misused "--masked-lr \"$rate\" is no number" step --spec spec.json --params params.st \
+        --grads grads.st --params-out out4.st --state-out state4.st --masked-lr "$rate"
+done

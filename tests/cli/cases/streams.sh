@@ -4,13 +4,16 @@
 tensors write p.st w F32 2 1,2
 echo '{"optimizer_type": "adamw"}' >s.json
 [ -c /dev/full ] || exit 0
-for arguments in rules "rules adamw --json" "inspect p.st" "spec check s.json" --version help; do
+succeeds mask make --top 0.5 --from p.st m.st
+for arguments in rules "rules adamw --json" "inspect p.st" "spec check s.json" --version help \
+    "mask info m.st" "mask info m.st --json" "mask make --top 0.5 --from p.st m.st"; do
     last="hone $arguments >/dev/full"
     # shellcheck disable=SC2086
     "$hone_program" $arguments >/dev/full 2>.err
     code=$?
     expect_exit 1
     expect_err "hone: error: cannot write to standard output: No space left on device"
+    [ "$(wc -l <.err)" -eq 1 ] || fail "more than one line on standard error"
 done
 
 # A bar on a terminal, drawn over one line and wiped; none in a pipe. It appears when the work has
