@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """HashTable: rows of numbers under int64 keys, as a module whose look-ups autograd knows."""
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -402,7 +403,6 @@ class HashTable(torch.nn.Module):
                 self._core.set(name, value)
                 self._pushed[name] = value
         if self._core.accumulation != accumulation:
-            self._flush()
             self._core.set_accumulation(*accumulation)
 
     def _skip(self):
@@ -529,8 +529,13 @@ class HashTable(torch.nn.Module):
         self._replace(core)
 
     def _replace(self, core):
+        """Accumulates as before, unless the new table is in the midst of it."""
+        if core.accumulation != self._core.accumulation:
+            with contextlib.suppress(ValueError):
+                core.set_accumulation(*self._core.accumulation)
         self._core = core
-        self._stash = []
+        self._stash.clear()
+        self._waiting.forget()
         self._pushed = {}
         self._loss_scale = None
 
