@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HashTable: rows of numbers under int64 keys, as a module whose look-ups autograd knows."""
 
-import contextlib
 import dataclasses
 import math
 import os
@@ -526,13 +525,10 @@ class HashTable(torch.nn.Module):
         """Makes the table empty, with states and counts as at the start."""
         core = self._options.make()
         self._rule.apply(core)
+        core.set_accumulation(*self._core.accumulation)
         self._replace(core)
 
     def _replace(self, core):
-        """Accumulates as before, unless the new table is in the midst of it."""
-        if core.accumulation != self._core.accumulation:
-            with contextlib.suppress(ValueError):
-                core.set_accumulation(*self._core.accumulation)
         self._core = core
         self._stash.clear()
         self._waiting.forget()
