@@ -350,20 +350,6 @@ static PyObject *set_capturable(Optimizer *self, PyObject *args)
     return done(hone_optimizer_set_capturable(self->optimizer, capturable != 0, &error), &error);
 }
 
-/* prepare(): what changed goes to the devices, for the replays of a graph that are to come. */
-static PyObject *prepare(Optimizer *self, PyObject *unused)
-{
-    (void)unused;
-    hone_error error;
-    hone_status status;
-    if (optimizer_is_busy(self))
-        return NULL;
-    self->running = true;
-    Py_BEGIN_ALLOW_THREADS status = hone_optimizer_prepare(self->optimizer, &error);
-    Py_END_ALLOW_THREADS self->running = false;
-    return done(status, &error);
-}
-
 /* ---- the step ------------------------------------------------------------------------------- */
 
 /* Counts, and the list of parameters that moved. */
@@ -448,7 +434,6 @@ static PyMethodDef methods[] = {
     {"bind_lr", (PyCFunction)optimizer_bind_lr, METH_VARARGS, "bind_lr(group, tensor or None)"},
     {"bind_loss_scale", (PyCFunction)optimizer_bind_loss_scale, METH_VARARGS,
      "bind_loss_scale(scale or None, found_inf or None)"},
-    {"prepare", (PyCFunction)prepare, METH_NOARGS, "prepare()"},
     {"add", (PyCFunction)optimizer_add, METH_VARARGS,
      "add(group, position, param, memory) -> index or -1"},
     {"bind", (PyCFunction)optimizer_bind, METH_VARARGS,

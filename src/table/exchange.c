@@ -164,6 +164,8 @@ static void fill_exported(const hone_table *table, const int64_t *rows, size_t n
 hone_status hone_table_export(const hone_table *table, const char *path, int64_t shard,
                               int64_t shards, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     hone_status status = check_shard(shard, shards, error);
     if (status != HONE_OK)
         return status;
@@ -350,6 +352,8 @@ static hone_status take_rows(hone_table *table, const struct imported *in, int64
 hone_status hone_table_import(hone_table *table, const char *path, int64_t shard, int64_t shards,
                               hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     hone_status status = check_shard(shard, shards, error);
     if (status != HONE_OK)
         return status;

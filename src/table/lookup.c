@@ -268,6 +268,8 @@ static hone_status check_lookup(const hone_table *table, const hone_lookup *look
                                 const int64_t *keys, int64_t n, hone_lookup_mode mode,
                                 hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     if (lookup == NULL || (n > 0 && keys == NULL))
         return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is NULL",
                          lookup == NULL ? "lookup" : "keys");
@@ -417,6 +419,8 @@ hone_status hone_table_lookup_bags(hone_table *table, hone_lookup *lookup, const
                                    const hone_tensor *weights, hone_pooling pooling,
                                    hone_lookup_mode mode, const hone_tensor *out, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     enum hone_format format = HONE_FORMAT_F32, weight_format = HONE_FORMAT_F32;
     const size_t width = (size_t)table->options.width;
     hone_status status = check_lookup(table, lookup, keys, n, mode, error);

@@ -208,6 +208,9 @@ static hone_status check_tables(hone_table *const *tables, int64_t count, hone_s
                          (long long)count);
     for (int64_t i = 0; i < count; i++) {
         const struct hone_table *const table = tables[i];
+        if (table == NULL)
+            return hone_fail(error, HONE_ERROR_ARGUMENT, "table %lld of the snapshot is NULL",
+                             (long long)i);
         for (int64_t k = 0; k < i; k++)
             if (strcmp(table->name, tables[k]->name) == 0)
                 return hone_fail(error, HONE_ERROR_NAME, "two tables are called \"%s\"",

@@ -293,6 +293,43 @@ static void test_a_full_disk_loses_nothing(void **state)
     remove_folder(directory);
 }
 
+/* Rows that came from memory are in no file: an increment would not hold them. */
+static void test_rows_from_memory_need_a_full_snapshot(void **state)
+{
+    (void)state;
+    struct subject whole, again;
+    char directory[FOLDER_SIZE];
+    hone_error error;
+    hone_snapshot *snapshot = NULL;
+    make_folder(directory);
+    start(&whole, 1);
+    start(&again, 1);
+    save(&again, directory, HONE_SNAPSHOT_FULL); /* of empty tables */
+    train(&whole, 0);
+    train(&whole, 1);
+    require(hone_snapshot_take(&snapshot, whole.tables, 2, HONE_SNAPSHOT_COPY, &error), &error);
+    size_t size = 0;
+    require(hone_snapshot_pack(snapshot, NULL, 0, &size, &error), &error);
+    void *const bytes = malloc(size);
+    require(hone_snapshot_pack(snapshot, bytes, size, &size, &error), &error);
+    hone_snapshot_free(snapshot);
+    require(hone_snapshot_unpack(again.tables, 2, bytes, size, &error), &error);
+    assert_same(&whole, &again);
+    assert_int_equal(
+        hone_snapshot_take(&snapshot, again.tables, 2, HONE_SNAPSHOT_INCREMENT, &error),
+        HONE_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "an increment needs a full snapshot before it"));
+    save(&again, directory, HONE_SNAPSHOT_FULL);
+    stop(&again);
+    start(&again, 1);
+    require(hone_snapshot_restore(again.tables, 2, directory, NULL, &error), &error);
+    assert_same(&whole, &again);
+    stop(&whole);
+    stop(&again);
+    free(bytes);
+    remove_folder(directory);
+}
+
 static void test_other_tables_are_refused(void **state)
 {
     (void)state;
@@ -394,6 +431,7 @@ int main(void)
         cmocka_unit_test(test_damage_is_named),
         cmocka_unit_test(test_an_unwritten_snapshot_loses_nothing),
         cmocka_unit_test(test_a_full_disk_loses_nothing),
+        cmocka_unit_test(test_rows_from_memory_need_a_full_snapshot),
         cmocka_unit_test(test_other_tables_are_refused),
         cmocka_unit_test(test_killed_while_saving),
     };
