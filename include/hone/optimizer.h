@@ -134,14 +134,17 @@ HONE_API hone_status hone_optimizer_lr_multiplier(const hone_optimizer *optimize
 
 typedef enum hone_nonfinite {
     HONE_NONFINITE_PROPAGATE, /* IEEE arithmetic goes on, as torch does (default) */
-    HONE_NONFINITE_ERROR,     /* HONE_ERROR_NONFINITE; parameters, states and counters are as they
-                                 were, only a round of accumulated gradients is dropped */
-    HONE_NONFINITE_SKIP       /* nothing changed, counted in hone_step_report.skipped */
+    HONE_NONFINITE_ERROR, /* HONE_ERROR_NONFINITE; parameters, states and step counts are as they
+                                 were. A round of accumulated gradients is dropped, the step counts
+                                 in hone_optimizer_skipped, and a scaler is updated all the same */
+    HONE_NONFINITE_SKIP   /* the same without the error: hone_step_report.skipped tells */
 } hone_nonfinite;
 
 /* Scales all gradients, as they are read, by min(1, max_norm / (total + 1e-6)), where total is the
- * norm of order p (1 <= p, infinity allowed) over all gradients of the step. Gradients are not
- * written. max_norm 0 < x; infinity switches it off. */
+ * norm of order p (1 <= p, infinity allowed) over all gradients of the step, in double. Where the powers
+ * of finite entries overflow (3^1000; squares from 1e154 on) it is infinite, and the factor 0, as in
+ * torch. `policy` says what an infinite or NaN total means; a scaler judges the entries and not their
+ * sum. Gradients are not written. max_norm 0 < x; infinity switches it off. */
 HONE_API hone_status hone_optimizer_clip_norm(hone_optimizer *optimizer, double max_norm, double p,
                                               hone_nonfinite policy, hone_error *error);
 
@@ -161,10 +164,12 @@ HONE_API hone_status hone_optimizer_set_grad_accum_steps(hone_optimizer *optimiz
 /* ---- the step ------------------------------------------------------------------------------- */
 
 typedef struct hone_step_report {
-    int64_t stepped;   /* parameters that had a gradient and were stepped; 0 while accumulating */
-    double total_norm; /* before clipping; NaN when no norm was asked for */
-    double clip_coef;  /* what the gradients were multiplied by; 1 without a clip */
-    bool skipped;      /* a non-finite step was skipped by policy or scaler: nothing moved */
+    int64_t stepped; /* parameters that had a gradient and were stepped; 0 while accumulating */
+    double
+        total_norm;   /* before clipping; NaN when no norm was asked for, or a scaler found an entry
+                          that is not finite */
+    double clip_coef; /* what the gradients were multiplied by; 1 without a clip */
+    bool skipped;     /* a non-finite step was skipped by policy or scaler: nothing moved */
 } hone_step_report;
 
 /* Moves every parameter that has a gradient by its group's rule. `report` may be NULL. Allocates
