@@ -117,12 +117,27 @@ def of(name, **options):
     return build
 
 
-def torch_clip(parameters):
+class Limit:
+    """The largest norm of the next call: above any norm, or where clipping is `active` a little below
+    the last, so that every call has to write the gradients."""
+
+    def __init__(self, parameters, active):
+        self.active = active
+        self.norm = float(torch.nn.utils.get_total_norm([p.grad for p in parameters]))
+
+    def __call__(self):
+        if not self.active:
+            return 1e30
+        self.norm *= 0.97
+        return self.norm
+
+
+def torch_clip(parameters, limit):
     theirs = torch.optim.AdamW(parameters, fused=True)
 
     def by(foreach):
         def step():
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0, foreach=foreach)
+            torch.nn.utils.clip_grad_norm_(parameters, limit(), foreach=foreach)
             theirs.step()
 
         return step
@@ -130,20 +145,26 @@ def torch_clip(parameters):
     return {f"torch clip_grad_norm_ foreach={f} + AdamW fused": by(f) for f in (False, True)}
 
 
-def clip_in_step(parameters):
-    ours = optim.AdamW(parameters)
-    ours.clip_grad_norm(1.0)
-    return ours.step, torch_clip(parameters)
+def clip_in_step(active):
+    def build(parameters):
+        ours = optim.AdamW(parameters)
+        ours.clip_grad_norm(1e-3 if active else 1e30)
+        return ours.step, torch_clip(parameters, Limit(parameters, active))
+
+    return build
 
 
-def clip_before_step(parameters):
-    ours = optim.AdamW(parameters)
+def clip_before_step(active):
+    def build(parameters):
+        ours, limit = optim.AdamW(parameters), Limit(parameters, active)
 
-    def mine():
-        hone.clip_grad_norm_(parameters, 1.0)
-        ours.step()
+        def mine():
+            hone.clip_grad_norm_(parameters, limit())
+            ours.step()
 
-    return mine, torch_clip(parameters)
+        return mine, torch_clip(parameters, limit)
+
+    return build
 
 
 def adopt(parameters):
@@ -175,8 +196,10 @@ CASES = {
     "sgd-momentum": (of("SGD", lr=1e-3, momentum=0.9), gpt2_shapes(), 1.0),
     "rmsprop": (of("RMSprop"), gpt2_shapes(), 3.0),
     "adopt": (adopt, gpt2_shapes(), 5.0),
-    "clip-adamw": (clip_in_step, gpt2_shapes(), 1.3),
-    "clip-then-adamw": (clip_before_step, gpt2_shapes(), None),
+    "clip-adamw": (clip_in_step(False), gpt2_shapes(), 1.3),
+    "clip-adamw-active": (clip_in_step(True), gpt2_shapes(), 1.3),
+    "clip-then-adamw": (clip_before_step(False), gpt2_shapes(), 1.3),
+    "clip-then-adamw-active": (clip_before_step(True), gpt2_shapes(), None),
     "adamw-10000": (of("AdamW"), SMALL, 2.0),
     "masked-adamw": (masked, gpt2_shapes(), 5.0),
     "deepspeed": (deepspeed, gpt2_shapes(), 1.0),

@@ -86,13 +86,22 @@ HONE_API hone_status hone_snapshot_unpack(hone_table *const *tables, int64_t cou
 /* The shard of a key among `shards`: a mixed hash, the same for every table and seed. */
 HONE_API int64_t hone_shard_of(int64_t key, int64_t shards);
 
-/* Writes the rows of shard `shard` as "<table>@id", "<table>@embedding" and "<table>@<slot>". */
+/* Writes the rows of shard `shard` to the file `path`: keys as "<table>@id" (I64 [n]), values as
+ * "<table>@embedding" ([n, width], in the table's dtype), states as "<table>@<slot>" or, of a preset,
+ * "<table>@<preset>_<slot>", counts of each row as "<table>@counts" (U32 [n, 5]: seen, time,
+ * frequency, updates, updated), and the table's counters ("step", "beta1" and "beta2", the running
+ * products, with the preset's prefix; "global_step", "tick", "clock"; [1] each). Gradients that wait
+ * and admission's counters are not exported. Errors: RANGE (no such shard), IO, MEMORY. */
 HONE_API hone_status hone_table_export(const hone_table *table, const char *path, int64_t shard,
                                        int64_t shards, hone_error *error);
 
-/* Takes over the rows of shard `shard` from such a file, whatever shards it was written in; values
- * are converted to the table's dtypes, columns that the file lacks start fresh. Errors: MISMATCH
- * (no such table, another width), the file's own, MEMORY; the table is unchanged then. */
+/* Takes over the rows of shard `shard` from such a file, whatever shards it was written in: call it
+ * for each file. Values are converted to the table's dtypes; a column that the file lacks starts fresh
+ * in new rows and stays in others. A table without rows and steps takes over the counters too, so
+ * that it goes on as the exported one would have, to the bit; a table that has counters of its own
+ * keeps them, and rows count as seen and stepped last when they were imported. Errors: RANGE (no such
+ * shard; more rows than the byte budget), MISMATCH (no such table, another width), the file's own,
+ * MEMORY; the table is unchanged then. */
 HONE_API hone_status hone_table_import(hone_table *table, const char *path, int64_t shard,
                                        int64_t shards, hone_error *error);
 

@@ -198,12 +198,14 @@ HONE_API hone_status hone_table_lookup(hone_table *table, hone_lookup *lookup, c
                                        hone_error *error);
 
 /* Row b of `out` ([bags, width]) becomes the sum or mean of the rows of keys[offsets[b]] up to but
- * not including keys[offsets[b + 1]], each times its weight if `weights` (n of them) is not NULL;
- * a mean divides by the number of keys, absent ones included. offsets holds bags + 1 entries from 0
- * to n that never fall. An empty bag is zeros. */
+ * not including keys[offsets[b + 1]], each times its weight if `weights` ([n], F32, F64, BF16 or
+ * F16) is not NULL; rows of F64 are summed in double, others in float. A mean divides by the number
+ * of keys, absent ones included. offsets holds bags + 1 entries from 0 to n that never fall. An
+ * empty bag is zeros. Errors: those of hone_table_lookup; RANGE, SHAPE and DTYPE of offsets and
+ * weights. */
 HONE_API hone_status hone_table_lookup_bags(hone_table *table, hone_lookup *lookup,
                                             const int64_t *keys, int64_t n, const int64_t *offsets,
-                                            int64_t bags, const float *weights,
+                                            int64_t bags, const hone_tensor *weights,
                                             hone_pooling pooling, hone_lookup_mode mode,
                                             const hone_tensor *out, hone_error *error);
 

@@ -9,6 +9,7 @@ import torch
 
 import hone.optim._engine  # noqa: F401  (tells the extension module what a tensor is)
 from hone import _core
+from hone._compile import outside_of_compilation
 
 
 def _gradients(parameters):
@@ -19,7 +20,7 @@ def _gradients(parameters):
         if not parameters:
             warnings.warn(
                 "`parameters` is an empty generator, no gradient clipping will occur.",
-                stacklevel=3,
+                stacklevel=4,
             )
     return [p.grad for p in parameters if p.grad is not None]
 
@@ -29,11 +30,16 @@ def _norm_dtype(grads):
     return dtype.to_real() if dtype.is_complex else dtype
 
 
-@torch.no_grad()
+@outside_of_compilation
 def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None):
     """Scales all gradients in place so that their common norm is at most `max_norm`; returns the norm
     before that. As torch.nn.utils.clip_grad_norm_, with the norm summed in double precision."""
     parameters = [parameters] if isinstance(parameters, torch.Tensor) else parameters
+    with torch.no_grad():
+        return _clip_norm(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
+
+
+def _clip_norm(parameters, max_norm, norm_type, error_if_nonfinite, foreach):
     grads = _gradients(parameters)
     order = float(norm_type)
     total = None
@@ -56,9 +62,14 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     return torch.tensor(total, dtype=_norm_dtype(grads))
 
 
-@torch.no_grad()
+@outside_of_compilation
 def clip_grad_value_(parameters, clip_value, foreach=None):
     """Clamps every gradient in place to [-clip_value, clip_value], as torch.nn.utils does."""
+    with torch.no_grad():
+        _clip_value(parameters, clip_value)
+
+
+def _clip_value(parameters, clip_value):
     grads = _gradients(parameters)
     limit = float(clip_value)
     if grads and _core.clip_grad_value(grads, limit, torch.get_num_threads()) is not None:

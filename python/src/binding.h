@@ -33,6 +33,9 @@ struct handle_functions {
 /* The state of the module, one for each interpreter that imports it. */
 struct binding {
     PyTypeObject *tensor_type; /* torch.Tensor; NULL until set_tensor_type */
+    PyObject *grad;            /* what the class has under `grad`: a getter of C, or NULL */
+    descrgetfunc grad_get;     /* of it */
+    PyTypeObject *grad_type;   /* the class of tensors that was last seen to have no other */
     PyTypeObject *mask_type;
     const struct exchange_api *exchange; /* NULL: an older PyTorch, asked through its methods */
     PyObject *make_handle; /* a tensor's handle as a capsule; NULL: the functions are not there */
@@ -68,6 +71,9 @@ struct view {
  * of the processor or of a CUDA device (sparse, on another device, another dtype, lazily conjugated);
  * -1 and an exception on failure. */
 int binding_view(struct binding *binding, PyObject *tensor, struct view *view);
+
+/* tensor.grad, a new reference. */
+PyObject *binding_grad(struct binding *binding, PyObject *tensor);
 
 /* Whether a plain tensor's memory holds the negative of its value: 1, 0, or -1 and an exception. */
 int binding_is_negative(PyObject *tensor, const struct view *view);

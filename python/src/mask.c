@@ -152,9 +152,11 @@ static PyObject *load_masks(PyObject *module, PyObject *args)
         options.memory_limit = limit;
     hone_mask_set *set = NULL;
     hone_error error;
-    hone_status status;
-    Py_BEGIN_ALLOW_THREADS status = hone_mask_set_load(&set, context, path, &options, &error);
-    Py_END_ALLOW_THREADS if (status != HONE_OK) return binding_raise(&error);
+    PyThreadState *const thread = PyEval_SaveThread();
+    const hone_status status = hone_mask_set_load(&set, context, path, &options, &error);
+    PyEval_RestoreThread(thread);
+    if (status != HONE_OK)
+        return binding_raise(&error);
     PyObject *const list = list_masks(binding, set);
     hone_mask_set_free(set);
     return list;

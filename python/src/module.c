@@ -217,6 +217,15 @@ static PyObject *set_tensor_type(PyObject *module, PyObject *args)
     binding->tensor_type = (PyTypeObject *)type;
     Py_XDECREF(before);
     binding->exchange = exchange ? exchange_of(type) : NULL;
+    Py_CLEAR(binding->grad_type);
+    Py_XDECREF(binding->grad);
+    binding->grad = PyObject_GetAttr(type, binding->word_grad);
+    if (binding->grad == NULL || !Py_IS_TYPE(binding->grad, &PyGetSetDescr_Type)) {
+        PyErr_Clear();
+        Py_CLEAR(binding->grad);
+    } else {
+        binding->grad_get = (descrgetfunc)PyType_GetSlot(&PyGetSetDescr_Type, Py_tp_descr_get);
+    }
     return PyBool_FromLong(binding->exchange != NULL);
 }
 
@@ -332,7 +341,10 @@ static int execute(PyObject *module)
 static int traverse(PyObject *module, visitproc visit, void *arg)
 {
     Py_VISIT(binding_of(module)->tensor_type);
+    Py_VISIT(binding_of(module)->grad);
+    Py_VISIT(binding_of(module)->grad_type);
     Py_VISIT(binding_of(module)->mask_type);
+    Py_VISIT(binding_of(module)->make_handle);
     Py_VISIT(binding_of(module)->allocate_on_device);
     Py_VISIT(binding_of(module)->release_on_device);
     return 0;
@@ -342,7 +354,10 @@ static int clear(PyObject *module)
 {
     struct binding *const binding = binding_of(module);
     Py_CLEAR(binding->tensor_type);
+    Py_CLEAR(binding->grad);
+    Py_CLEAR(binding->grad_type);
     Py_CLEAR(binding->mask_type);
+    Py_CLEAR(binding->make_handle);
     Py_CLEAR(binding->allocate_on_device);
     Py_CLEAR(binding->release_on_device);
     Py_CLEAR(binding->word_grad);

@@ -24,11 +24,6 @@ bool optimizer_is_busy(const Optimizer *self)
     return self->running;
 }
 
-bool optimizer_is_matrix(const Optimizer *self, Py_ssize_t group)
-{
-    return hone_rule_is_matrix(hone_optimizer_group_rule(self->optimizer, (int)group));
-}
-
 /* ---- life ----------------------------------------------------------------------------------- */
 
 static void clear_watched(struct group *group)
@@ -47,7 +42,7 @@ static int clear(Optimizer *self)
     hone_optimizer_free(self->optimizer);
     self->optimizer = NULL;
     for (Py_ssize_t i = 0; i < self->entry_count; i++)
-        entry_clear(&self->entries[i]);
+        entry_clear(self, &self->entries[i]);
     self->entry_count = 0;
     for (Py_ssize_t g = 0; g < self->group_count; g++) {
         clear_watched(&self->groups[g]);
@@ -144,6 +139,9 @@ static PyObject *create(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         self->group_lengths[g] = item == NULL ? -1 : PyLong_AsSsize_t(item);
         Py_XDECREF(item);
     }
+    for (Py_ssize_t g = 0; g < count && !PyErr_Occurred(); g++)
+        self->groups[g].matrix =
+            hone_rule_is_matrix(hone_optimizer_group_rule(self->optimizer, (int)g));
     if (!PyErr_Occurred())
         return (PyObject *)self;
     Py_DECREF(self);
@@ -352,20 +350,6 @@ static PyObject *set_capturable(Optimizer *self, PyObject *args)
     return done(hone_optimizer_set_capturable(self->optimizer, capturable != 0, &error), &error);
 }
 
-/* prepare(): what changed goes to the devices, for the replays of a graph that are to come. */
-static PyObject *prepare(Optimizer *self, PyObject *unused)
-{
-    (void)unused;
-    hone_error error;
-    hone_status status;
-    if (optimizer_is_busy(self))
-        return NULL;
-    self->running = true;
-    Py_BEGIN_ALLOW_THREADS status = hone_optimizer_prepare(self->optimizer, &error);
-    Py_END_ALLOW_THREADS self->running = false;
-    return done(status, &error);
-}
-
 /* ---- the step ------------------------------------------------------------------------------- */
 
 /* Counts, and the list of parameters that moved. */
@@ -450,7 +434,6 @@ static PyMethodDef methods[] = {
     {"bind_lr", (PyCFunction)optimizer_bind_lr, METH_VARARGS, "bind_lr(group, tensor or None)"},
     {"bind_loss_scale", (PyCFunction)optimizer_bind_loss_scale, METH_VARARGS,
      "bind_loss_scale(scale or None, found_inf or None)"},
-    {"prepare", (PyCFunction)prepare, METH_NOARGS, "prepare()"},
     {"add", (PyCFunction)optimizer_add, METH_VARARGS,
      "add(group, position, param, memory) -> index or -1"},
     {"bind", (PyCFunction)optimizer_bind, METH_VARARGS,

@@ -6,51 +6,61 @@
 
 /* ---- memory of tensors ---------------------------------------------------------------------- */
 
-static void forget_layout(struct layout *layout)
+static void forget_layout(const Optimizer *self, struct layout *layout)
 {
     if (layout->handle != NULL)
-        layout->functions->release(layout->handle);
-    PyMem_Free(layout->lengths);
+        self->binding->handles.release(layout->handle);
+    PyMem_Free(layout->many);
     *layout = (struct layout){0};
 }
 
-static int remember_layout(struct layout *layout, const struct view *view)
+static int remember_layout(const Optimizer *self, struct layout *layout, const struct view *view)
 {
     const size_t n = (size_t)view->ndim;
-    int64_t *const lengths = PyMem_Malloc(sizeof *lengths * (2 * n + 1));
-    if (lengths == NULL) {
-        PyErr_NoMemory();
-        return -1;
+    int64_t *many = NULL;
+    if (n > FEW_DIMENSIONS) {
+        many = PyMem_Malloc(sizeof *many * 2 * n);
+        if (many == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
     }
-    if (n > 0) {
-        memcpy(lengths, view->shape, sizeof *lengths * n);
-        memcpy(lengths + n, view->strides, sizeof *lengths * n);
-    }
-    forget_layout(layout);
+    forget_layout(self, layout);
     *layout = (struct layout){.data = view->data,
                               .dtype = view->dtype,
                               .device = view->device,
                               .device_index = view->device_index,
                               .ndim = view->ndim,
-                              .lengths = lengths};
+                              .many = many};
+    int64_t *const lengths = many != NULL ? many : layout->few;
+    if (n > 0) {
+        memcpy(lengths, view->shape, sizeof *lengths * n);
+        memcpy(lengths + n, view->strides, sizeof *lengths * n);
+    }
     return 0;
 }
 
-/* All but the address. */
+static bool has_lengths(const struct layout *layout, const int64_t *shape, const int64_t *strides)
+{
+    const int64_t *const lengths = layout->many != NULL ? layout->many : layout->few;
+    for (int32_t i = 0; i < layout->ndim; i++)
+        if (lengths[i] != shape[i] || lengths[layout->ndim + i] != strides[i])
+            return false;
+    return true;
+}
+
 bool layout_is_same(const struct layout *layout, const struct view *view)
 {
-    const size_t size = sizeof *layout->lengths * (size_t)view->ndim;
     return layout->dtype == view->dtype && layout->device == view->device &&
            layout->device_index == view->device_index && layout->ndim == view->ndim &&
-           (size == 0 || (memcmp(layout->lengths, view->shape, size) == 0 &&
-                          memcmp(layout->lengths + layout->ndim, view->strides, size) == 0));
+           has_lengths(layout, view->shape, view->strides);
 }
 
 /* Remembers a tensor that is asked again in every step. */
-static int remember_tensor(Optimizer *self, struct layout *layout, PyObject *tensor,
+static int remember_tensor(const Optimizer *self, struct layout *layout, PyObject *tensor,
                            const struct view *view)
 {
-    if (remember_layout(layout, view) < 0)
+    if (remember_layout(self, layout, view) < 0)
         return -1;
     struct binding *const binding = self->binding;
     if (binding->make_handle == NULL)
@@ -59,7 +69,6 @@ static int remember_tensor(Optimizer *self, struct layout *layout, PyObject *ten
     if (capsule == NULL)
         return -1;
     layout->handle = PyCapsule_GetPointer(capsule, NULL); /* from here on ours */
-    layout->functions = &binding->handles;
     Py_DECREF(capsule);
     if (layout->handle == NULL)
         return -1;
@@ -67,38 +76,32 @@ static int remember_tensor(Optimizer *self, struct layout *layout, PyObject *ten
     return 0;
 }
 
-static bool is_handle_at_place(const struct layout *layout)
+static bool is_handle_at_place(const struct handle_functions *ask, const struct layout *layout)
 {
     void *data;
     int32_t dtype;
-    return layout->functions->data(layout->handle, &data) == 0 && data == layout->data &&
-           layout->functions->dtype(layout->handle, &dtype) == 0 && dtype == layout->handle_dtype;
+    return ask->data(layout->handle, &data) == 0 && data == layout->data &&
+           ask->dtype(layout->handle, &dtype) == 0 && dtype == layout->handle_dtype;
 }
 
-static bool is_handle_unchanged(const struct layout *layout)
+static bool is_handle_unchanged(const struct handle_functions *ask, const struct layout *layout)
 {
-    const struct handle_functions *const ask = layout->functions;
     int64_t ndim, *shape, *strides;
-    if (!is_handle_at_place(layout) || ask->ndim(layout->handle, &ndim) != 0 ||
-        ndim != layout->ndim)
-        return false;
-    const size_t size = sizeof *shape * (size_t)ndim;
-    return size == 0 || (ask->shape(layout->handle, &shape) == 0 &&
-                         ask->strides(layout->handle, &strides) == 0 &&
-                         memcmp(layout->lengths, shape, size) == 0 &&
-                         memcmp(layout->lengths + ndim, strides, size) == 0);
+    return is_handle_at_place(ask, layout) && ask->ndim(layout->handle, &ndim) == 0 &&
+           ndim == layout->ndim && ask->shape(layout->handle, &shape) == 0 &&
+           ask->strides(layout->handle, &strides) == 0 && has_lengths(layout, shape, strides);
 }
 
 int layout_is_at_place(const Optimizer *self, PyObject *tensor, const struct layout *layout)
 {
-    return layout->handle != NULL ? is_handle_at_place(layout)
+    return layout->handle != NULL ? is_handle_at_place(&self->binding->handles, layout)
                                   : layout_is_unchanged(self, tensor, layout);
 }
 
 int layout_is_unchanged(const Optimizer *self, PyObject *tensor, const struct layout *layout)
 {
     if (layout->handle != NULL)
-        return is_handle_unchanged(layout);
+        return is_handle_unchanged(&self->binding->handles, layout);
     struct view view;
     const int plain = binding_view(self->binding, tensor, &view);
     return plain <= 0 ? plain : view.data == layout->data && layout_is_same(layout, &view);
@@ -133,25 +136,25 @@ void step_write(const struct layout *layout, uint64_t count)
         *(double *)layout->data = shown;
 }
 
-static void clear_slots(struct entry *entry)
+static void clear_slots(const Optimizer *self, struct entry *entry)
 {
     for (int k = 0; k < entry->slot_count; k++) {
         Py_CLEAR(entry->slots[k].name);
         Py_CLEAR(entry->slots[k].tensor);
-        forget_layout(&entry->slots[k].layout);
+        forget_layout(self, &entry->slots[k].layout);
     }
     entry->slot_count = 0;
     Py_CLEAR(entry->step);
-    forget_layout(&entry->step_layout);
+    forget_layout(self, &entry->step_layout);
 }
 
-void entry_clear(struct entry *entry)
+void entry_clear(const Optimizer *self, struct entry *entry)
 {
-    clear_slots(entry);
+    clear_slots(self, entry);
     Py_CLEAR(entry->state);
     Py_CLEAR(entry->param);
-    forget_layout(&entry->param_layout);
-    forget_layout(&entry->grad_layout);
+    forget_layout(self, &entry->param_layout);
+    forget_layout(self, &entry->grad_layout);
 }
 
 /* ---- entries -------------------------------------------------------------------------------- */
@@ -197,7 +200,7 @@ PyObject *optimizer_add(Optimizer *self, PyObject *args)
     int64_t shape[2];
     char name[32];
     hone_error error;
-    const hone_tensor tensor = view_tensor(&view, optimizer_is_matrix(self, group), shape);
+    const hone_tensor tensor = view_tensor(&view, self->groups[group].matrix, shape);
     PyOS_snprintf(name, sizeof name, "%ld", (long)self->entry_count);
     const hone_status status =
         hone_optimizer_add(self->optimizer, name, &tensor, group, NULL, &error);
@@ -227,7 +230,7 @@ static int bind_slot(Optimizer *self, Py_ssize_t index, PyObject *name, PyObject
     PyObject *const text = PyUnicode_AsUTF8String(name);
     if (text == NULL)
         return -1;
-    const hone_tensor memory = view_tensor(&view, optimizer_is_matrix(self, entry->group), shape);
+    const hone_tensor memory = view_tensor(&view, self->groups[entry->group].matrix, shape);
     const hone_status status = hone_optimizer_bind_state(
         self->optimizer, index, PyBytes_AsString(text), &memory, adopt != 0, &error);
     Py_DECREF(text);
@@ -276,7 +279,7 @@ static int bind_step(Optimizer *self, struct entry *entry, PyObject *step)
 static hone_status bind_memory(Optimizer *self, Py_ssize_t index, const struct view *memory,
                                const struct view *grad, hone_error *error)
 {
-    const bool matrix = optimizer_is_matrix(self, self->entries[index].group);
+    const bool matrix = self->groups[self->entries[index].group].matrix;
     int64_t shape[2], grad_shape[2];
     const hone_tensor tensor = view_tensor(memory, matrix, shape);
     const hone_tensor gradient = view_tensor(grad, matrix, grad_shape);
@@ -308,7 +311,7 @@ PyObject *optimizer_bind(Optimizer *self, PyObject *args)
         return NULL;
     entry->bound = entry->has_grad = false;
     entry->staged = memory != entry->param;
-    clear_slots(entry);
+    clear_slots(self, entry);
     const hone_status status = bind_memory(self, index, &memory_view, &grad_view, &error);
     if (status == HONE_ERROR_ARGUMENT)
         Py_RETURN_FALSE;
@@ -319,7 +322,7 @@ PyObject *optimizer_bind(Optimizer *self, PyObject *args)
     Py_XINCREF(entry->state);
     Py_XDECREF(before);
     if (remember_tensor(self, &entry->param_layout, memory, &memory_view) < 0 ||
-        remember_layout(&entry->grad_layout, &grad_view) < 0 ||
+        remember_layout(self, &entry->grad_layout, &grad_view) < 0 ||
         bind_slots(self, index, slots) < 0 || bind_step(self, entry, step) < 0)
         return NULL;
     hone_optimizer_set_step_count(self->optimizer, index, count, NULL);
@@ -340,7 +343,7 @@ PyObject *optimizer_fits(Optimizer *self, PyObject *args)
     const int plain = binding_view(self->binding, param, &view);
     if (plain < 0)
         return NULL;
-    const bool matrix = optimizer_is_matrix(self, self->entries[index].group);
+    const bool matrix = self->groups[self->entries[index].group].matrix;
     if (plain == 0 || (matrix && view.ndim < 2))
         Py_RETURN_FALSE;
     int64_t shape[2];

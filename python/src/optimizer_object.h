@@ -8,17 +8,19 @@
 
 enum { MAX_SLOTS = 8 }; /* of one rule */
 
-/* What is remembered of a tensor. */
+enum { FEW_DIMENSIONS = 4 };
+
+/* What is remembered of a tensor. A step reads all of it, so little of it lies elsewhere. */
 struct layout {
     void *data;
+    void *handle; /* of the tensor itself, or NULL */
     hone_dtype dtype;
+    int32_t handle_dtype;
     hone_device_type device;
     int32_t device_index;
     int32_t ndim;
-    int64_t *lengths; /* shape, then strides */
-    void *handle;     /* of the tensor itself, or NULL */
-    int32_t handle_dtype;
-    const struct handle_functions *functions; /* of the handle */
+    int64_t few[2 * FEW_DIMENSIONS]; /* shape, then strides */
+    int64_t *many;                   /* the same of a tensor of more dimensions */
 };
 
 struct slot {
@@ -30,16 +32,15 @@ struct entry {
     PyObject *param;
     Py_ssize_t group, position; /* where it stands in param_groups */
     PyObject *state;            /* the dict in Optimizer.state, or NULL */
-    struct layout param_layout, grad_layout;
-    bool bound;    /* bind() has been called */
-    bool staged;   /* its memory is a copy: Python renews it before every step */
-    bool has_grad; /* the library has one */
-    struct slot slots[MAX_SLOTS];
-    int slot_count;
     PyObject *step; /* the tensor state["step"], or NULL; one on a device is Python's to advance */
-    struct layout step_layout;
     uint64_t count; /* completed calls, exact where the tensor is not */
     uint64_t seen;  /* the scan that last met its state */
+    bool bound;     /* bind() has been called */
+    bool staged;    /* its memory is a copy: Python renews it before every step */
+    bool has_grad;  /* the library has one */
+    int slot_count;
+    struct layout param_layout, grad_layout, step_layout;
+    struct slot slots[MAX_SLOTS];
 };
 
 /* A group's value that was pushed to the library: a different object there means a change. */
@@ -52,6 +53,7 @@ struct group {
     struct watched *values;
     Py_ssize_t value_count;
     PyObject *curve; /* a callable that computes a curve, or NULL */
+    bool matrix;     /* the library steps tensors as matrices, not as rows of numbers */
 };
 
 /* A key of Optimizer.state in its order, and whose it is (-1: none of this object's). */
@@ -85,9 +87,6 @@ PyObject *optimizer_fail(const char *text);
 /* Whether another thread is inside the library with this object; raises. */
 bool optimizer_is_busy(const Optimizer *self);
 
-/* Whether the library steps the group's tensors as matrices rather than as rows of numbers. */
-bool optimizer_is_matrix(const Optimizer *self, Py_ssize_t group);
-
 /* ---- optimizer_entries.c -------------------------------------------------------------------- */
 
 /* Methods; the comments above their definitions say what they take and return. */
@@ -100,7 +99,7 @@ PyObject *optimizer_count(Optimizer *self, PyObject *args);
 PyObject *optimizer_bind_lr(Optimizer *self, PyObject *args);
 PyObject *optimizer_bind_loss_scale(Optimizer *self, PyObject *args);
 
-void entry_clear(struct entry *entry);
+void entry_clear(const Optimizer *self, struct entry *entry);
 
 /* Whether a tensor is as it was remembered, by address and all else: 1, 0, or -1 and an exception. */
 int layout_is_unchanged(const Optimizer *self, PyObject *tensor, const struct layout *layout);

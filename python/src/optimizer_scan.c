@@ -101,23 +101,62 @@ static int scan_state(Optimizer *self, PyObject *state)
     return 0;
 }
 
+/* A state's dict holds the tensors that were bound, each under its name: 1, 0, or -1 and an exception. */
+static int has_bound_tensors(const Optimizer *self, const struct entry *entry)
+{
+    for (int k = 0; k <= entry->slot_count; k++) {
+        const bool is_slot = k < entry->slot_count;
+        PyObject *const wanted = is_slot ? entry->slots[k].tensor : entry->step;
+        if (wanted == NULL)
+            continue;
+        PyObject *const found =
+            PyDict_GetItemWithError(entry->state, is_slot ? entry->slots[k].name : self->word_step);
+        if (found != wanted)
+            return PyErr_Occurred() ? -1 : 0;
+    }
+    return 1;
+}
+
+/* The same, told by a walk over the dict, which is faster than asking for each name: 1; 0: not certain.
+ * Names are the objects that were bound, or interned. */
+static int walks_over_bound_tensors(const Optimizer *self, const struct entry *entry)
+{
+    const int wanted = entry->slot_count + (entry->step != NULL);
+    Py_ssize_t position = 0;
+    PyObject *key, *value;
+    int met = 0;
+    while (met < wanted && PyDict_Next(entry->state, &position, &key, &value)) {
+        if (value == entry->step) {
+            if (key != self->word_step)
+                return 0;
+            met++;
+            continue;
+        }
+        int k = 0;
+        while (k < entry->slot_count && value != entry->slots[k].tensor)
+            k++;
+        if (k == entry->slot_count)
+            continue;
+        if (key != entry->slots[k].name)
+            return 0;
+        met++;
+    }
+    return met == wanted;
+}
+
 /* The tensors of a state and the counter: 1 as they were, 0 changed, -1 an exception. */
 static int scan_slots(const Optimizer *self, const struct entry *entry)
 {
-    int same = 1;
-    for (int k = 0; k < entry->slot_count && same == 1; k++) {
-        const struct slot *const slot = &entry->slots[k];
-        PyObject *const tensor = PyDict_GetItemWithError(entry->state, slot->name);
-        if (tensor == NULL && PyErr_Occurred())
-            return -1;
-        same = tensor != slot->tensor ? 0 : layout_is_unchanged(self, tensor, &slot->layout);
-    }
+    if (entry->state == NULL)
+        return 1;
+    int same = walks_over_bound_tensors(self, entry);
+    if (same == 0)
+        same = has_bound_tensors(self, entry);
+    for (int k = 0; k < entry->slot_count && same == 1; k++)
+        same = layout_is_unchanged(self, entry->slots[k].tensor, &entry->slots[k].layout);
     if (same != 1 || entry->step == NULL)
         return same;
-    PyObject *const step = PyDict_GetItemWithError(entry->state, self->word_step);
-    if (step == NULL && PyErr_Occurred())
-        return -1;
-    same = step != entry->step ? 0 : layout_is_at_place(self, step, &entry->step_layout);
+    same = layout_is_at_place(self, entry->step, &entry->step_layout);
     if (same == 1 && entry->step_layout.device == HONE_CPU)
         same = step_read(&entry->step_layout) == step_shown(&entry->step_layout, entry->count);
     return same;
@@ -139,7 +178,7 @@ static int scan_grad(Optimizer *self, Py_ssize_t index, PyObject *grad)
     if (entry->has_grad && view.data == entry->grad_layout.data)
         return 1;
     int64_t shape[2];
-    const hone_tensor tensor = view_tensor(&view, optimizer_is_matrix(self, entry->group), shape);
+    const hone_tensor tensor = view_tensor(&view, self->groups[entry->group].matrix, shape);
     if (hone_optimizer_set_grad(self->optimizer, index, &tensor, NULL) != HONE_OK)
         return 0;
     entry->grad_layout.data = view.data;
@@ -151,7 +190,7 @@ static int scan_grad(Optimizer *self, Py_ssize_t index, PyObject *grad)
 static int scan_entry(Optimizer *self, Py_ssize_t index)
 {
     struct entry *const entry = &self->entries[index];
-    PyObject *const grad = PyObject_GetAttr(entry->param, self->binding->word_grad);
+    PyObject *const grad = binding_grad(self->binding, entry->param);
     if (grad == NULL)
         return -1;
     int ready = 0;

@@ -125,14 +125,14 @@ PyObject *table_lookup(Table *self, PyObject *args)
     return table_finish(self, status, &error, (PyObject *)lookup);
 }
 
-/* lookup_bags(keys, n, offsets, bags, weights, mean, train, out, dtype) -> Lookup */
+/* lookup_bags(keys, n, offsets, bags, weights, their dtype, mean, train, out, dtype) -> Lookup */
 PyObject *table_lookup_bags(Table *self, PyObject *args)
 {
     unsigned long long keys, offsets, weights, out;
     long long n, bags;
-    int mean, train, dtype;
-    if (!PyArg_ParseTuple(args, "KLKLKppKi", &keys, &n, &offsets, &bags, &weights, &mean, &train,
-                          &out, &dtype))
+    int weight_dtype, mean, train, dtype;
+    if (!PyArg_ParseTuple(args, "KLKLKippKi", &keys, &n, &offsets, &bags, &weights, &weight_dtype,
+                          &mean, &train, &out, &dtype))
         return NULL;
     Lookup *const lookup = enter_with_lookup(self);
     if (lookup == NULL)
@@ -141,11 +141,14 @@ PyObject *table_lookup_bags(Table *self, PyObject *args)
     hone_status status;
     const int64_t shape[2] = {bags, hone_table_width(self->table)};
     const hone_tensor view = hone_tensor_view(address(out), (hone_dtype)dtype, 2, shape);
-    RUN(status,
-        hone_table_lookup_bags(self->table, lookup->lookup, address(keys), n, address(offsets),
-                               bags, address(weights), mean ? HONE_POOLING_MEAN : HONE_POOLING_SUM,
-                               train ? HONE_LOOKUP_TRAIN : HONE_LOOKUP_READ_ONLY,
-                               out == 0 ? NULL : &view, &error));
+    const int64_t length = n;
+    const hone_tensor factors =
+        hone_tensor_view(address(weights), (hone_dtype)weight_dtype, 1, &length);
+    RUN(status, hone_table_lookup_bags(self->table, lookup->lookup, address(keys), n,
+                                       address(offsets), bags, weights == 0 ? NULL : &factors,
+                                       mean ? HONE_POOLING_MEAN : HONE_POOLING_SUM,
+                                       train ? HONE_LOOKUP_TRAIN : HONE_LOOKUP_READ_ONLY,
+                                       out == 0 ? NULL : &view, &error));
     return table_finish(self, status, &error, (PyObject *)lookup);
 }
 

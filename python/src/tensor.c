@@ -161,6 +161,32 @@ int binding_view(struct binding *binding, PyObject *tensor, struct view *view)
                                      : method_view(tensor, view);
 }
 
+/* Whether instances of a class answer for `grad` with the tensors' own getter. */
+static bool has_plain_grad(const struct binding *binding, PyTypeObject *type)
+{
+    PyObject *const found = PyObject_GetAttr((PyObject *)type, binding->word_grad);
+    const bool plain = found != NULL && found == binding->grad &&
+                       PyType_GetSlot(type, Py_tp_getattro) == (void *)PyObject_GenericGetAttr;
+    PyErr_Clear();
+    Py_XDECREF(found);
+    return plain;
+}
+
+/* By the getter itself: looking it up again costs as much as calling it. */
+PyObject *binding_grad(struct binding *binding, PyObject *tensor)
+{
+    PyTypeObject *const type = Py_TYPE(tensor);
+    if (type != binding->grad_type) {
+        if (binding->grad == NULL || !has_plain_grad(binding, type))
+            return PyObject_GetAttr(tensor, binding->word_grad);
+        PyTypeObject *const before = binding->grad_type;
+        Py_INCREF(type);
+        binding->grad_type = type;
+        Py_XDECREF(before);
+    }
+    return binding->grad_get(binding->grad, tensor, (PyObject *)type);
+}
+
 /* ---- shapes --------------------------------------------------------------------------------- */
 
 int64_t view_numel(const struct view *view)

@@ -181,6 +181,8 @@ static bool falls(const struct hone_table *table, const struct hone_row *row,
 hone_status hone_table_evict(hone_table *table, const hone_eviction *policy, int64_t most_rows,
                              int64_t *evicted, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     if (policy == NULL || most_rows < 0)
         return hone_fail(error, HONE_ERROR_ARGUMENT,
                          "the policy is %s and %lld rows are to be looked at",

@@ -66,7 +66,7 @@ static void add_chain(const struct learning *l, uint32_t head, void *sum)
 {
     const struct hone_support_kernels *const support = l->table->context->cpu->support;
     for (uint32_t i = head; i != HONE_NONE; i = l->lookup->next[i]) {
-        const double factor = l->lookup->bags ? (double)l->lookup->factor[i] : 1;
+        const double factor = l->lookup->bags ? l->lookup->factor[i] : 1;
         if (l->wide)
             support->accumulate_f64[l->format](sum, gradient_at(l, i), l->width, factor);
         else
@@ -238,7 +238,7 @@ static hone_status update(struct learning *l, hone_error *error)
     if (table->options.nonfinite == HONE_ROW_ERROR) {
         sweep(l, false);
         if (l->spoilt > 0) {
-            table->failed = true;
+            table->failed = table->registered;
             return hone_fail(error, HONE_ERROR_NONFINITE,
                              "table \"%s\": %lld rows have gradients that are not finite; nothing "
                              "was stepped",
@@ -344,6 +344,8 @@ static hone_status check_gradients(const hone_table *table, const hone_lookup *l
                                    const hone_tensor *gradients, enum hone_format *format,
                                    hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     if (lookup == NULL || lookup->table != table)
         return hone_fail(error, HONE_ERROR_ARGUMENT,
                          "the lookup is NULL or was made for another table than \"%s\"",
@@ -370,6 +372,8 @@ hone_status hone_table_add_gradients(hone_table *table, const hone_lookup *looku
 
 hone_status hone_table_step(hone_table *table, hone_table_report *report, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     struct learning l = begin(table, NULL, NULL, HONE_FORMAT_F32);
     const bool due = (table->calls + 1) % (uint64_t)table->accumulate == 0;
     const bool applied = due && table->registered;
@@ -379,7 +383,7 @@ hone_status hone_table_step(hone_table *table, hone_table_report *report, hone_e
     table->calls++;
     if (applied) {
         table->pending_count = 0;
-        table->registered = false;
+        table->registered = table->failed = false;
     }
     report_on(&l, applied, report);
     return HONE_OK;
@@ -410,7 +414,10 @@ hone_status hone_table_apply(hone_table *table, const hone_lookup *lookup,
             report_on(&l, true, report);
         return status;
     }
-    status = add(&l, error);
+    /* before anything is added: the call may fail, and be repeated */
+    status = hone_table_reserve_dirty(table, table->pending_count + lookup->head_count, error);
+    if (status == HONE_OK)
+        status = add(&l, error);
     if (status == HONE_OK)
         status = hone_table_step(table, report, error);
     if (status == HONE_OK && report != NULL)
@@ -422,6 +429,8 @@ hone_status hone_table_apply_gradients(hone_table *table, const int64_t *keys, i
                                        const hone_tensor *gradients, hone_table_report *report,
                                        hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     if (n < 0 || (uint64_t)n >= HONE_INDEX_BATCH || (n > 0 && keys == NULL))
         return hone_fail(error, HONE_ERROR_ARGUMENT,
                          "a batch of %lld keys; it must be 0 to 2^32 - 2 keys at an address that "
@@ -441,6 +450,8 @@ hone_status hone_table_apply_gradients(hone_table *table, const int64_t *keys, i
 hone_status hone_table_set_grad_accum_steps(hone_table *table, int64_t steps, bool mean,
                                             hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     if (steps < 1)
         return hone_fail(error, HONE_ERROR_RANGE, "accumulation over %lld steps; at least 1",
                          (long long)steps);
@@ -464,6 +475,8 @@ int64_t hone_table_grad_accum_steps(const hone_table *table, bool *mean)
 
 hone_status hone_table_set_loss_scale(hone_table *table, double scale, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     if (!(scale > 0 && isfinite(scale)))
         return hone_fail(error, HONE_ERROR_RANGE, "the loss scale is %g; it must be above 0",
                          scale);
@@ -473,6 +486,8 @@ hone_status hone_table_set_loss_scale(hone_table *table, double scale, hone_erro
 
 hone_status hone_table_set_step(hone_table *table, uint64_t step, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     if (step < 1)
         return hone_fail(error, HONE_ERROR_RANGE, "step 0; steps are counted from 1");
     table->global_step = step;

@@ -268,6 +268,8 @@ static hone_status check_lookup(const hone_table *table, const hone_lookup *look
                                 const int64_t *keys, int64_t n, hone_lookup_mode mode,
                                 hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     if (lookup == NULL || (n > 0 && keys == NULL))
         return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is NULL",
                          lookup == NULL ? "lookup" : "keys");
@@ -343,18 +345,46 @@ static hone_status check_bags(const int64_t *offsets, int64_t bags, int64_t n, h
     return HONE_OK;
 }
 
-static void set_bags(hone_lookup *lookup, const int64_t *offsets, int64_t bags,
-                     const float *weights, hone_pooling pooling)
+static hone_status check_weights(const hone_tensor *weights, int64_t n, enum hone_format *format,
+                                 hone_error *error)
 {
+    int reals;
+    const hone_status status = hone_tensor_check(weights, "weights", error);
+    if (status != HONE_OK)
+        return status;
+    if (!hone_dtype_format(weights->dtype, format, &reals) || reals != 1)
+        return hone_fail(error, HONE_ERROR_DTYPE, "weights is %s; it must be F32, F64, BF16 or F16",
+                         hone_dtype_name(weights->dtype));
+    if (weights->ndim != 1 || weights->shape[0] != n)
+        return hone_fail(error, HONE_ERROR_SHAPE,
+                         "weights has %d dimensions and %lld elements; it must be [%lld]",
+                         weights->ndim, (long long)hone_tensor_numel(weights), (long long)n);
+    return HONE_OK;
+}
+
+/* In the type that the rows are summed in, rounded at each operation: what a key's row, and its
+ * gradient, is multiplied by. */
+static double factor_of(bool wide, double weight, int64_t length, hone_pooling pooling)
+{
+    if (pooling == HONE_POOLING_SUM)
+        return wide ? weight : (double)(float)weight;
+    return wide ? weight * (1 / (double)length) : (double)((float)weight * (1 / (float)length));
+}
+
+static void set_bags(hone_lookup *lookup, const int64_t *offsets, int64_t bags,
+                     const hone_tensor *weights, enum hone_format format, hone_pooling pooling)
+{
+    const struct hone_table *const table = lookup->table;
+    const bool wide = table->options.dtype == HONE_F64;
     lookup->bag_count = (size_t)bags;
-    for (int64_t b = 0; b < bags; b++) {
-        const float share =
-            pooling == HONE_POOLING_MEAN ? 1 / (float)(offsets[b + 1] - offsets[b]) : 1;
+    if (weights != NULL)
+        table->context->cpu->support->widen_f64[format](lookup->factor, weights->data, lookup->n);
+    for (int64_t b = 0; b < bags; b++)
         for (int64_t i = offsets[b]; i < offsets[b + 1]; i++) {
             lookup->bag[i] = (uint32_t)b;
-            lookup->factor[i] = weights == NULL ? share : share * weights[i];
+            lookup->factor[i] = factor_of(wide, weights == NULL ? 1 : lookup->factor[i],
+                                          offsets[b + 1] - offsets[b], pooling);
         }
-    }
 }
 
 static void pool_bag(const struct hone_table *table, const struct hone_lookup *lookup, int64_t from,
@@ -370,11 +400,10 @@ static void pool_bag(const struct hone_table *table, const struct hone_lookup *l
         const void *const row =
             hone_row_column(hone_table_row(table, (uint64_t)lookup->rows[i]), values);
         if (wide)
-            support->accumulate_f64[values->format](sum, row, values->count,
-                                                    (double)lookup->factor[i]);
+            support->accumulate_f64[values->format](sum, row, values->count, lookup->factor[i]);
         else
             support->accumulate_f32[values->format]((float *)(void *)sum, row, values->count,
-                                                    (double)lookup->factor[i]);
+                                                    lookup->factor[i]);
     }
     if (wide)
         support->narrow_f64[format](out, sum, values->count);
@@ -387,21 +416,25 @@ static void pool_bag(const struct hone_table *table, const struct hone_lookup *l
 
 hone_status hone_table_lookup_bags(hone_table *table, hone_lookup *lookup, const int64_t *keys,
                                    int64_t n, const int64_t *offsets, int64_t bags,
-                                   const float *weights, hone_pooling pooling,
+                                   const hone_tensor *weights, hone_pooling pooling,
                                    hone_lookup_mode mode, const hone_tensor *out, hone_error *error)
 {
-    enum hone_format format = HONE_FORMAT_F32;
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
+    enum hone_format format = HONE_FORMAT_F32, weight_format = HONE_FORMAT_F32;
     const size_t width = (size_t)table->options.width;
     hone_status status = check_lookup(table, lookup, keys, n, mode, error);
     if (status == HONE_OK)
         status = check_bags(offsets, bags, n, pooling, error);
+    if (status == HONE_OK && weights != NULL)
+        status = check_weights(weights, n, &weight_format, error);
     if (status == HONE_OK && out != NULL)
         status = hone_table_check_values(out, bags, width, "out", &format, error);
     if (status == HONE_OK)
         status = start(table, lookup, keys, n, true, error);
     if (status != HONE_OK)
         return status;
-    set_bags(lookup, offsets, bags, weights, pooling);
+    set_bags(lookup, offsets, bags, weights, weight_format, pooling);
     status = look_up(table, lookup, mode, error);
     if (status != HONE_OK || out == NULL)
         return status;

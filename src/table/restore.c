@@ -237,11 +237,15 @@ static hone_status check_empty(hone_table *const *tables, int64_t count, hone_er
     if (tables == NULL || count < 1)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "%lld tables to restore; at least 1",
                          (long long)count);
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < count; i++) {
+        if (tables[i] == NULL)
+            return hone_fail(error, HONE_ERROR_ARGUMENT, "table %lld to restore is NULL",
+                             (long long)i);
         if (tables[i]->next != 0 || tables[i]->step != 0)
             return hone_fail(error, HONE_ERROR_ARGUMENT,
                              "table \"%s\" has rows or steps; restoring needs empty tables",
                              tables[i]->name);
+    }
     return HONE_OK;
 }
 
@@ -302,6 +306,8 @@ static hone_status take_loaded(hone_table *const *tables, int64_t count,
         status = hone_table_check_loaded(tables[i], loaded, error);
     for (int64_t i = 0; status == HONE_OK && i < count; i++)
         status = hone_table_apply_loaded(tables[i], loaded, error);
+    for (int64_t i = 0; i < count; i++)
+        tables[i]->tracking = false; /* no file holds these rows */
     if (status != HONE_OK)
         clear_tables(tables, count);
     return status;

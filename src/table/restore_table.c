@@ -229,16 +229,9 @@ static void fill_rows(struct hone_table *table, const struct arrays *a)
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (size_t i = 0; i < a->rows; i++) {
         struct hone_row *const row = hone_table_row(table, (uint64_t)a->row[i]);
-        const uint32_t *const counts = a->counts + i * HONE_ROW_COUNTS;
         memset(row, 0, table->stride);
-        *row = (struct hone_row){.key = a->id[i],
-                                 .born = a->born[i],
-                                 .seen = counts[0],
-                                 .time = counts[1],
-                                 .frequency = counts[2],
-                                 .updates = counts[3],
-                                 .updated = counts[4],
-                                 .flags = HONE_ROW_LIVE};
+        *row = (struct hone_row){.key = a->id[i], .born = a->born[i], .flags = HONE_ROW_LIVE};
+        hone_row_set_counts(row, a->counts + i * HONE_ROW_COUNTS);
         for (int c = 0; c < table->column_count; c++) {
             const struct hone_column *const column = &table->columns[c];
             memcpy(hone_row_column(row, column), a->columns[c] + i * column->size, column->size);

@@ -218,11 +218,15 @@ hone_status hone_table_set_rule(struct hone_table *table, hone_error *error)
 hone_status hone_table_get(const hone_table *table, const char *hyper, double *value,
                            hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     return hone_spec_get(table->spec, 0, hyper, value, error);
 }
 
 hone_status hone_table_set(hone_table *table, const char *hyper, double value, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     double before;
     hone_status status = hone_spec_get(table->spec, 0, hyper, &before, error);
     const int variant = hone_table_variant(table);

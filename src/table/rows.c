@@ -116,6 +116,8 @@ void hone_table_release_row(struct hone_table *table, uint64_t number)
 hone_status hone_table_erase(hone_table *table, const int64_t *keys, int64_t n, int64_t *erased,
                              hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     if (n < 0 || (uint64_t)n > HONE_INDEX_BATCH || (n > 0 && keys == NULL))
         return hone_fail(error, HONE_ERROR_ARGUMENT,
                          "a batch of %lld keys; it must be 0 to 2^32 - 1 keys at an address that "
@@ -228,6 +230,8 @@ static hone_status check_batch(const int64_t *keys, int64_t n, const int64_t *ro
 hone_status hone_table_find(const hone_table *table, const int64_t *keys, int64_t n, int64_t *rows,
                             int64_t *missing, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     const hone_status status = check_batch(keys, n, rows, error);
     if (status != HONE_OK)
         return status;
@@ -243,6 +247,8 @@ hone_status hone_table_find(const hone_table *table, const int64_t *keys, int64_
 hone_status hone_table_insert(hone_table *table, const int64_t *keys, int64_t n, int64_t *rows,
                               int64_t *inserted, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     hone_status status = check_batch(keys, n, rows, error);
     if (status == HONE_OK)
         status = hone_table_make_budget(table, keys, (size_t)n, rows, error);
@@ -256,6 +262,8 @@ hone_status hone_table_insert(hone_table *table, const int64_t *keys, int64_t n,
 
 hone_status hone_table_keys(const hone_table *table, int64_t *keys, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     if (keys == NULL && table->index.count > 0)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "keys is NULL");
     size_t count = 0;
@@ -353,6 +361,8 @@ static hone_status check_copy(const struct hone_table *table, const int64_t *row
 hone_status hone_table_gather(const hone_table *table, const int64_t *rows, int64_t n,
                               const char *slot, const hone_tensor *out, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     const struct hone_column *column;
     enum hone_format format;
     const hone_status status = check_copy(table, rows, n, slot, out, &column, &format, error);
@@ -380,6 +390,8 @@ hone_status hone_table_gather(const hone_table *table, const int64_t *rows, int6
 hone_status hone_table_scatter(hone_table *table, const int64_t *rows, int64_t n, const char *slot,
                                const hone_tensor *values, hone_error *error)
 {
+    if (table == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     const struct hone_column *column;
     enum hone_format format;
     hone_status status = check_copy(table, rows, n, slot, values, &column, &format, error);

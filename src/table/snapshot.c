@@ -119,11 +119,9 @@ static void copy_records(const struct hone_table *table, const int64_t *list, si
         if (i + AHEAD < rows)
             HONE_REQUEST(hone_table_row(table, (uint64_t)list[i + AHEAD]), table->stride);
         const struct hone_row *const row = hone_table_row(table, (uint64_t)list[i]);
-        const uint32_t counts[HONE_ROW_COUNTS] = {row->seen, row->time, row->frequency,
-                                                  row->updates, row->updated};
         to->ids[i] = row->key;
         to->born[i] = row->born;
-        memcpy(to->counts + i * HONE_ROW_COUNTS, counts, sizeof counts);
+        hone_row_counts(row, to->counts + i * HONE_ROW_COUNTS);
         for (int c = 0; c < table->column_count; c++) {
             const struct hone_column *const column = &table->columns[c];
             memcpy(to->columns[c] + i * column->size, hone_row_column(row, column), column->size);
@@ -210,6 +208,9 @@ static hone_status check_tables(hone_table *const *tables, int64_t count, hone_s
                          (long long)count);
     for (int64_t i = 0; i < count; i++) {
         const struct hone_table *const table = tables[i];
+        if (table == NULL)
+            return hone_fail(error, HONE_ERROR_ARGUMENT, "table %lld of the snapshot is NULL",
+                             (long long)i);
         for (int64_t k = 0; k < i; k++)
             if (strcmp(table->name, tables[k]->name) == 0)
                 return hone_fail(error, HONE_ERROR_NAME, "two tables are called \"%s\"",

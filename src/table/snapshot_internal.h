@@ -5,6 +5,7 @@
 #define HONE_TABLE_SNAPSHOT_INTERNAL_H
 
 #include <jansson.h>
+#include <string.h>
 
 #include <hone/snapshot.h>
 
@@ -19,6 +20,22 @@
 
 /* Numbers of a row's header that are saved, in the order of "<table>@counts". */
 #define HONE_ROW_COUNTS 5 /* seen, time, frequency, updates, updated */
+
+static inline void hone_row_counts(const struct hone_row *row, uint32_t *counts)
+{
+    const uint32_t all[HONE_ROW_COUNTS] = {row->seen, row->time, row->frequency, row->updates,
+                                           row->updated};
+    memcpy(counts, all, sizeof all);
+}
+
+static inline void hone_row_set_counts(struct hone_row *row, const uint32_t *counts)
+{
+    row->seen = counts[0];
+    row->time = counts[1];
+    row->frequency = counts[2];
+    row->updates = counts[3];
+    row->updated = counts[4];
+}
 
 /* One tensor of a table's part. */
 struct hone_part {

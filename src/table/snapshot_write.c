@@ -123,6 +123,9 @@ hone_status hone_snapshot_write(hone_snapshot *snapshot, const char *directory,
                                 const hone_file_entry *extras, int64_t extra_count,
                                 hone_error *error)
 {
+    if (snapshot == NULL || directory == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is NULL",
+                         snapshot == NULL ? "snapshot" : "directory");
     hone_status status = check_extras(extras, extra_count, error);
     if (status != HONE_OK)
         return status;

@@ -150,7 +150,7 @@ struct hone_lookup {
     size_t bag_count; /* 0 without bags: */
     bool bags;
     uint32_t *bag;             /* the gradient's row of each position */
-    float *factor;             /* and what it is multiplied by */
+    double *factor;            /* and what it is multiplied by: a float unless rows are F64 */
     uint64_t births, removals; /* of the table when it was filled */
     int64_t missing, inserted;
 };

@@ -751,3 +751,34 @@ def test_compact_masks_from_a_file(tmp_path):
     run(MaskedAdamW(named.items(), masks, **RATES), list(named.values()))
     run(MaskedAdamW(other.items(), loaded, **RATES), list(other.values()))
     assert_equal(named, other)
+
+
+def test_told_names_are_saved_and_match():
+    def make(names, order):
+        a, b = torch.nn.Parameter(torch.ones(2, 3)), torch.nn.Parameter(torch.ones(3))
+        named = {"a": a, "b": b}
+        optimizer = MaskedAdamW([named[name] for name in order], {})
+        if names:
+            optimizer.add_param_names(named)
+        return optimizer, named
+
+    optimizer, named = make(True, "ab")
+    for parameter in named.values():
+        parameter.grad = torch.full_like(parameter, parameter.numel())
+    optimizer.step()
+    saved = optimizer.state_dict()
+    assert saved["param_groups"][0]["param_names"] == ["a", "b"]
+    assert "param_names" not in optimizer.param_groups[0]  # a group without names may follow
+    other, others = make(True, "ba")
+    other.load_state_dict(saved, by_name=True)
+    for name in "ab":
+        found, wanted = other.state[others[name]], optimizer.state[named[name]]
+        assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+    assert "param_names" not in other.param_groups[0]
+    other.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
+    with pytest.raises(ValueError, match="needs named parameters"):
+        make(False, "ab")[0].load_state_dict(saved, by_name=True)
+    plain, _ = make(False, "ab")
+    plain.load_state_dict(saved)
+    assert "param_names" not in plain.param_groups[0]
+    assert "param_names" not in plain.state_dict()["param_groups"][0]

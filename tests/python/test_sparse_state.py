@@ -302,7 +302,9 @@ def test_rows_by_key(tmp_path):
     safetensors = pytest.importorskip("safetensors.torch")
     loaded = safetensors.load_file(paths[0])
     assert set(loaded) == {
-        "t@id", "t@embedding", "t@sparse_adamw_exp_avg", "t@sparse_adamw_exp_avg_sq",
+        "t@id", "t@embedding", "t@sparse_adamw_exp_avg", "t@sparse_adamw_exp_avg_sq", "t@counts",
+        "t@sparse_adamw_step", "t@sparse_adamw_beta1", "t@sparse_adamw_beta2", "t@global_step",
+        "t@tick", "t@clock",
     }  # fmt: skip
     torch.testing.assert_close(table.read(loaded["t@id"]), loaded["t@embedding"], rtol=0, atol=0)
     with pytest.raises(ValueError, match="no list of keys"):

@@ -129,6 +129,19 @@ def test_weights_of_a_mean_have_gradients():
     torch.testing.assert_close(weights.grad, expected.float())
 
 
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_double_weights_stay_double(mode):
+    table = HashTable([3], dtype=torch.float64, initializer=initial.normal(0, 1))
+    ids, offsets = torch.tensor([1, 2, 3, 1, 2]), torch.tensor([0, 3])
+    weights = torch.rand(5, dtype=torch.float64) / 3
+    out = table(ids, offsets, weights, mode=mode)
+    weighted = table.read(ids) * weights[:, None]
+    expected = torch.stack([weighted[:3].sum(0), weighted[3:].sum(0)])
+    if mode == "mean":
+        expected /= torch.tensor([[3], [2]])
+    torch.testing.assert_close(out, expected, rtol=1e-15, atol=1e-15)
+
+
 # ---- gradients ---------------------------------------------------------------------------------------
 
 

@@ -6,24 +6,9 @@
 #include <string.h>
 
 #include "support/checks.h"
+#include "support/fixtures.h"
 #include "support/numbers.h"
 #include "support/random.h"
-
-static hone_context *context;
-
-static int set_up(void **state)
-{
-    (void)state;
-    context = test_context(1, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
 
 static const int64_t three[] = {3}, two[] = {2}, none[] = {0};
 
@@ -227,6 +212,68 @@ static void test_same_bits(void **state)
     free(values);
 }
 
+/* Many gradients, some of them missing or without elements, at any number of threads: every element is
+ * multiplied once, and nothing around them. */
+static void test_many(void **state)
+{
+    (void)state;
+    enum { MANY = 61, GAP = 1 };
+    const int64_t lengths[] = {0, 1, 65, 8191, 8192, 8193, 0, 20000};
+    size_t room = 0;
+    for (int i = 0; i < MANY; i++)
+        room += (size_t)lengths[i % 8] + GAP;
+    float *const values = malloc(room * sizeof *values);
+    assert_non_null(values);
+    hone_tensor views[MANY];
+    const hone_tensor *grads[MANY];
+    const double coef = 1 / (3 + 1e-6);
+    for (int threads = 1; threads < 8; threads++) {
+        hone_context *const with = test_context(threads, NULL);
+        float *place = values;
+        for (int i = 0; i < MANY; i++) {
+            views[i] = hone_tensor_view(place, HONE_F32, 1, &lengths[i % 8]);
+            grads[i] = i % 11 == 10 ? NULL : &views[i];
+            place += lengths[i % 8] + GAP;
+        }
+        for (size_t i = 0; i < room; i++)
+            values[i] = (float)i;
+        OK(hone_clip_grads_with_norm(with, grads, MANY, 1, 3, &problem));
+        place = values;
+        for (int i = 0; i < MANY; i++) {
+            for (int64_t j = 0; j < lengths[i % 8] + GAP; j++, place++) {
+                const float before = (float)(place - values);
+                const bool changed = grads[i] != NULL && j < lengths[i % 8];
+                assert_true(*place == (changed ? before * (float)coef : before));
+            }
+        }
+        hone_context_free(with);
+    }
+    free(values);
+}
+
+/* As often as it is given, whatever the threads. */
+static void test_twice(void **state)
+{
+    (void)state;
+    enum { N = 50000 };
+    const int64_t length[] = {N};
+    float *const values = malloc(N * sizeof *values);
+    assert_non_null(values);
+    const hone_tensor view = hone_tensor_view(values, HONE_F32, 1, length);
+    const hone_tensor *const grads[] = {&view, NULL, &view};
+    hone_context *const with = test_context(3, NULL);
+    double total = 0;
+    for (int i = 0; i < N; i++)
+        values[i] = 1;
+    OK(hone_total_norm(with, grads, 3, 1, &total, &problem));
+    assert_true(total == 2 * N);
+    OK(hone_clip_grads_with_norm(with, grads, 3, 1, 4 - 1e-6, &problem));
+    for (int i = 0; i < N; i++)
+        assert_true(values[i] == 0.0625f);
+    hone_context_free(with);
+    free(values);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_clip),          cmocka_unit_test(test_clip_with_norm),
         cmocka_unit_test(test_nonfinite),     cmocka_unit_test(test_value),
         cmocka_unit_test(test_bad_arguments), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_many),          cmocka_unit_test(test_twice),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_single_context, close_context);
 }

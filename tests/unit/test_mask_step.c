@@ -10,13 +10,13 @@
 
 #include "support/checks.h"
 #include "support/cmocka_all.h"
+#include "support/fixtures.h"
 
 #define N 10007 /* more than a chunk, and no whole number of words */
 
 static float start[N], grad[N];
 static uint8_t bits[N];
 static const int64_t shape[] = {N};
-static hone_context *context;
 
 static int set_up(void **state)
 {
@@ -27,13 +27,6 @@ static int set_up(void **state)
         grad[i] = cosf((float)i * 1.7f);
         bits[i] = i % 20 == 3;
     }
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    hone_context_free(context);
     return 0;
 }
 
@@ -320,5 +313,5 @@ int main(void)
         cmocka_unit_test(test_checkpoint),
         cmocka_unit_test(test_shape),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, close_context);
 }

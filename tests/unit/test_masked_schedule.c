@@ -2,16 +2,14 @@
 /* A schedule for masked_lr alone: the masked elements move with the bits of a plain optimizer under
  * that schedule, the others with those of one under lr's; canonical JSON, edits, checkpoints. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include <hone/hone.h>
+
+#include "support/fixtures.h"
 
 #define OK(call) assert_int_equal(call, HONE_OK)
 #define COUNT 70
@@ -21,30 +19,7 @@
 #define HALVES "{\"type\": \"step\", \"step_size\": 3, \"gamma\": 0.5, \"warmup_from_one\": true}"
 #define DECAY "{\"type\": \"exponential\", \"gamma\": 0.5, \"per\": \"epoch\"}"
 
-static hone_context *context;
 static const int64_t shape[] = {COUNT};
-
-static int set_up(void **state)
-{
-    (void)state;
-    return hone_context_create(&context, NULL, NULL) == HONE_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
-
-static hone_spec *parse(const char *text)
-{
-    hone_spec *spec = NULL;
-    hone_error error;
-    if (hone_spec_parse(&spec, context, text, strlen(text), &error) != HONE_OK)
-        fail_msg("%s: %s", text, error.message);
-    return spec;
-}
 
 static hone_schedule *parse_schedule(const char *text)
 {
@@ -55,7 +30,7 @@ static hone_schedule *parse_schedule(const char *text)
 
 static hone_optimizer *create(const char *text)
 {
-    hone_spec *const spec = parse(text);
+    hone_spec *const spec = parse_spec(text);
     hone_optimizer *optimizer = NULL;
     hone_error error;
     if (hone_optimizer_create(&optimizer, context, spec, &error) != HONE_OK)
@@ -235,7 +210,7 @@ static void is_refused(void **state)
 
 static void expect_canonical(const char *text, const char *wanted)
 {
-    hone_spec *const spec = parse(text);
+    hone_spec *const spec = parse_spec(text);
     char *json = NULL;
     OK(hone_spec_write(spec, &json, NULL));
     assert_string_equal(json, wanted);
@@ -336,15 +311,17 @@ static void goes_on_in_a_new_recipe(void **state)
     for (int i = 0; i < 4; i++)
         OK(hone_optimizer_schedule_step(optimizer, NULL));
     assert_true(get(optimizer, "masked_lr") == 0.5);
-    hone_spec *next = parse("{\"optimizer_type\": \"sgd\", \"learning_rate\": 2, \"masked_lr\": 4, "
-                            "\"schedule\": " HALVES ", \"masked_schedule\": " HALVES "}");
+    hone_spec *next =
+        parse_spec("{\"optimizer_type\": \"sgd\", \"learning_rate\": 2, \"masked_lr\": 4, "
+                   "\"schedule\": " HALVES ", \"masked_schedule\": " HALVES "}");
     OK(hone_optimizer_set_spec(optimizer, next, NULL));
     hone_spec_free(next);
     assert_true(get(optimizer, "masked_lr") == 2 && get(optimizer, "lr") == 2);
     assert_int_equal(hone_optimizer_masked_schedule_count(optimizer, 0), 4);
     assert_int_equal(hone_optimizer_schedule_count(optimizer, 0), 0);
-    next = parse("{\"optimizer_type\": \"sgd\", \"masked_schedule\": {\"type\": \"one_cycle\", "
-                 "\"max_lr\": 1, \"total_steps\": 4, \"cycle_momentum\": false}}");
+    next =
+        parse_spec("{\"optimizer_type\": \"sgd\", \"masked_schedule\": {\"type\": \"one_cycle\", "
+                   "\"max_lr\": 1, \"total_steps\": 4, \"cycle_momentum\": false}}");
     assert_int_equal(hone_optimizer_set_spec(optimizer, next, &error), HONE_ERROR_RANGE);
     assert_string_equal(error.message,
                         "the schedule one_cycle ends at step 3; there is no value for step 4");
@@ -362,5 +339,5 @@ int main(void)
         cmocka_unit_test(has_canonical_json),      cmocka_unit_test(callbacks_are_not_written),
         cmocka_unit_test(resumes_exactly),         cmocka_unit_test(goes_on_in_a_new_recipe),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -3,44 +3,19 @@
  * multipliers by module, parameters that are the same, frozen ones, notices, refusals; and the
  * optimizer made of it, its steps and its checkpoint. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include <hone/hone.h>
+
+#include "support/fixtures.h"
 
 #define OK(call) assert_int_equal(call, HONE_OK)
 #define LENGTH(array) ((int)(sizeof(array) / sizeof(array)[0]))
 
-static hone_context *context;
 static const int64_t square[] = {2, 2, 2, 2};
-
-static int set_up(void **state)
-{
-    (void)state;
-    return hone_context_create(&context, NULL, NULL) == HONE_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
-
-static hone_spec *parse(const char *json)
-{
-    hone_spec *spec = NULL;
-    hone_error error;
-    if (hone_spec_parse(&spec, context, json, strlen(json), &error) != HONE_OK)
-        fail_msg("%s: %s", json, error.message);
-    return spec;
-}
 
 /* A parameter of 2^ndim elements. */
 static hone_model_parameter parameter(const char *name, float *data, int32_t ndim)
@@ -50,7 +25,7 @@ static hone_model_parameter parameter(const char *name, float *data, int32_t ndi
 
 static hone_placement *place(const char *json, const hone_model *models, int count)
 {
-    hone_spec *const spec = parse(json);
+    hone_spec *const spec = parse_spec(json);
     hone_placement *placement = NULL;
     hone_error error;
     if (hone_placement_create(&placement, context, spec, models, count, &error) != HONE_OK)
@@ -68,7 +43,7 @@ static hone_placement *place_list(const char *json, const hone_model_parameter *
 static void expect_failure(const char *json, const hone_model *models, int count,
                            hone_status status, const char *message)
 {
-    hone_spec *const spec = parse(json);
+    hone_spec *const spec = parse_spec(json);
     hone_placement *const untouched = (hone_placement *)&context;
     hone_placement *placement = untouched;
     hone_error error;
@@ -355,7 +330,7 @@ static void multipliers_are_the_specs(void **state)
     hone_error error;
     double value = 0;
     char *json = NULL;
-    hone_spec *const spec = parse("{\"optimizer_type\": \"sgd\"}");
+    hone_spec *const spec = parse_spec("{\"optimizer_type\": \"sgd\"}");
     OK(hone_spec_set_lr_multiplier(spec, "b", 2, NULL));
     OK(hone_spec_set_lr_multiplier(spec, "a.b", 3, NULL));
     OK(hone_spec_set_lr_multiplier(spec, "c", 0, NULL));
@@ -443,7 +418,7 @@ static void a_checkpoint_keeps_them(void **state)
     assert_string_equal(hone_spec_lr_module(hone_optimizer_spec(loaded), 0, &value), "head");
     assert_true(value == 4);
     hone_spec *const next =
-        parse("{\"optimizer_type\": \"adamw\", \"lr_multipliers\": {\"body\": 8}}");
+        parse_spec("{\"optimizer_type\": \"adamw\", \"lr_multipliers\": {\"body\": 8}}");
     OK(hone_optimizer_set_spec(loaded, next, NULL));
     hone_spec_free(next);
     OK(hone_optimizer_lr_multiplier(loaded, 0, &value, NULL));
@@ -578,5 +553,5 @@ int main(void)
         cmocka_unit_test(muon_beside_adamw_resumes_exactly),
         cmocka_unit_test(many_parameters),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -1,32 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading and writing safetensors files: round trips, the bytes of the layout, and every kind of
  * file that must be refused with a status and a sentence. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <hone/hone.h>
 
+#include "support/fixtures.h"
+
 #define LENGTH(array) (int)(sizeof(array) / sizeof(*(array)))
-
-static hone_context *context;
-
-static int setup(void **state)
-{
-    (void)state;
-    return hone_context_create(&context, NULL, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
 
 /* A file in memory: the header's length, the header, then bytes that count upwards. */
 struct image {
@@ -477,5 +460,5 @@ int main(void)
         cmocka_unit_test(refuses_missing_arguments),
         cmocka_unit_test(survives_failing_allocations),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -2,32 +2,16 @@
 /* Schedules: 200 steps of every type against PyTorch's own, the golden numbers, canonical JSON, and
  * their running in an optimizer. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
 #include <hone/hone.h>
 
-static hone_context *context;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return hone_context_create(&context, NULL, NULL) == HONE_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
+#include "support/fixtures.h"
 
 /* ---- against PyTorch ------------------------------------------------------------------------ */
 
@@ -432,5 +416,5 @@ int main(void)
         cmocka_unit_test(test_canonical),  cmocka_unit_test(test_groups),
         cmocka_unit_test(test_checkpoint), cmocka_unit_test(test_out_of_range),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_context, close_context);
 }

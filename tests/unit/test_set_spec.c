@@ -5,29 +5,7 @@
 #include <string.h>
 
 #include "support/checks.h"
-
-static hone_context *context;
-
-static int set_up(void **state)
-{
-    (void)state;
-    context = test_context(1, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
-
-static hone_spec *parse(const char *json)
-{
-    hone_spec *spec = NULL;
-    OK(hone_spec_parse(&spec, context, json, strlen(json), &problem));
-    return spec;
-}
+#include "support/fixtures.h"
 
 /* An optimizer over two numbers, "a" and "b", with gradients of 1 each, after `steps` steps. */
 struct subject {
@@ -40,7 +18,7 @@ static const int64_t one[] = {1};
 static void create(struct subject *subject, const char *json, int steps)
 {
     *subject = (struct subject){.grads = {1, 1}};
-    hone_spec *const spec = parse(json);
+    hone_spec *const spec = parse_spec(json);
     OK(hone_optimizer_create(&subject->optimizer, context, spec, &problem));
     hone_spec_free(spec);
     for (int i = 0; i < 2; i++) {
@@ -58,7 +36,7 @@ static void create(struct subject *subject, const char *json, int steps)
 
 static hone_status set(const struct subject *subject, const char *json)
 {
-    hone_spec *const spec = parse(json);
+    hone_spec *const spec = parse_spec(json);
     const hone_status status = hone_optimizer_set_spec(subject->optimizer, spec, &problem);
     hone_spec_free(spec);
     return status;
@@ -175,7 +153,7 @@ static void test_masters_do_not_outlive_their_use(void **state)
     const hone_tensor tensor = hone_tensor_view(&value, HONE_BF16, 1, one);
     const hone_tensor gradient = hone_tensor_view(&grad, HONE_F32, 1, one);
     struct subject s = {0};
-    hone_spec *const spec = parse(with);
+    hone_spec *const spec = parse_spec(with);
     OK(hone_optimizer_create(&s.optimizer, context, spec, &problem));
     hone_spec_free(spec);
     OK(hone_optimizer_add(s.optimizer, "w", &tensor, 0, NULL, &problem));
@@ -235,8 +213,8 @@ static void test_waiting_states_get_the_new_type(void **state)
     (void)state;
     struct subject subject;
     create(&subject, "{\"optimizer_type\": \"adam\", \"grad_accum_steps\": 2}", 1);
-    hone_spec *const spec = parse("{\"optimizer_type\": \"adam\", \"grad_accum_steps\": 2, "
-                                  "\"state_dtype\": \"bf16\"}");
+    hone_spec *const spec = parse_spec("{\"optimizer_type\": \"adam\", \"grad_accum_steps\": 2, "
+                                       "\"state_dtype\": \"bf16\"}");
     OK(hone_optimizer_set_spec(subject.optimizer, spec, &problem));
     OK(hone_optimizer_step(subject.optimizer, NULL, &problem));
     hone_tensor view;
@@ -258,5 +236,5 @@ int main(void)
         cmocka_unit_test(test_waiting_gradients),
         cmocka_unit_test(test_null),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_single_context, close_context);
 }

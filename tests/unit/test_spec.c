@@ -2,40 +2,13 @@
 /* Specs as objects: values, groups and patterns, canonical JSON for every rule of the registry, and
  * the search for patterns. What the reader refuses is in test_spec_errors.c. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "core/core.h"
-
-static hone_context *context;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return hone_context_create(&context, NULL, NULL) == HONE_OK ? 0 : 1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
-
-static hone_spec *parse(const char *json)
-{
-    hone_spec *spec = NULL;
-    hone_error error;
-    if (hone_spec_parse(&spec, context, json, strlen(json), &error) != HONE_OK)
-        fail_msg("%s\n%s", json, error.message);
-    return spec;
-}
+#include "support/fixtures.h"
 
 static void expect_json(const hone_spec *spec, const char *json)
 {
@@ -48,10 +21,10 @@ static void expect_json(const hone_spec *spec, const char *json)
 /* Parses, and expects this canonical form, which must be its own. */
 static void expect_canonical(const char *json, const char *canonical)
 {
-    hone_spec *spec = parse(json);
+    hone_spec *spec = parse_spec(json);
     expect_json(spec, canonical);
     hone_spec_free(spec);
-    spec = parse(canonical);
+    spec = parse_spec(canonical);
     expect_json(spec, canonical);
     hone_spec_free(spec);
 }
@@ -140,9 +113,9 @@ static void test_group_entries(void **state)
         "\"adamw\",\"weight_decay\":0.5}");
     /* Another rule starts from its own defaults: nothing of group 0 is taken over. */
     hone_spec *const spec =
-        parse("{\"groups\":[{\"match\":\"x\",\"optimizer_type\":\"sgd\",\"momentum\":0.5}],"
-              "\"learning_rate\":7,\"weight_decay\":0.5,\"optimizer_type\":\"adamw\","
-              "\"state_dtype\":\"f64\"}");
+        parse_spec("{\"groups\":[{\"match\":\"x\",\"optimizer_type\":\"sgd\",\"momentum\":0.5}],"
+                   "\"learning_rate\":7,\"weight_decay\":0.5,\"optimizer_type\":\"adamw\","
+                   "\"state_dtype\":\"f64\"}");
     assert_string_equal(hone_rule_name(hone_spec_group_rule(spec, 1)), "sgd");
     assert_true(get(spec, 1, "lr") == 1e-3 && get(spec, 1, "weight_decay") == 0);
     assert_true(get(spec, 0, "lr") == 7 && get(spec, 0, "weight_decay") == 0.5);
@@ -247,7 +220,7 @@ static void expect_round_trip(const hone_spec *spec)
 {
     char *first, *second;
     assert_int_equal(hone_spec_write(spec, &first, NULL), HONE_OK);
-    hone_spec *const again = parse(first);
+    hone_spec *const again = parse_spec(first);
     expect_same_values(spec, again);
     assert_int_equal(hone_spec_write(again, &second, NULL), HONE_OK);
     assert_string_equal(first, second);
@@ -463,7 +436,7 @@ static void test_curves(void **state)
 static void test_matching(void **state)
 {
     (void)state;
-    hone_spec *const spec = parse(
+    hone_spec *const spec = parse_spec(
         "{\"optimizer_type\":\"adamw\",\"groups\":[{\"match\":\"*.bias\",\"lr_multiplier\":3},"
         "{\"match\":[\"head.*\",\"score.weight\",\"layer?.[a-c]*\"]},{\"match\":[]},"
         "{\"match\":\"h\\u00e9*\"}]}");
@@ -531,8 +504,8 @@ static void test_unmatched(void **state)
 {
     (void)state;
     hone_spec *const spec =
-        parse("{\"optimizer_type\":\"adamw\",\"groups\":[{\"match\":[\"a*\",\"b\",\"c*\"]},"
-              "{\"match\":[]},{\"match\":[\"*\",\"d\"]}]}");
+        parse_spec("{\"optimizer_type\":\"adamw\",\"groups\":[{\"match\":[\"a*\",\"b\",\"c*\"]},"
+                   "{\"match\":[]},{\"match\":[\"*\",\"d\"]}]}");
     static const char *const names[] = {"apple", "cedar"};
     int group = 0, index = 0;
     assert_string_equal(hone_spec_unmatched(spec, names, 2, &group, &index), "b");
@@ -595,10 +568,10 @@ static void test_copy_and_assign(void **state)
     (void)state;
     hone_spec *copy;
     hone_spec *const spec =
-        parse("{\"optimizer_type\":\"adamw\",\"clip_grad_norm\":2,"
-              "\"nonfinite\":\"skip\",\"groups\":[{\"match\":[\"a\",\"b\",\"c\"],"
-              "\"optimizer_type\":\"sgd\",\"lr_multiplier\":2}]}");
-    hone_spec *const other = parse("{\"optimizer_type\":\"sgd\",\"clip_norm_type\":3}");
+        parse_spec("{\"optimizer_type\":\"adamw\",\"clip_grad_norm\":2,"
+                   "\"nonfinite\":\"skip\",\"groups\":[{\"match\":[\"a\",\"b\",\"c\"],"
+                   "\"optimizer_type\":\"sgd\",\"lr_multiplier\":2}]}");
+    hone_spec *const other = parse_spec("{\"optimizer_type\":\"sgd\",\"clip_norm_type\":3}");
     assert_int_equal(hone_spec_copy(&copy, context, spec, NULL), HONE_OK);
     expect_same_values(copy, spec);
     assert_int_equal(hone_spec_assign(copy, other, NULL), HONE_OK);
@@ -622,5 +595,5 @@ int main(void)
         cmocka_unit_test(test_unmatched),       cmocka_unit_test(test_added_groups),
         cmocka_unit_test(test_copy_and_assign),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_context, close_context);
 }

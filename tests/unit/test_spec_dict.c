@@ -2,34 +2,17 @@
 /* AdamSpec, AdamWSpec and MuonSpec: their fields, defaults and order, files as their Python classes
  * wrote them, the exact round trip, the two groups of a MuonSpec, and every field out of range. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include <hone/hone.h>
+
+#include "support/fixtures.h"
 
 #define OK(call) assert_int_equal(call, HONE_OK)
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
-
-static hone_context *context;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return hone_context_create(&context, NULL, NULL) == HONE_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
 
 static hone_spec *from_serialized(const char *name, const char *json)
 {
@@ -37,15 +20,6 @@ static hone_spec *from_serialized(const char *name, const char *json)
     hone_error error;
     if (hone_spec_from_serialized(&spec, context, name, json, strlen(json), &error) != HONE_OK)
         fail_msg("%s %s: %s", name, json, error.message);
-    return spec;
-}
-
-static hone_spec *parse(const char *json)
-{
-    hone_spec *spec = NULL;
-    hone_error error;
-    if (hone_spec_parse(&spec, context, json, strlen(json), &error) != HONE_OK)
-        fail_msg("%s: %s", json, error.message);
     return spec;
 }
 
@@ -69,7 +43,7 @@ static void expect_exact(const hone_spec *spec)
     OK(hone_spec_to_dict(spec, &name, &dict, NULL));
     OK(hone_spec_write(spec, &canonical, NULL));
     for (int way = 0; way < 2; way++) {
-        hone_spec *const copy = way == 0 ? from_serialized(name, dict) : parse(dict);
+        hone_spec *const copy = way == 0 ? from_serialized(name, dict) : parse_spec(dict);
         OK(hone_spec_write(copy, &again, NULL));
         assert_string_equal(again, canonical);
         hone_string_free(context, again);
@@ -114,24 +88,25 @@ static void defaults_are_the_specifications(void **state)
 static void files_of_the_python_classes_load(void **state)
 {
     (void)state;
-    hone_spec *spec =
-        parse("{\"optimizer_type\": \"adam\", \"learning_rate\": 0.001, \"lr_decay_gamma\": 0.95, "
-              "\"betas\": [0.9, 0.999], \"eps\": 1e-08, \"weight_decay\": 0.01}");
+    hone_spec *spec = parse_spec(
+        "{\"optimizer_type\": \"adam\", \"learning_rate\": 0.001, \"lr_decay_gamma\": 0.95, "
+        "\"betas\": [0.9, 0.999], \"eps\": 1e-08, \"weight_decay\": 0.01}");
     expect_dict(spec, "adam",
                 "{\"optimizer_type\":\"adam\",\"learning_rate\":0.001,\"lr_decay_gamma\":0.95,"
                 "\"betas\":[0.9,0.999],\"eps\":1e-8,\"weight_decay\":0.01}");
     hone_spec_free(spec);
-    spec =
-        parse("{\"learning_rate\": 1, \"lr_decay_gamma\": null, \"betas\": [0, 0.5], \"eps\": 0, "
-              "\"weight_decay\": 0.0, \"optimizer_type\": \"adamw\"}");
+    spec = parse_spec(
+        "{\"learning_rate\": 1, \"lr_decay_gamma\": null, \"betas\": [0, 0.5], \"eps\": 0, "
+        "\"weight_decay\": 0.0, \"optimizer_type\": \"adamw\"}");
     expect_dict(spec, "adamw",
                 "{\"optimizer_type\":\"adamw\",\"learning_rate\":1,\"lr_decay_gamma\":null,"
                 "\"betas\":[0,0.5],\"eps\":0,\"weight_decay\":0}");
     expect_exact(spec);
     hone_spec_free(spec);
-    spec = parse("{\"optimizer_type\":\"muon\",\"learning_rate\":0.02,\"lr_decay_gamma\":null,"
-                 "\"momentum\":0.95,\"nesterov\":true,\"adamw_lr\":0.0003,\"weight_decay\":0.01,"
-                 "\"betas\":[0.9,0.999]}");
+    spec =
+        parse_spec("{\"optimizer_type\":\"muon\",\"learning_rate\":0.02,\"lr_decay_gamma\":null,"
+                   "\"momentum\":0.95,\"nesterov\":true,\"adamw_lr\":0.0003,\"weight_decay\":0.01,"
+                   "\"betas\":[0.9,0.999]}");
     expect_dict(spec, "muon", MUON_HEAD "}");
     hone_spec_free(spec);
 }
@@ -140,11 +115,11 @@ static void files_of_the_python_classes_load(void **state)
 static void a_muon_spec_is_two_groups(void **state)
 {
     (void)state;
-    hone_spec *const spec =
-        parse("{\"optimizer_type\": \"muon\", \"learning_rate\": 0.5, \"momentum\": 0.8, "
-              "\"nesterov\": false, \"adamw_lr\": 0.25, \"weight_decay\": 0.125, \"betas\": [0.7, "
-              "0.75], \"muon_weight_decay\": 0.0625, \"adamw_eps\": 1e-3, \"ns_steps\": 6, "
-              "\"adjust_lr_fn\": \"match_rms_adamw\", \"lr_decay_gamma\": 0.5}");
+    hone_spec *const spec = parse_spec(
+        "{\"optimizer_type\": \"muon\", \"learning_rate\": 0.5, \"momentum\": 0.8, "
+        "\"nesterov\": false, \"adamw_lr\": 0.25, \"weight_decay\": 0.125, \"betas\": [0.7, "
+        "0.75], \"muon_weight_decay\": 0.0625, \"adamw_eps\": 1e-3, \"ns_steps\": 6, "
+        "\"adjust_lr_fn\": \"match_rms_adamw\", \"lr_decay_gamma\": 0.5}");
     assert_int_equal(hone_spec_group_count(spec), 2);
     assert_string_equal(hone_rule_name(hone_spec_group_rule(spec, 0)), "adamw");
     assert_string_equal(hone_rule_name(hone_spec_group_rule(spec, 1)), "muon");
@@ -176,7 +151,7 @@ static void muon_alone_is_another_recipe(void **state)
     (void)state;
     hone_error error;
     char *json = NULL;
-    hone_spec *const alone = parse("{\"optimizer_type\": \"muon\", \"learning_rate\": 0.5}");
+    hone_spec *const alone = parse_spec("{\"optimizer_type\": \"muon\", \"learning_rate\": 0.5}");
     assert_int_equal(hone_spec_group_count(alone), 1);
     assert_int_equal(hone_spec_to_dict(alone, NULL, &json, &error), HONE_ERROR_UNSUPPORTED);
     assert_string_equal(error.message, "a recipe of muon is none of AdamSpec, AdamWSpec and "
@@ -243,7 +218,7 @@ static void splits_have_names_or_are_spelt_out(void **state)
 static void other_keys_follow(void **state)
 {
     (void)state;
-    hone_spec *spec = parse(
+    hone_spec *spec = parse_spec(
         "{\"optimizer_type\": \"adamw\", \"clip_grad_norm\": 1, \"amsgrad\": true, \"groups\": "
         "[{\"match\": \"*.bias\", \"weight_decay\": 0}], \"lr_multipliers\": {\"b\": 2, \"a.x\": "
         "0}, \"schedule\": {\"type\": \"linear\"}, \"precision\": \"kahan\"}");
@@ -294,7 +269,7 @@ static void the_second_rate_has_its_schedule(void **state)
         snprintf(json, sizeof json,
                  "{\"optimizer_type\": \"muon\", \"learning_rate\": 1, \"adamw_lr\": 8, %s}",
                  cases[i].keys);
-        hone_spec *const spec = parse(json);
+        hone_spec *const spec = parse_spec(json);
         expect_exact(spec);
         hone_optimizer *optimizer = NULL;
         OK(hone_optimizer_create(&optimizer, context, spec, NULL));
@@ -328,7 +303,7 @@ static void what_muon_cannot_say_adamw_does(void **state)
         "\"muon\", \"maximize\": true}]}",
     };
     for (size_t i = 0; i < LENGTH(recipes); i++) {
-        hone_spec *const spec = parse(recipes[i]);
+        hone_spec *const spec = parse_spec(recipes[i]);
         char *json = NULL;
         const char *name = NULL;
         OK(hone_spec_to_dict(spec, &name, &json, NULL));
@@ -338,8 +313,8 @@ static void what_muon_cannot_say_adamw_does(void **state)
         hone_spec_free(spec);
     }
     hone_spec *const spec =
-        parse("{\"optimizer_type\": \"adamw\", \"groups\": [{\"match\": \"m*\", "
-              "\"optimizer_type\": \"muon\"}]}");
+        parse_spec("{\"optimizer_type\": \"adamw\", \"groups\": [{\"match\": \"m*\", "
+                   "\"optimizer_type\": \"muon\"}]}");
     expect_dict(spec, "muon",
                 "{\"optimizer_type\":\"muon\",\"learning_rate\":0.001,\"lr_decay_gamma\":null,"
                 "\"momentum\":0.95,\"nesterov\":true,\"adamw_lr\":0.001,\"weight_decay\":0.01,"
@@ -502,5 +477,5 @@ int main(void)
         cmocka_unit_test(misspelt_fields_have_a_nearest),
         cmocka_unit_test(random_values_survive),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_context, close_context);
 }

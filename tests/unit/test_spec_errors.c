@@ -2,31 +2,14 @@
 /* Every way a spec's JSON can be refused, with the sentence and the offset word for word. In the
  * tables '@' marks the byte that the offset must point at; it is taken out before parsing. */
 #include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include <hone/hone.h>
 
-static hone_context *context;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return hone_context_create(&context, NULL, NULL) == HONE_OK ? 0 : 1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
+#include "support/fixtures.h"
 
 /* Parses and expects this refusal; the out-pointer must not be touched. */
 static void expect(const char *json, size_t length, int64_t offset, const char *message)
@@ -487,5 +470,5 @@ int main(void)
         cmocka_unit_test(test_length),    cmocka_unit_test(test_null_arguments),
         cmocka_unit_test(test_truncated), cmocka_unit_test(test_every_byte_replaced),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_context, close_context);
 }

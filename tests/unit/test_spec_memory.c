@@ -2,16 +2,12 @@
 /* Specs when memory runs out: every allocation fails once, ours and jansson's. Nothing may leak or
  * change, and every block must go back with the size it was taken with. */
 #include <jansson.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "core/core.h"
+#include "support/fixtures.h"
 
 /* An allocator that counts what is out and fails when its countdown reaches 0. */
 static struct {
@@ -36,7 +32,6 @@ static void count_release(void *block, size_t size, void *user)
     free(block);
 }
 
-static hone_context *context;
 static long context_bytes;
 
 static int set_up(void **state)
@@ -58,15 +53,6 @@ static int tear_down(void **state)
     const long left = memory.out - context_bytes;
     hone_context_free(context);
     return left == 0 && memory.out == 0 ? 0 : 1;
-}
-
-static hone_spec *parse(const char *json)
-{
-    hone_spec *spec = NULL;
-    hone_error error;
-    if (hone_spec_parse(&spec, context, json, strlen(json), &error) != HONE_OK)
-        fail_msg("%s\n%s", json, error.message);
-    return spec;
 }
 
 static void expect_json(const hone_spec *spec, const char *json)
@@ -134,7 +120,7 @@ static void test_failing_allocations(void **state)
 static void test_many_groups(void **state)
 {
     (void)state;
-    hone_spec *const spec = parse(rich);
+    hone_spec *const spec = parse_spec(rich);
     for (int i = 0; i < 100; i++) {
         hone_spec *copy;
         assert_int_equal(hone_spec_add_group(spec, NULL, "x", NULL, NULL), HONE_OK);
@@ -182,7 +168,7 @@ static void test_failing_jansson(void **state)
     }
     json_set_alloc_funcs(old_allocate, old_release);
     assert_true(k > 10);
-    hone_spec *const expected = parse(rich);
+    hone_spec *const expected = parse_spec(rich);
     char *text;
     assert_int_equal(hone_spec_write(expected, &text, NULL), HONE_OK);
     expect_json(spec, text);

@@ -238,12 +238,14 @@ static void test_pooling(void **state)
     require(hone_table_scatter(table, rows, 3, NULL, &in, &error), &error);
     float out[3][2];
     const hone_tensor view = ROWS(out, HONE_F32, 3, 2);
-    const float weights[] = {2, 3, 4, 5};
+    const float values[] = {2, 3, 4, 5};
+    static const int64_t four = 4;
+    const hone_tensor given = hone_tensor_view((void *)(uintptr_t)values, HONE_F32, 1, &four);
     require(hone_table_lookup_bags(table, lookup, keys, 4, offsets, 3, NULL, HONE_POOLING_MEAN,
                                    HONE_LOOKUP_READ_ONLY, &view, &error),
             &error);
     assert_memory_equal(out, ((const float[3][2]){{5.5f, 11}, {0, 0}, {50.5f, 101}}), sizeof out);
-    require(hone_table_lookup_bags(table, lookup, keys, 4, offsets, 3, weights, HONE_POOLING_SUM,
+    require(hone_table_lookup_bags(table, lookup, keys, 4, offsets, 3, &given, HONE_POOLING_SUM,
                                    HONE_LOOKUP_TRAIN, &view, &error),
             &error);
     assert_memory_equal(out, ((const float[3][2]){{32, 64}, {0, 0}, {504, 1008}}), sizeof out);
@@ -253,6 +255,39 @@ static void test_pooling(void **state)
     require(hone_table_apply(table, lookup, &grads, NULL, &error), &error);
     require(hone_table_gather(table, rows, 3, NULL, &view, &error), &error);
     assert_memory_equal(out, ((const float[3][2]){{-1, -2}, {7, 20}, {100, 195}}), sizeof out);
+    hone_lookup_free(lookup);
+    hone_table_free(table);
+    hone_context_free(context);
+}
+
+/* Rows of F64 are weighted and averaged in double, and so are their gradients. */
+static void test_pooling_in_double(void **state)
+{
+    (void)state;
+    hone_context *const context = make_context(1, NULL);
+    hone_table_options options = plain_options(1, "sgd");
+    options.dtype = HONE_F64;
+    options.initial = HONE_INITIAL_CONSTANT;
+    options.initial_a = 0.1;
+    hone_table *const table = make_table(context, "t", &options);
+    hone_lookup *lookup = NULL;
+    hone_error error;
+    require(hone_lookup_create(&lookup, table, &error), &error);
+    require(hone_table_set(table, "lr", 1, &error), &error);
+    static const int64_t three = 3;
+    const int64_t keys[] = {1, 2, 3}, offsets[] = {0, 3};
+    double values[] = {0.1, 0.7, 1e-9}, out[3], grad = 0.3;
+    const hone_tensor weights = hone_tensor_view(values, HONE_F64, 1, &three);
+    const hone_tensor pooled = ROWS(out, HONE_F64, 1, 1), slope = ROWS(&grad, HONE_F64, 1, 1);
+    const hone_tensor rows = ROWS(out, HONE_F64, 3, 1);
+    require(hone_table_lookup_bags(table, lookup, keys, 3, offsets, 1, &weights, HONE_POOLING_MEAN,
+                                   HONE_LOOKUP_TRAIN, &pooled, &error),
+            &error);
+    assert_true(fabs(out[0] - 0.1 * (0.1 + 0.7 + 1e-9) / 3) < 1e-17);
+    require(hone_table_apply(table, lookup, &slope, NULL, &error), &error);
+    require(hone_table_gather(table, hone_lookup_rows(lookup), 3, NULL, &rows, &error), &error);
+    for (int i = 0; i < 3; i++)
+        assert_true(fabs(out[i] - (0.1 - 0.3 * values[i] / 3)) < 1e-16);
     hone_lookup_free(lookup);
     hone_table_free(table);
     hone_context_free(context);
@@ -340,6 +375,7 @@ int main(void)
         cmocka_unit_test(test_threads_and_levels_agree),
         cmocka_unit_test(test_rows_equal_parameters),
         cmocka_unit_test(test_pooling),
+        cmocka_unit_test(test_pooling_in_double),
         cmocka_unit_test(test_gradients_of_removed_rows_are_dropped),
         cmocka_unit_test(test_gradients_that_are_not_finite),
     };

@@ -1,25 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What tables refuse, in which words; and that a call that fails, for want of memory too, leaves
  * everything as it was. */
+#include "support/fixtures.h"
 #include "table_subject.h"
 
 #include <math.h>
-
-static hone_context *context;
-
-static int open_context(void **state)
-{
-    (void)state;
-    context = make_context(1, NULL);
-    return 0;
-}
-
-static int close_context(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
 
 static void expect(hone_status found, const hone_error *error, hone_status status,
                    const char *sentence)
@@ -111,6 +96,15 @@ static void test_batches(void **state)
     expect(hone_table_lookup_bags(table, lookup, keys, 1, offsets, 2, NULL, HONE_POOLING_SUM,
                                   HONE_LOOKUP_TRAIN, NULL, &error),
            &error, HONE_ERROR_RANGE, "below the one before");
+    const int64_t bag[] = {0, 1}, two = 2;
+    const hone_tensor weights = hone_tensor_view(values, HONE_I32, 1, &bag[1]);
+    expect(hone_table_lookup_bags(table, lookup, keys, 1, bag, 1, &weights, HONE_POOLING_SUM,
+                                  HONE_LOOKUP_TRAIN, NULL, &error),
+           &error, HONE_ERROR_DTYPE, "weights is I32; it must be F32, F64, BF16 or F16");
+    const hone_tensor more = hone_tensor_view(values, HONE_F32, 1, &two);
+    expect(hone_table_lookup_bags(table, lookup, keys, 1, bag, 1, &more, HONE_POOLING_SUM,
+                                  HONE_LOOKUP_TRAIN, NULL, &error),
+           &error, HONE_ERROR_SHAPE, "weights has 1 dimensions and 2 elements; it must be [1]");
     expect(hone_table_set(table, "lr", -1, &error), &error, HONE_ERROR_RANGE, "lr");
     expect(hone_table_set(table, "momentum", 0.9, &error), &error, HONE_ERROR_UNSUPPORTED,
            "momentum");
@@ -144,6 +138,114 @@ static void test_empty_batches(void **state)
     require(hone_table_step(table, &report, &error), &error);
     assert_false(report.applied);
     assert_int_equal(hone_table_step_count(table), 1);
+    hone_table_free(table);
+}
+
+/* What is missing is named, by every call that can say so. */
+static void test_null(void **state)
+{
+    (void)state;
+    const hone_table_options o = plain_options(4, "sgd");
+    hone_table *const table = make_table(context, "t", &o);
+    hone_table *const none[2] = {table, NULL};
+    hone_lookup *lookup = NULL;
+    hone_snapshot *snapshot = NULL;
+    hone_error e;
+    require(hone_lookup_create(&lookup, table, &e), &e);
+    int64_t key = 1, row = 0, bags[2] = {0, 1};
+    float values[4] = {0};
+    double value;
+    const hone_tensor view = ROWS(values, HONE_F32, 1, 4);
+    const hone_eviction policy = {0};
+#define REFUSE(call)                                   \
+    do {                                               \
+        expect(call, &e, HONE_ERROR_ARGUMENT, "NULL"); \
+        memset(&e, 0, sizeof e);                       \
+    } while (0)
+    REFUSE(hone_table_find(NULL, &key, 1, &row, NULL, &e));
+    REFUSE(hone_table_insert(NULL, &key, 1, &row, NULL, &e));
+    REFUSE(hone_table_erase(NULL, &key, 1, NULL, &e));
+    REFUSE(hone_table_gather(NULL, &row, 1, NULL, &view, &e));
+    REFUSE(hone_table_gather(table, &row, 1, NULL, NULL, &e));
+    REFUSE(hone_table_scatter(NULL, &row, 1, NULL, &view, &e));
+    REFUSE(hone_table_scatter(table, &row, 1, NULL, NULL, &e));
+    REFUSE(hone_table_keys(NULL, &key, &e));
+    REFUSE(hone_table_lookup(NULL, lookup, &key, 1, HONE_LOOKUP_TRAIN, &view, &e));
+    REFUSE(hone_table_lookup(table, NULL, &key, 1, HONE_LOOKUP_TRAIN, &view, &e));
+    REFUSE(hone_table_lookup_bags(NULL, lookup, &key, 1, bags, 1, NULL, HONE_POOLING_SUM,
+                                  HONE_LOOKUP_TRAIN, &view, &e));
+    REFUSE(hone_table_lookup_bags(table, lookup, &key, 1, NULL, 1, NULL, HONE_POOLING_SUM,
+                                  HONE_LOOKUP_TRAIN, &view, &e));
+    REFUSE(hone_table_add_gradients(NULL, lookup, &view, &e));
+    REFUSE(hone_table_add_gradients(table, NULL, &view, &e));
+    REFUSE(hone_table_add_gradients(table, lookup, NULL, &e));
+    REFUSE(hone_table_step(NULL, NULL, &e));
+    REFUSE(hone_table_apply(NULL, lookup, &view, NULL, &e));
+    REFUSE(hone_table_apply(table, lookup, NULL, NULL, &e));
+    REFUSE(hone_table_apply_gradients(NULL, &key, 1, &view, NULL, &e));
+    REFUSE(hone_table_apply_gradients(table, NULL, 1, &view, NULL, &e));
+    REFUSE(hone_table_evict(NULL, &policy, 1, NULL, &e));
+    REFUSE(hone_table_evict(table, NULL, 1, NULL, &e));
+    REFUSE(hone_table_change_rule(NULL, &o, &e));
+    REFUSE(hone_table_get(NULL, "lr", &value, &e));
+    REFUSE(hone_table_set(NULL, "lr", 1, &e));
+    REFUSE(hone_table_set_schedule(NULL, NULL, &e));
+    REFUSE(hone_table_schedule_step(NULL, &e));
+    REFUSE(hone_table_schedule_epoch(NULL, &e));
+    REFUSE(hone_table_schedule_metric(NULL, 1, &e));
+    REFUSE(hone_table_set_grad_accum_steps(NULL, 1, false, &e));
+    REFUSE(hone_table_set_loss_scale(NULL, 1, &e));
+    REFUSE(hone_table_set_step(NULL, 1, &e));
+    REFUSE(hone_table_export(NULL, "x", 0, 1, &e));
+    REFUSE(hone_table_export(table, NULL, 0, 1, &e));
+    REFUSE(hone_table_import(NULL, "x", 0, 1, &e));
+    REFUSE(hone_table_import(table, NULL, 0, 1, &e));
+    REFUSE(hone_snapshot_take(NULL, none, 1, HONE_SNAPSHOT_FULL, &e));
+    REFUSE(hone_snapshot_take(&snapshot, none, 2, HONE_SNAPSHOT_FULL, &e));
+    REFUSE(hone_snapshot_restore(none, 2, ".", NULL, &e));
+    REFUSE(hone_snapshot_restore(none, 1, NULL, NULL, &e));
+    REFUSE(hone_snapshot_unpack(none, 2, "", 0, &e));
+    REFUSE(hone_snapshot_unpack(none, 1, NULL, 1, &e));
+    REFUSE(hone_snapshot_write(NULL, ".", NULL, 0, &e));
+    REFUSE(hone_snapshot_pack(NULL, NULL, 0, NULL, &e));
+    require(hone_snapshot_take(&snapshot, none, 1, HONE_SNAPSHOT_FULL, &e), &e);
+    REFUSE(hone_snapshot_write(snapshot, NULL, NULL, 0, &e));
+    REFUSE(hone_snapshot_write(snapshot, ".", NULL, 1, &e));
+    hone_snapshot_free(snapshot);
+    require(hone_snapshot_take(&snapshot, none, 1, HONE_SNAPSHOT_COPY, &e), &e);
+    REFUSE(hone_snapshot_pack(snapshot, NULL, 0, NULL, &e));
+    hone_snapshot_free(snapshot);
+#undef REFUSE
+    hone_lookup_free(lookup);
+    hone_table_free(table);
+}
+
+/* A gradient that was refused together with its call leaves accumulation as it is. */
+static void test_refused_gradient(void **state)
+{
+    (void)state;
+    hone_table_options o = plain_options(1, "sgd");
+    o.nonfinite = HONE_ROW_ERROR;
+    hone_table *const table = make_table(context, "t", &o);
+    hone_lookup *lookup = NULL;
+    hone_table_report report;
+    hone_error error;
+    int64_t key = 1;
+    float value = NAN;
+    const hone_tensor view = ROWS(&value, HONE_F32, 1, 1);
+    require(hone_lookup_create(&lookup, table, &error), &error);
+    require(hone_table_lookup(table, lookup, &key, 1, HONE_LOOKUP_TRAIN, NULL, &error), &error);
+    expect(hone_table_apply(table, lookup, &view, NULL, &error), &error, HONE_ERROR_NONFINITE,
+           "nothing was stepped");
+    value = 1;
+    require(hone_table_set_grad_accum_steps(table, 2, false, &error), &error);
+    require(hone_table_apply(table, lookup, &view, &report, &error), &error);
+    assert_false(report.applied);
+    hone_table_zero_grad(table); /* one of two: what waits stays */
+    require(hone_table_step(table, &report, &error), &error);
+    assert_true(report.applied);
+    assert_int_equal(report.stepped, 1);
+    hone_lookup_free(lookup);
     hone_table_free(table);
 }
 
@@ -248,10 +350,9 @@ static void test_growth_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options),
-        cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_empty_batches),
-        cmocka_unit_test(test_growth_without_memory),
+        cmocka_unit_test(test_options),          cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_empty_batches),    cmocka_unit_test(test_null),
+        cmocka_unit_test(test_refused_gradient), cmocka_unit_test(test_growth_without_memory),
     };
-    return cmocka_run_group_tests(tests, open_context, close_context);
+    return cmocka_run_group_tests(tests, open_single_context, close_context);
 }

@@ -1,25 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A model's tables and its dense parameters are separated, and each get an optimizer of their own. */
+#include "support/fixtures.h"
 #include "table_subject.h"
 
 #define WIDTH 3
 #define STEPS 3
-
-static hone_context *context;
-
-static int open_context(void **state)
-{
-    (void)state;
-    context = make_context(1, NULL);
-    return 0;
-}
-
-static int close_context(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
 
 static hone_table *table_called(const char *name)
 {
@@ -164,5 +149,5 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_dense_adamw_tf_beside_the_tables),
     };
-    return cmocka_run_group_tests(tests, open_context, close_context);
+    return cmocka_run_group_tests(tests, open_single_context, close_context);
 }

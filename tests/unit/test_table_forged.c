@@ -1,27 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Snapshots in memory that are damaged, forged under checksums that fit, or too large for a budget:
  * the table stays empty. */
+#include "support/fixtures.h"
 #include "support/reseal.h"
 #include "table_subject.h"
 
 #define WIDTH 2
 
-static hone_context *context;
 static hone_error error;
-
-static int open_context(void **state)
-{
-    (void)state;
-    context = make_context(1, NULL);
-    return 0;
-}
-
-static int close_context(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
 
 static hone_table *empty_table(void)
 {
@@ -207,5 +193,5 @@ int main(void)
         cmocka_unit_test(test_numbers_that_cannot_be),
         cmocka_unit_test(test_more_rows_than_the_budget_holds),
     };
-    return cmocka_run_group_tests(tests, open_context, close_context);
+    return cmocka_run_group_tests(tests, open_single_context, close_context);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The switches of tables and the row-wise presets, in float64 against the formulas written out. */
+#include "support/fixtures.h"
 #include "table_subject.h"
 
 #include <math.h>
@@ -11,22 +12,7 @@
 #define B2 0.99
 #define EPS 1e-8
 
-static hone_context *context;
 static hone_error error;
-
-static int open_context(void **state)
-{
-    (void)state;
-    context = make_context(1, NULL);
-    return 0;
-}
-
-static int close_context(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
 
 static hone_table *make(const char *rule, hone_bias bias, hone_decay decay)
 {
@@ -263,5 +249,5 @@ int main(void)
         cmocka_unit_test(test_stochastic_rows),
         cmocka_unit_test(test_spec),
     };
-    return cmocka_run_group_tests(tests, open_context, close_context);
+    return cmocka_run_group_tests(tests, open_single_context, close_context);
 }

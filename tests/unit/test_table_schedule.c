@@ -1,43 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Schedules in tables: a row under a schedule is as a parameter under it, snapshots hold where the
  * schedule stands to the bit, and what cannot be is refused and changes nothing. */
+#include "support/fixtures.h"
 #include "support/reseal.h"
 #include "table_subject.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <unistd.h>
 
 #define WIDTH 5
 #define STEPS 24
 
-static hone_context *context;
 static hone_error error;
-
-static int open_context(void **state)
-{
-    (void)state;
-    context = make_context(1, NULL);
-    return 0;
-}
-
-static int close_context(void **state)
-{
-    (void)state;
-    hone_context_free(context);
-    return 0;
-}
-
-static hone_spec *parse(const char *json)
-{
-    hone_spec *spec = NULL;
-    require(hone_spec_parse(&spec, context, json, strlen(json), &error), &error);
-    return spec;
-}
 
 static hone_table *table_of(const char *json, const char *rule)
 {
-    hone_spec *const spec = parse(json);
+    hone_spec *const spec = parse_spec(json);
     hone_table_options options = plain_options(WIDTH, rule);
     options.spec = spec;
     hone_table *const table = make_table(context, "items", &options);
@@ -103,7 +81,7 @@ static const char *const recipes[] = {
 /* The same steps by an optimizer: the first of the three rows as a parameter, bit for bit. */
 static void follow(const char *json, hone_table *table)
 {
-    hone_spec *const spec = parse(json);
+    hone_spec *const spec = parse_spec(json);
     hone_optimizer *optimizer = NULL;
     require(hone_optimizer_create(&optimizer, context, spec, &error), &error);
     const int64_t keys[] = {0, 1, 2}, shape[] = {WIDTH};
@@ -184,24 +162,6 @@ static void test_presets_and_rates_by_hand(void **state)
 
 /* ---- snapshots --------------------------------------------------------------------------------- */
 
-static void make_directory(char *path)
-{
-    strcpy(path, "/tmp/hone-schedule-XXXXXX");
-    assert_non_null(mkdtemp(path));
-}
-
-static void remove_directory(const char *path)
-{
-    DIR *const dir = opendir(path);
-    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        char file[512];
-        snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
-        unlink(file);
-    }
-    closedir(dir);
-    rmdir(path);
-}
-
 static void save(hone_table *table, const char *directory, hone_snapshot_kind kind)
 {
     hone_snapshot *snapshot = NULL;
@@ -224,8 +184,8 @@ static void test_snapshots_hold_the_place(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(recipes); i++) {
-        char directory[64];
-        make_directory(directory);
+        char directory[FOLDER_SIZE];
+        make_folder(directory);
         hone_table *const whole = table_of(recipes[i], NULL);
         for (uint64_t step = 0; step < STEPS; step++) {
             if (step == 7)
@@ -252,7 +212,7 @@ static void test_snapshots_hold_the_place(void **state)
         assert_int_equal(hone_table_schedule_count(whole), hone_table_schedule_count(again));
         hone_table_free(whole);
         hone_table_free(again);
-        remove_directory(directory);
+        remove_folder(directory);
     }
 }
 
@@ -302,8 +262,8 @@ static void test_descriptions_that_do_not_fit(void **state)
          "a base is at least 0"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        char directory[64];
-        make_directory(directory);
+        char directory[FOLDER_SIZE];
+        make_folder(directory);
         hone_table *table = table_of(recipes[1], NULL);
         for (uint64_t step = 0; step < 7; step++)
             train(table, step);
@@ -318,7 +278,7 @@ static void test_descriptions_that_do_not_fit(void **state)
             fail_msg("\"%s\"; expected \"%s\"", error.message, cases[i].message);
         assert_int_equal(hone_table_count(table), 0);
         hone_table_free(table);
-        remove_directory(directory);
+        remove_folder(directory);
     }
 }
 
@@ -368,7 +328,7 @@ static void test_callbacks_run_and_are_not_saved(void **state)
 static void test_momentum_needs_its_state(void **state)
 {
     (void)state;
-    hone_spec *const spec = parse(recipes[2]);
+    hone_spec *const spec = parse_spec(recipes[2]);
     hone_optimizer *optimizer = NULL;
     require(hone_optimizer_create(&optimizer, context, spec, &error), &error);
     hone_table *const table = table_of("{\"optimizer_type\":\"sgd\",\"learning_rate\":0.5}", NULL);
@@ -406,5 +366,5 @@ int main(void)
         cmocka_unit_test(test_momentum_needs_its_state),
         cmocka_unit_test(test_no_table),
     };
-    return cmocka_run_group_tests(tests, open_context, close_context);
+    return cmocka_run_group_tests(tests, open_single_context, close_context);
 }

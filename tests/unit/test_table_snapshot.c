@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Snapshots of tables: full and increments restore a run to the bit, damage is found and named, a
- * killed writer leaves the last good state, and rows go from any shards to any others. */
+ * killed writer leaves the last good state. */
+#include "support/fixtures.h"
 #include "table_subject.h"
 
-#include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -109,24 +109,6 @@ static void assert_same(const struct subject *a, const struct subject *b)
 
 /* ---- directories ------------------------------------------------------------------------------ */
 
-static void make_directory(char *path)
-{
-    strcpy(path, "/tmp/hone-snapshot-XXXXXX");
-    assert_non_null(mkdtemp(path));
-}
-
-static void remove_directory(const char *path)
-{
-    DIR *const dir = opendir(path);
-    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        char file[512];
-        snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
-        unlink(file);
-    }
-    closedir(dir);
-    rmdir(path);
-}
-
 static void flip_byte(const char *directory, const char *name)
 {
     char path[512];
@@ -145,8 +127,8 @@ static void flip_byte(const char *directory, const char *name)
 static void test_a_chain_restores_the_run(void **state)
 {
     (void)state;
-    char directory[64];
-    make_directory(directory);
+    char directory[FOLDER_SIZE];
+    make_folder(directory);
     struct subject whole, again;
     hone_error error;
     hone_restore_report report;
@@ -167,7 +149,7 @@ static void test_a_chain_restores_the_run(void **state)
         stop(&again);
     }
     stop(&whole);
-    remove_directory(directory);
+    remove_folder(directory);
 }
 
 /* A damaged or missing increment: the state before it, and its name. */
@@ -175,8 +157,8 @@ static void test_damage_is_named(void **state)
 {
     (void)state;
     for (int missing = 0; missing < 2; missing++) {
-        char directory[64], path[128];
-        make_directory(directory);
+        char directory[FOLDER_SIZE], path[128];
+        make_folder(directory);
         struct subject whole, again;
         hone_error error;
         hone_restore_report report;
@@ -218,7 +200,7 @@ static void test_damage_is_named(void **state)
         assert_int_equal(hone_table_count(again.tables[0]), 0);
         stop(&whole);
         stop(&again);
-        remove_directory(directory);
+        remove_folder(directory);
     }
 }
 
@@ -226,8 +208,8 @@ static void test_damage_is_named(void **state)
 static void test_an_unwritten_snapshot_loses_nothing(void **state)
 {
     (void)state;
-    char directory[64];
-    make_directory(directory);
+    char directory[FOLDER_SIZE];
+    make_folder(directory);
     struct subject whole, again;
     hone_error error;
     start(&whole, 1);
@@ -259,7 +241,7 @@ static void test_an_unwritten_snapshot_loses_nothing(void **state)
     assert_same(&whole, &again);
     stop(&whole);
     stop(&again);
-    remove_directory(directory);
+    remove_folder(directory);
 }
 
 /* A file-size limit stops the writing after any number of bytes, as a full disk does: the error says
@@ -269,8 +251,8 @@ static void test_a_full_disk_loses_nothing(void **state)
 {
     (void)state;
     static const rlim_t limits[] = {0, 7, 100, 4096, 30000};
-    char directory[64];
-    make_directory(directory);
+    char directory[FOLDER_SIZE];
+    make_folder(directory);
     struct subject whole;
     hone_error error;
     struct rlimit old;
@@ -308,14 +290,51 @@ static void test_a_full_disk_loses_nothing(void **state)
     }
     signal(SIGXFSZ, handler);
     stop(&whole);
-    remove_directory(directory);
+    remove_folder(directory);
+}
+
+/* Rows that came from memory are in no file: an increment would not hold them. */
+static void test_rows_from_memory_need_a_full_snapshot(void **state)
+{
+    (void)state;
+    struct subject whole, again;
+    char directory[FOLDER_SIZE];
+    hone_error error;
+    hone_snapshot *snapshot = NULL;
+    make_folder(directory);
+    start(&whole, 1);
+    start(&again, 1);
+    save(&again, directory, HONE_SNAPSHOT_FULL); /* of empty tables */
+    train(&whole, 0);
+    train(&whole, 1);
+    require(hone_snapshot_take(&snapshot, whole.tables, 2, HONE_SNAPSHOT_COPY, &error), &error);
+    size_t size = 0;
+    require(hone_snapshot_pack(snapshot, NULL, 0, &size, &error), &error);
+    void *const bytes = malloc(size);
+    require(hone_snapshot_pack(snapshot, bytes, size, &size, &error), &error);
+    hone_snapshot_free(snapshot);
+    require(hone_snapshot_unpack(again.tables, 2, bytes, size, &error), &error);
+    assert_same(&whole, &again);
+    assert_int_equal(
+        hone_snapshot_take(&snapshot, again.tables, 2, HONE_SNAPSHOT_INCREMENT, &error),
+        HONE_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "an increment needs a full snapshot before it"));
+    save(&again, directory, HONE_SNAPSHOT_FULL);
+    stop(&again);
+    start(&again, 1);
+    require(hone_snapshot_restore(again.tables, 2, directory, NULL, &error), &error);
+    assert_same(&whole, &again);
+    stop(&whole);
+    stop(&again);
+    free(bytes);
+    remove_folder(directory);
 }
 
 static void test_other_tables_are_refused(void **state)
 {
     (void)state;
-    char directory[64];
-    make_directory(directory);
+    char directory[FOLDER_SIZE];
+    make_folder(directory);
     struct subject whole;
     hone_error error;
     start(&whole, 1);
@@ -345,67 +364,15 @@ static void test_other_tables_are_refused(void **state)
     assert_int_equal(hone_snapshot_restore(whole.tables, 2, directory, NULL, &error),
                      HONE_ERROR_ARGUMENT);
     stop(&whole);
-    remove_directory(directory);
-}
-
-/* Written in three shards, read in two. */
-static void test_shards(void **state)
-{
-    (void)state;
-    char directory[64], path[3][128];
-    make_directory(directory);
-    struct subject whole;
-    hone_error error;
-    start(&whole, 1);
-    for (uint64_t step = 0; step < 6; step++)
-        train(&whole, step);
-    hone_table *const from = whole.tables[1];
-    for (int64_t shard = 0; shard < 3; shard++) {
-        snprintf(path[shard], sizeof path[shard], "%s/shard-%d.safetensors", directory, (int)shard);
-        require(hone_table_export(from, path[shard], shard, 3, &error), &error);
-    }
-    int64_t total = 0;
-    for (int64_t shard = 0; shard < 2; shard++) {
-        hone_table_options options = plain_options(WIDTH, "adamw");
-        hone_table *const to = make_table(whole.context, "users", &options); /* f32 from bf16 */
-        for (int k = 0; k < 3; k++)
-            require(hone_table_import(to, path[k], shard, 2, &error), &error);
-        const int64_t n = hone_table_count(to);
-        total += n;
-        int64_t *const keys = malloc((size_t)n * 3 * sizeof *keys);
-        float *const x = malloc((size_t)n * 2 * WIDTH * sizeof *x), *const y = x + n * WIDTH;
-        require(hone_table_keys(to, keys, &error), &error);
-        require(hone_table_find(to, keys, n, keys + n, NULL, &error), &error);
-        require(hone_table_find(from, keys, n, keys + 2 * n, NULL, &error), &error);
-        const char *const slots[] = {NULL, "exp_avg", "exp_avg_sq"};
-        for (int k = 0; k < 3; k++) {
-            const hone_tensor vx = ROWS(x, HONE_F32, n, WIDTH), vy = ROWS(y, HONE_F32, n, WIDTH);
-            require(hone_table_gather(to, keys + n, n, slots[k], &vx, &error), &error);
-            require(hone_table_gather(from, keys + 2 * n, n, slots[k], &vy, &error), &error);
-            assert_memory_equal(x, y, (size_t)n * WIDTH * sizeof *x);
-        }
-        for (int64_t i = 0; i < n; i++)
-            assert_int_equal(hone_shard_of(keys[i], 2), shard);
-        free(keys);
-        free(x);
-        hone_table_free(to);
-    }
-    assert_int_equal(total, hone_table_count(from));
-    hone_table_options options = plain_options(WIDTH + 1, "adamw");
-    hone_table *const wide = make_table(whole.context, "users", &options);
-    assert_int_equal(hone_table_import(wide, path[0], 0, 1, &error), HONE_ERROR_MISMATCH);
-    assert_int_equal(hone_table_count(wide), 0);
-    hone_table_free(wide);
-    stop(&whole);
-    remove_directory(directory);
+    remove_folder(directory);
 }
 
 /* A child trains and saves; it is killed at any moment; what it left restores to some whole step. */
 static void test_killed_while_saving(void **state)
 {
     (void)state;
-    char directory[64];
-    make_directory(directory);
+    char directory[FOLDER_SIZE];
+    make_folder(directory);
     hone_error error;
     hone_restore_report report;
     uint64_t random = 99, furthest = 0;
@@ -454,7 +421,7 @@ static void test_killed_while_saving(void **state)
         stop(&found);
     }
     assert_true(furthest > 0);
-    remove_directory(directory);
+    remove_folder(directory);
 }
 
 int main(void)
@@ -464,8 +431,8 @@ int main(void)
         cmocka_unit_test(test_damage_is_named),
         cmocka_unit_test(test_an_unwritten_snapshot_loses_nothing),
         cmocka_unit_test(test_a_full_disk_loses_nothing),
+        cmocka_unit_test(test_rows_from_memory_need_a_full_snapshot),
         cmocka_unit_test(test_other_tables_are_refused),
-        cmocka_unit_test(test_shards),
         cmocka_unit_test(test_killed_while_saving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,12 +4,14 @@
 import torch
 
 from hone import _core
+from hone._compile import outside_of_compilation
 from hone.optim._once import Job, step_once
 from hone.optim._optimizer import curve_arguments
 from hone.optim._reference import REFERENCES
 from hone.rules import RULES
 
 
+@outside_of_compilation
 def adopt(
     params,
     grads,

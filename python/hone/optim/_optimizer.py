@@ -17,6 +17,7 @@ from torch.optim.optimizer import (
     _global_optimizer_pre_hooks,
 )
 
+from hone._compile import outside_of_compilation
 from hone.optim._engine import Engine
 from hone.optim._reference import REFERENCES
 
@@ -43,6 +44,7 @@ def _with_hooks(function):
     of the host, wherever one of them is there; without where none is."""
     hooked = torch.optim.Optimizer.profile_hook_step(function)
 
+    @outside_of_compilation
     @functools.wraps(function)
     def step(self, *args, **kwargs):
         if (
@@ -114,6 +116,10 @@ class Optimizer(torch.optim.Optimizer):
     def _added(self, core, index, parameter, memory):
         """Called when the library (a _core.Optimizer) has taken a parameter; `memory` is what it
         steps: the parameter or a copy of it."""
+
+    def _names_of(self, group):
+        """The names of a group's parameters as a list, or None."""
+        return list(group["param_names"]) if "param_names" in group else None
 
     def _watched_keys(self, group):
         return tuple(key for key in group if key not in ("params", "param_names"))
@@ -315,20 +321,21 @@ def _scalar(value):
 def rearrange_by_name(optimizer, state_dict, strict):
     """A state dict in the order of the optimizer's own groups."""
     groups, saved = optimizer.param_groups, state_dict["param_groups"]
-    if any("param_names" not in group for group in [*groups, *saved]):
+    wanted = [optimizer._names_of(group) for group in groups]
+    if None in wanted or any("param_names" not in group for group in saved):
         raise ValueError("matching by name needs named parameters, in the optimizer and in the file")
     keys = {name: k for group in saved for name, k in zip(group["param_names"], group["params"])}
-    wanted = [name for group in groups for name in group["param_names"]]
-    lonely = sorted(set(wanted) ^ set(keys))
+    lonely = sorted({name for names in wanted for name in names} ^ set(keys))
     if strict and lonely:
         raise ValueError(f"parameters that are only on one side: {', '.join(lonely)}")
     index, state, arranged = 0, {}, []
-    for group in groups:
-        names = list(group["param_names"])
+    for group, names in zip(groups, wanted):
         same = next((g for g in saved if list(g["param_names"]) == names), group)
-        values = {key: v for key, v in same.items() if key != "params"}
+        values = {key: v for key, v in same.items() if key not in ("params", "param_names")}
+        if "param_names" in group:
+            values["param_names"] = names
         indices = list(range(index, index + len(names)))
-        arranged.append({**values, "param_names": names, "params": indices})
+        arranged.append({**values, "params": indices})
         index += len(names)
         for number, name in zip(indices, names):
             if keys.get(name) in state_dict["state"]:

@@ -5,6 +5,7 @@ a gradient holds move, and only their moments; the bias correction counts all ca
 
 import torch
 
+from hone._compile import outside_of_compilation
 from hone.optim._once import Job, step_once
 from hone.rules import RULES
 
@@ -52,6 +53,7 @@ class SparseAdam(torch.optim.Optimizer):
             self._step(group, parameter)
         return loss
 
+    @outside_of_compilation
     def _step(self, group, parameter):
         state = self.state[parameter]
         if len(state) == 0:

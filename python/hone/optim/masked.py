@@ -235,12 +235,17 @@ class MaskedAdamW(CLASSES["AdamW"]):
     # ---- saving and loading -----------------------------------------------------------------
 
     def state_dict(self):
-        """As torch.optim.Optimizer's. Of the masks it holds hashes only, "mask_hashes" in each group."""
+        """As torch.optim.Optimizer's. Of the masks it holds hashes only, "mask_hashes" in each group. Names
+        that `add_param_names` told are in it like those of named parameters."""
         self._update_matches()
         self._follow()
         state_dict = super().state_dict()
         for packed, hashes in zip(state_dict["param_groups"], self._mask_hashes()):
             packed["mask_hashes"] = hashes
+        for packed, group in zip(state_dict["param_groups"], self.param_groups):
+            names = self._names_of(group)
+            if names is not None:
+                packed["param_names"] = names
         return state_dict
 
     def load_state_dict(self, state_dict, *, by_name=False, strict=True):
@@ -248,6 +253,7 @@ class MaskedAdamW(CLASSES["AdamW"]):
         and changes nothing; without the groups' "mask_hashes" it loads with any."""
         groups = [dict(group) for group in state_dict["param_groups"]]
         saved = [group.pop("mask_hashes", None) for group in groups]
+        named = ["param_names" in group for group in self.param_groups]
         self._update_matches()
         if self._matched and not by_name:
             for g, (theirs, ours) in enumerate(zip(saved, self._mask_hashes())):
@@ -259,6 +265,13 @@ class MaskedAdamW(CLASSES["AdamW"]):
         super().load_state_dict(
             {**state_dict, "param_groups": groups}, by_name=by_name, strict=strict
         )
+        for group, had_names in zip(self.param_groups, named):
+            if not had_names:  # PyTorch wants names in all groups or in none
+                group.pop("param_names", None)
+
+    def _names_of(self, group):
+        names = [self._names.get(parameter) for parameter in group["params"]]
+        return super()._names_of(group) or (None if None in names else names)
 
     def _mask_hashes(self):
         """For each group a list: the hash of each parameter's mask, None where there is none."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 
 from hone import rules
+from hone._compile import outside_of_compilation
 from hone.sparse._table import BIASES, DECAYS, HashTable, Rule, _choice
 
 # Presets of the library and the rule whose hyperparameters each takes.
@@ -169,6 +170,7 @@ class SparseOptimizer(torch.optim.Optimizer):
 
     # ---- a step -----------------------------------------------------------------------------
 
+    @outside_of_compilation
     def step(self, closure=None):
         """Steps the rows that have gradients, table after table. An error names the table; those before
         it have been stepped."""
@@ -178,6 +180,9 @@ class SparseOptimizer(torch.optim.Optimizer):
                 loss = closure()
         found_inf = getattr(self, "found_inf", None)
         if found_inf is not None and _number(found_inf) != 0:
+            for tables in self._tables:
+                for table in tables:
+                    table._skip()
             return loss
         scale = getattr(self, "grad_scale", None)
         scale = 1.0 if scale is None else _number(scale)

@@ -10,7 +10,9 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from hone import _core
+from hone._compile import outside_of_compilation
 from hone.sparse import _memory
+from hone.sparse._holder import Holder, Waiting
 from hone.sparse.initial import KINDS, Initial, constant, normal
 
 # As in <hone/table.h>.
@@ -273,11 +275,13 @@ class HashTable(torch.nn.Module):
         self._pushed = {}  # hyperparameters that the library was told
         self._loss_scale = None
         self._optimizer = None
+        self._waiting = Waiting(self._stash)
         # Stands for the rows in autograd and in an optimizer's param_groups.
-        self._holder = torch.zeros((), requires_grad=True)
+        self._holder = Holder.of(self._waiting)
 
     # ---- look-up ----------------------------------------------------------------------------
 
+    @outside_of_compilation
     def forward(
         self, ids, offsets=None, per_sample_weights=None, *, mode=None, include_last_offset=False
     ):
@@ -324,13 +328,14 @@ class HashTable(torch.nn.Module):
         bags = offsets.numel() - 1
         out = torch.empty(bags, self._options.width, dtype=self._options.dtype)
         if weights is not None:
-            weights = weights.detach().to(torch.float32).contiguous()
+            weights = weights.detach().contiguous()
         lookup = self._core.lookup_bags(
             ids.data_ptr(),
             ids.numel(),
             offsets.data_ptr(),
             bags,
             0 if weights is None else weights.data_ptr(),
+            0 if weights is None else _memory.DTYPES[weights.dtype],
             mean,
             train,
             out.data_ptr(),
@@ -345,6 +350,7 @@ class HashTable(torch.nn.Module):
         if core is not self._core:
             return  # the table was loaded or reset since: these rows are gone
         grad = grad.contiguous().view(-1, self._options.width)
+        self._waiting.change()
         if core.accumulation[0] == 1 and not self._stash:
             self._stash.append((lookup, grad))
             return
@@ -352,6 +358,7 @@ class HashTable(torch.nn.Module):
         self._add(lookup, grad)
 
     def _add(self, lookup, grad):
+        self._waiting.move(grad)
         self._core.add_gradients(
             lookup, grad.shape[0], grad.data_ptr(), _memory.DTYPES[grad.dtype]
         )
@@ -366,6 +373,7 @@ class HashTable(torch.nn.Module):
         """Forgets gradients that wait for a step; while some are being accumulated, nothing."""
         if self._core.accumulation[0] == 1:
             self._stash.clear()
+            self._waiting.forget()
         self._core.zero_grad()
 
     # ---- for the optimizer ------------------------------------------------------------------
@@ -397,7 +405,15 @@ class HashTable(torch.nn.Module):
             self._flush()
             self._core.set_accumulation(*accumulation)
 
+    def _skip(self):
+        """A step that GradScaler calls off. Of gradients that are being accumulated the infinite ones
+        stay in the sum, and what comes of it is `nonfinite`'s to say."""
+        if self._core.accumulation[0] != 1:
+            self._waiting.forget()
+
     def _step(self, loss_scale):
+        loss_scale /= self._waiting.factor()
+        self._waiting.forget()
         if loss_scale != self._loss_scale:
             self._core.set_loss_scale(loss_scale)
             self._loss_scale = loss_scale
@@ -586,7 +602,9 @@ class HashTable(torch.nn.Module):
 
     def __getstate__(self):
         state = self.__dict__.copy()
-        for name in ("_core", "_rule", "_stash", "_pushed", "_loss_scale", "_optimizer", "_holder"):
+        for name in (
+            "_core", "_rule", "_stash", "_pushed", "_loss_scale", "_optimizer", "_waiting", "_holder",
+        ):  # fmt: skip
             del state[name]
         state["_packed"] = self._pack()
         return state
