@@ -16,6 +16,7 @@ struct hone_device_bucket {
     int group;
     size_t rows, columns, batch; /* rows 0: an element rule */
     size_t at_once;
+    bool narrow; /* directions and what becomes of them are halves */
 };
 
 /* Memory on the device that grows. */
@@ -164,10 +165,10 @@ bool hone_device_matrix_fits(const struct hone_device_bucket *bucket,
 hone_status hone_device_matrix_reserve(const hone_optimizer *optimizer, struct hone_device *device,
                                        hone_error *error);
 
-/* A tensor of the list becomes that of its directions, which lie `offset` bytes into the workspace,
- * and gets a tensor that moves the parameter by what is there afterwards. */
+/* A tensor of the list becomes that of its directions, which are the bucket's from element `first` on,
+ * and gets a tensor that moves the parameter by what becomes of them. */
 void hone_device_matrix_split(const struct hone_device *device,
-                              const struct hone_device_bucket *bucket, size_t offset,
+                              const struct hone_device_bucket *bucket, size_t first,
                               struct hone_device_tensor *tensor, struct hone_device_tensor *move);
 
 /* Steps a bucket; the device's call is aimed at it. */

@@ -8,22 +8,41 @@
 #include "core/matrix.h"
 
 /* Bytes of workspace that a bucket's matrices should keep within; a larger matrix is stepped alone. */
-#define WORKSPACE ((size_t)3 << 29)
+#define WORKSPACE ((size_t)1 << 30)
 
-static size_t real_size(bool wide)
+static enum hone_format format_of(const struct hone_device_bucket *bucket)
 {
-    return wide ? sizeof(double) : sizeof(float);
+    return bucket->narrow ? HONE_FORMAT_F16 : bucket->wide ? HONE_FORMAT_F64 : HONE_FORMAT_F32;
 }
 
-static enum hone_format real_format(bool wide)
+static size_t matrix_size(const struct hone_device_bucket *bucket)
 {
-    return wide ? HONE_FORMAT_F64 : HONE_FORMAT_F32;
+    return bucket->rows * bucket->columns * hone_format_size(format_of(bucket));
 }
 
+/* The workspace has the directions, then what becomes of them, unless that takes their place, and then
+ * the products' own. */
 static size_t directions_size(const struct hone_device_bucket *bucket)
 {
-    const size_t size = bucket->batch * bucket->rows * bucket->columns * real_size(bucket->wide);
-    return (size + 255) / 256 * 256;
+    return (bucket->batch * matrix_size(bucket) + 255) / 256 * 256;
+}
+
+static size_t results_at(const struct hone_device_bucket *bucket)
+{
+    return bucket->narrow ? directions_size(bucket) : 0;
+}
+
+static size_t products_at(const struct hone_device_bucket *bucket)
+{
+    return results_at(bucket) + directions_size(bucket);
+}
+
+/* What results are stored times: as halves their elements should be about 1. */
+static double results_range(const struct hone_device_bucket *bucket, double scale)
+{
+    const size_t rows = bucket->rows, columns = bucket->columns;
+    const double longer = (double)(rows > columns ? rows : columns);
+    return bucket->narrow ? exp2(round(log2(sqrt(longer) / scale))) : 1;
 }
 
 static struct hone_device_polar polar_of(const hone_optimizer *optimizer,
@@ -41,18 +60,32 @@ static struct hone_device_polar polar_of(const hone_optimizer *optimizer,
                                       .steps = recipe.steps,
                                       .coefficients = recipe.coefficients,
                                       .coefficient_count = recipe.coefficient_count,
-                                      .scale = recipe.scale};
+                                      .scale = recipe.scale * results_range(bucket, recipe.scale),
+                                      .narrow = bucket->narrow};
 }
 
 /* ---- the plan --------------------------------------------------------------------------------- */
 
-/* The combination of formats by which the rule "move" takes the directions in. */
-static int move_direct(const struct hone_plan_tensor *tensor, bool wide)
+/* The combination of formats by which the rule "move" takes the results in. */
+static int move_direct(const struct hone_plan_tensor *tensor, enum hone_format results)
 {
     struct hone_stage stage = tensor->stage;
-    stage.grad = real_format(wide);
+    stage.grad = results;
     stage.slot_count = 0;
     return hone_find_direct(&stage, &tensor->base);
+}
+
+/* Halves, where each tensor is one matrix, the target takes them and they cost the move no kernel of its
+ * own. */
+static void choose_formats(const hone_optimizer *optimizer, const struct hone_device *device,
+                           const struct hone_plan_tensor *tensor, struct hone_device_bucket *wanted)
+{
+    const struct hone_device_polar polar = polar_of(optimizer, wanted, 1);
+    const int plain = move_direct(tensor, format_of(wanted));
+    const int narrow = move_direct(tensor, HONE_FORMAT_F16);
+    wanted->narrow = wanted->batch == 1 && (narrow >= 0 || plain < 0) &&
+                     device->target->polar_narrow(device->queue, &polar);
+    wanted->direct = wanted->narrow ? narrow : plain;
 }
 
 hone_status hone_device_matrix_bucket(const hone_optimizer *optimizer,
@@ -69,9 +102,9 @@ hone_status hone_device_matrix_bucket(const hone_optimizer *optimizer,
     if (status != HONE_OK)
         return status;
     wanted->group = param->group;
-    wanted->direct = move_direct(tensor, wanted->wide);
+    choose_formats(optimizer, device, tensor, wanted);
     const struct hone_device_polar polar = polar_of(optimizer, wanted, (size_t)1 << 20);
-    wanted->at_once = device->target->polar_batch(&device->facts, &polar, WORKSPACE);
+    wanted->at_once = device->target->polar_batch(&polar, WORKSPACE);
     return HONE_OK;
 }
 
@@ -79,7 +112,8 @@ bool hone_device_matrix_fits(const struct hone_device_bucket *bucket,
                              const struct hone_device_bucket *wanted)
 {
     return bucket->group == wanted->group && bucket->rows == wanted->rows &&
-           bucket->columns == wanted->columns && bucket->batch + wanted->batch <= wanted->at_once;
+           bucket->columns == wanted->columns && bucket->narrow == wanted->narrow &&
+           bucket->batch + wanted->batch <= wanted->at_once;
 }
 
 hone_status hone_device_matrix_reserve(const hone_optimizer *optimizer, struct hone_device *device,
@@ -92,7 +126,7 @@ hone_status hone_device_matrix_reserve(const hone_optimizer *optimizer, struct h
             continue;
         const size_t batch = bucket->batch < bucket->at_once ? bucket->batch : bucket->at_once;
         const struct hone_device_polar polar = polar_of(optimizer, bucket, batch);
-        const size_t size = directions_size(bucket) + device->target->polar_workspace(&polar);
+        const size_t size = products_at(bucket) + device->target->polar_workspace(&polar);
         most = size > most ? size : most;
     }
     hone_status status = HONE_OK;
@@ -107,13 +141,13 @@ hone_status hone_device_matrix_reserve(const hone_optimizer *optimizer, struct h
 }
 
 void hone_device_matrix_split(const struct hone_device *device,
-                              const struct hone_device_bucket *bucket, size_t offset,
+                              const struct hone_device_bucket *bucket, size_t first,
                               struct hone_device_tensor *tensor, struct hone_device_tensor *move)
 {
-    const uint32_t format = real_format(bucket->wide);
-    void *const directions = (char *)device->workspace.data + offset;
+    const enum hone_format format = format_of(bucket);
+    char *const directions = (char *)device->workspace.data + first * hone_format_size(format);
     *move = *tensor;
-    move->grad = directions;
+    move->grad = directions + results_at(bucket);
     for (int k = 0; k < HONE_MAX_SLOTS; k++)
         move->slot[k] = NULL;
     move->places = hone_place_set(move->places, HONE_PLACE_GRAD, format);
@@ -136,30 +170,36 @@ static bool is_measured(const struct hone_device_bucket *bucket)
 static hone_status make_polar(const hone_optimizer *optimizer, struct hone_device *device,
                               const struct hone_device_bucket *bucket, hone_error *error)
 {
-    const size_t size = bucket->rows * bucket->columns * real_size(bucket->wide);
-    char *const directions = device->workspace.data;
+    const size_t size = matrix_size(bucket);
+    char *const directions = device->workspace.data, *const results =
+                                                         directions + results_at(bucket);
     hone_status status = HONE_OK;
     for (size_t done = 0; done < bucket->batch && status == HONE_OK; done += bucket->at_once) {
         const size_t left = bucket->batch - done;
         struct hone_device_polar polar =
             polar_of(optimizer, bucket, left < bucket->at_once ? left : bucket->at_once);
         polar.measured = is_measured(bucket);
-        status = hone_device_check(device,
-                                   device->target->polar(device->queue, device->products, &polar,
-                                                         directions + done * size,
-                                                         directions + directions_size(bucket)),
-                                   "a step", error);
+        status = hone_device_check(
+            device,
+            device->target->polar(device->queue, device->products, &polar, directions + done * size,
+                                  results + done * size, directions + products_at(bucket)),
+            "a step", error);
     }
     return status;
 }
 
-/* The directions have their sign already, so a group that maximizes turns it twice. */
-static struct hone_frame plain_frame(const struct hone_group *group)
+/* Results are divided by their range. They have their sign already, so a group that maximizes turns it
+ * twice. */
+static struct hone_frame move_frame(const struct hone_group *group,
+                                    const struct hone_device_bucket *bucket)
 {
+    const struct hone_matrix_recipe recipe =
+        hone_matrix_recipe(group, bucket->rows, bucket->columns);
     const int maximize = hone_rule_hyper_find(group->rule, "maximize");
     const bool turns = maximize >= 0 && group->values[maximize].number != 0;
+    const double scale = 1 / results_range(bucket, recipe.scale);
     return (struct hone_frame){
-        .grad_scale = turns ? -1 : 1, .value_limit = HUGE_VAL, .clip_coef = 1};
+        .grad_scale = turns ? -scale : scale, .value_limit = HUGE_VAL, .clip_coef = 1};
 }
 
 hone_status hone_device_matrix_step(const hone_optimizer *optimizer, struct hone_device *device,
@@ -167,8 +207,7 @@ hone_status hone_device_matrix_step(const hone_optimizer *optimizer, struct hone
 {
     const struct hone_device_target *const target = device->target;
     char *const workspace = device->workspace.data;
-    device->call.squares =
-        is_measured(bucket) ? (void *)(workspace + directions_size(bucket)) : NULL;
+    device->call.squares = is_measured(bucket) ? (void *)(workspace + products_at(bucket)) : NULL;
     hone_status status = hone_device_check(
         device, target->direction(device->queue, bucket->rule, bucket->wide, &device->call),
         "a step", error);
@@ -178,7 +217,7 @@ hone_status hone_device_matrix_step(const hone_optimizer *optimizer, struct hone
         return status;
     struct hone_device_call move = device->call;
     move.tensors = device->moves + bucket->tensor;
-    move.frame = plain_frame(&optimizer->spec->groups[bucket->group]);
+    move.frame = move_frame(&optimizer->spec->groups[bucket->group], bucket);
     move.own_frame = 1;
     return hone_device_check(
         device, target->step(device->queue, hone_rule_count(), bucket->wide, bucket->direct, &move),

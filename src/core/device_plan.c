@@ -261,7 +261,7 @@ static void fill_image(struct hone_device *device, const struct entry *entries, 
     uint32_t tensor = 0, chunk = 0;
     for (size_t b = 0; b < device->bucket_count; b++) {
         struct hone_device_bucket *const bucket = &device->buckets[b];
-        size_t offset = 0;
+        size_t element = 0;
         bucket->tensor = tensor;
         bucket->chunk = chunk;
         for (size_t i = 0; i < device->tensor_count; i++) {
@@ -274,8 +274,8 @@ static void fill_image(struct hone_device *device, const struct entry *entries, 
             if (at->moves > at->sources)
                 sources[tensor] = entries[i].source;
             if (bucket->rows > 0)
-                hone_device_matrix_split(device, bucket, offset, &tensors[tensor], &moves[tensor]);
-            offset += entries[i].tensor.count * (bucket->wide ? sizeof(double) : sizeof(float));
+                hone_device_matrix_split(device, bucket, element, &tensors[tensor], &moves[tensor]);
+            element += entries[i].tensor.count;
             chunk += (uint32_t)chunks_of(entries[i].tensor.count);
             tensor++;
         }

@@ -83,11 +83,11 @@ struct hone_device_status hone_cuda_accumulate(struct hone_device_queue queue,
 /* products.cu */
 struct hone_device_status hone_cuda_open_products(struct hone_device_queue queue, void **products);
 void hone_cuda_close_products(struct hone_device_queue queue, void *products);
-size_t hone_cuda_polar_batch(const struct hone_device_facts *facts,
-                             const struct hone_device_polar *polar, size_t bytes);
+bool hone_cuda_polar_narrow(struct hone_device_queue queue, const struct hone_device_polar *polar);
+size_t hone_cuda_polar_batch(const struct hone_device_polar *polar, size_t bytes);
 struct hone_device_status hone_cuda_polar(struct hone_device_queue queue, void *products,
-                                          const struct hone_device_polar *polar, void *matrices,
-                                          void *workspace);
+                                          const struct hone_device_polar *polar, void *from,
+                                          void *to, void *workspace);
 
 /* Any kernel of the library, to ask whether the device can run it. */
 extern const void *const hone_cuda_some_kernel;

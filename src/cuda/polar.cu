@@ -5,7 +5,11 @@
  *
  * In half precision a factor is stored times a power of two that keeps it among the normal numbers:
  * X so that its elements are about 1, R times RANGE. Half has 11 bits where bfloat16 has 8, and all
- * factors are bounded once X is normalised, so nothing is lost by its short exponent. */
+ * factors are bounded once X is normalised, so nothing is lost by its short exponent.
+ *
+ * Directions that come as halves already (narrow) are X but for a power of two for each chunk, which is
+ * made one for each matrix, and for the matrix's norm, which goes into the first R and into the first
+ * polynomial that meets X. */
 #include "cuda/polar.h"
 
 #include <cuda_fp16.h>
@@ -20,17 +24,18 @@ namespace {
 enum {
     CHUNK = HONE_CHUNK, /* elements of one share of the sum of squares */
     SUMMING = 256,
-    TILE = 64, /* side of a transposed tile */
     MOVING = 256,
     ALONG = 4,
+    ALIGNING = 32, /* chunks of a block */
     ALIGNMENT = 256
 };
 const float RANGE = 1024; /* R's entries are at most about 1.5 */
 
 struct layout {
     size_t n, m; /* the shorter and the longer side */
-    size_t padded_n, padded_m;
+    size_t padded_n;
     bool tall;
+    size_t rows, columns; /* of X: the matrix's, padded */
     size_t batch;
 };
 
@@ -42,7 +47,8 @@ layout lay_out(const struct hone_device_polar *polar)
     l.m = l.tall ? polar->rows : polar->columns;
     const size_t to = polar->products == HONE_DEVICE_PRODUCTS_HALF ? 8 : 1;
     l.padded_n = (l.n + to - 1) / to * to;
-    l.padded_m = (l.m + to - 1) / to * to;
+    l.rows = l.tall ? l.m : l.padded_n;
+    l.columns = (polar->columns + to - 1) / to * to;
     l.batch = polar->batch;
     return l;
 }
@@ -52,11 +58,10 @@ size_t aligned(size_t bytes)
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-size_t element_size(enum hone_device_products products)
+/* More than all products of square matrices. */
+size_t counters_of(const struct hone_device_polar *polar)
 {
-    return products == HONE_DEVICE_PRODUCTS_HALF    ? sizeof(__half)
-           : products == HONE_DEVICE_PRODUCTS_FLOAT ? sizeof(float)
-                                                    : sizeof(double);
+    return 8 * (size_t)polar->steps;
 }
 
 size_t shares_of(const struct hone_device_polar *polar)
@@ -111,18 +116,79 @@ __global__ void __launch_bounds__(SUMMING)
         shares[blockIdx.y * gridDim.x + blockIdx.x] = sum;
 }
 
-/* inverse := 1 / max(norm, eps), or 0 where that is 1 / 0; NaN goes on */
+/* A matrix's sum of squares. */
+__device__ double sum_of_shares(const double *shares, size_t count, double *memory)
+{
+    double sum = 0;
+    for (size_t i = threadIdx.x; i < count; i += SUMMING)
+        sum += shares[blockIdx.x * count + i];
+    return sum_of_block(sum, memory);
+}
+
+/* 1 / max(norm, eps), or 0 where that is 1 / 0; NaN goes on */
+__device__ double inverse_of(double norm, double eps)
+{
+    const double divisor = norm <= eps ? eps : norm;
+    return divisor == 0 ? 0 : 1 / divisor;
+}
+
 __global__ void __launch_bounds__(SUMMING)
     norm_kernel(const double *shares, size_t count, double eps, double *inverse)
 {
     __shared__ double memory[SUMMING];
-    double sum = 0;
-    for (size_t i = threadIdx.x; i < count; i += SUMMING)
-        sum += shares[blockIdx.x * count + i];
-    const double norm = sqrt(sum_of_block(sum, memory));
-    const double divisor = norm <= eps ? eps : norm;
+    const double norm = sqrt(sum_of_shares(shares, count, memory));
     if (threadIdx.x == 0)
-        inverse[blockIdx.x] = divisor == 0 ? 0 : 1 / divisor;
+        inverse[blockIdx.x] = inverse_of(norm, eps);
+}
+
+/* Of narrow matrices: the power of two that all of one are to be stored times, and what R and the first
+ * polynomial are to be multiplied by because they have been. */
+struct narrow_scales {
+    int *exponent;
+    float *r, *q;
+};
+
+__global__ void __launch_bounds__(SUMMING)
+    narrow_norm_kernel(const double *shares, size_t count, size_t area, double eps, double range,
+                       narrow_scales to)
+{
+    __shared__ double memory[SUMMING];
+    const double squares = sum_of_shares(shares, count, memory), norm = sqrt(squares);
+    if (threadIdx.x != 0)
+        return;
+    int exponent = hone_half_exponent(squares, (double)area);
+    while (ldexp(norm, exponent) > 60000 && norm < INFINITY) /* no element may pass 65504 */
+        exponent--;
+    const double scale = ldexp(inverse_of(norm, eps), -exponent);
+    to.exponent[blockIdx.x] = exponent;
+    to.r[blockIdx.x] = (float)(scale * scale);
+    to.q[blockIdx.x] = (float)(scale * range);
+}
+
+/* Gives all chunks of a narrow matrix the matrix's power of two. Few have another one; a block looks at
+ * ALIGNING of them. */
+__global__ void __launch_bounds__(MOVING)
+    align_kernel(__half *matrices, size_t area, const double *shares, size_t count,
+                 const int *exponent)
+{
+    __shared__ int by[ALIGNING];
+    const size_t begin = (size_t)blockIdx.x * ALIGNING;
+    if (threadIdx.x < ALIGNING) {
+        const size_t chunk = begin + threadIdx.x, first = chunk * CHUNK;
+        const double squares = chunk < count ? shares[blockIdx.y * count + chunk] : 0;
+        const double n = area - first < CHUNK ? (double)(area - first) : CHUNK;
+        by[threadIdx.x] = squares == 0 ? 0 : exponent[blockIdx.y] - hone_half_exponent(squares, n);
+    }
+    __syncthreads();
+    for (int k = 0; k < ALIGNING; k++) {
+        const size_t first = (begin + k) * CHUNK;
+        if (by[k] == 0)
+            continue;
+        __half *const x = matrices + blockIdx.y * area + first;
+        const int n = area - first < CHUNK ? (int)(area - first) : CHUNK;
+        for (int i = threadIdx.x; i < n; i += MOVING)
+            x[i] = __float2half_rn(scalbnf(__half2float(x[i]), by[k]));
+    }
 }
 
 template <typename factor> __device__ factor narrow(double value)
@@ -135,47 +201,26 @@ template <> __device__ __half narrow<__half>(double value)
     return __float2half_rn((float)value);
 }
 
-/* x := matrix * inverse * scale, padded with zeros, for matrices that are at least as wide as tall. A
- * block takes ALONG * MOVING elements of a row, or of rows far apart where there are very many. */
+/* x := matrix * inverse * scale, padded with zeros. A block takes ALONG * MOVING elements of a row, or of
+ * rows far apart where there are very many. */
 template <typename real, typename factor>
 __global__ void __launch_bounds__(MOVING)
-    normalise_wide(const real *matrices, const double *inverse, double scale, layout l, factor *x)
+    normalise_kernel(const real *matrices, size_t rows, size_t columns, const double *inverse,
+                     double scale, layout l, factor *x)
 {
     const double by = inverse[blockIdx.z] * scale;
     const size_t first = (size_t)blockIdx.x * ALONG * MOVING + threadIdx.x;
-    for (size_t row = blockIdx.y; row < l.padded_n; row += gridDim.y) {
-        const real *const from = matrices + (blockIdx.z * l.n + row) * l.m;
-        factor *const to = x + (blockIdx.z * l.padded_n + row) * l.padded_m;
+    for (size_t row = blockIdx.y; row < l.rows; row += gridDim.y) {
+        const real *const from = matrices + (blockIdx.z * rows + row) * columns;
+        factor *const to = x + (blockIdx.z * l.rows + row) * l.columns;
 #pragma unroll
         for (int k = 0; k < ALONG; k++) {
             const size_t column = first + (size_t)k * MOVING;
-            if (column < l.padded_m)
+            if (column < l.columns)
                 to[column] = narrow<factor>(
-                    row < l.n && column < l.m ? (double)from[column] * by : 0);
+                    row < rows && column < columns ? (double)from[column] * by : 0);
         }
     }
-}
-
-/* The same, transposed. Every block takes squares of TILE x TILE through shared memory. */
-template <typename real, typename factor>
-__global__ void __launch_bounds__(MOVING)
-    normalise_tall(const real *matrices, const double *inverse, double scale, layout l, factor *x)
-{
-    __shared__ real square[TILE][TILE + 1];
-    const double by = inverse[blockIdx.z] * scale;
-    const real *const from = matrices + blockIdx.z * l.n * l.m;
-    factor *const to = x + blockIdx.z * l.padded_n * l.padded_m;
-    const size_t row = (size_t)blockIdx.x * TILE, column = (size_t)blockIdx.y * TILE; /* of `from` */
-    const int lane = threadIdx.x % TILE, line = threadIdx.x / TILE;
-    for (int i = line; i < TILE; i += MOVING / TILE)
-        square[i][lane] = row + i < l.m && column + lane < l.n
-                              ? from[(row + i) * l.n + column + lane]
-                              : (real)0;
-    __syncthreads();
-    for (int i = line; i < TILE; i += MOVING / TILE)
-        if (column + i < l.padded_n && row + lane < l.padded_m)
-            to[(column + i) * l.padded_m + row + lane] =
-                narrow<factor>((double)square[lane][i] * by);
 }
 
 /* c[i][i] += gamma for i < n */
@@ -226,8 +271,10 @@ template <typename factor> struct work {
     cudaStream_t stream;
     bool hopper;
     cudaError_t status;
-    double range, x_range; /* what R and X are stored times */
+    double range, x_range; /* what R and X are stored times; of narrow matrices X only once R is made */
+    narrow_scales scales;  /* of narrow matrices */
     factor *x, *room, *r, *z, *q, *t, *next;
+    int *counter; /* of the next product of hone's own kernel; zeros */
 
     void check(cudaError_t result)
     {
@@ -255,18 +302,18 @@ template <typename factor> struct work {
         return l.padded_n * l.padded_n;
     }
 
-    /* c := alpha a b^T + beta d + gamma I, symmetric; a and b are n x k */
-    void symmetric(const factor *a, const factor *b, size_t k, double alpha, const factor *d,
-                   double beta, double gamma, factor *c)
+    /* c := by (alpha a b + beta d + gamma I), where all are symmetric */
+    void symmetric(const factor *a, const factor *b, double alpha, const factor *d, double beta,
+                   double gamma, const float *by, factor *c)
     {
         const size_t n = l.padded_n;
-        if (status != cudaSuccess || symmetric_here(a, b, k, alpha, d, beta, gamma, c))
+        if (status != cudaSuccess || symmetric_here(a, b, n, alpha, d, beta, gamma, by, c))
             return;
         if (d != NULL)
             check(cudaMemcpyAsync(c, d, square() * l.batch * sizeof(factor),
                                   cudaMemcpyDeviceToDevice, stream));
-        gemm(CUBLAS_OP_T, CUBLAS_OP_N, n, n, k, alpha, b, k, n * k, a, k, n * k, d != NULL ? beta : 0,
-             c, types<factor>::data, n, square());
+        gemm(CUBLAS_OP_T, CUBLAS_OP_N, n, n, n, alpha, b, n, square(), a, n, square(),
+             d != NULL ? beta : 0, c, types<factor>::data, n, square());
         if (gamma != 0 && status == cudaSuccess) {
             const dim3 blocks((unsigned)((l.n + MOVING - 1) / MOVING), (unsigned)l.batch);
             add_diagonal<<<blocks, MOVING, 0, stream>>>(c, l.n, n, gamma);
@@ -274,18 +321,29 @@ template <typename factor> struct work {
         }
     }
 
+    /* The same by hone's own kernel, where that can; a and b are n x k, or X twice. */
     bool symmetric_here(const factor *a, const factor *b, size_t k, double alpha, const factor *d,
-                        double beta, double gamma, factor *c);
+                        double beta, double gamma, const float *by, factor *c);
 
-    /* z := k0 I + k1 R + k2 R^2 */
-    void polynomial(const double *k, factor *to)
+    /* z := by (k0 I + k1 R + k2 R^2) */
+    void polynomial(const double *k, const float *by, factor *to)
     {
-        symmetric(r, r, l.padded_n, k[2] / (range * range), r, k[1] / range, k[0], to);
+        symmetric(r, r, k[2] / (range * range), r, k[1] / range, k[0], by, to);
     }
 
-    void gram(void)
+    /* r := X X^T, or X^T X of a tall matrix */
+    void gram(const float *by)
     {
-        symmetric(x, x, l.padded_m, range / (x_range * x_range), NULL, 0, 0, r);
+        const size_t n = l.padded_n, k = l.tall ? l.rows : l.columns, area = l.rows * l.columns;
+        const double alpha = by != NULL ? range : range / (x_range * x_range);
+        if (status != cudaSuccess || symmetric_here(x, x, k, alpha, NULL, 0, 0, by, r))
+            return;
+        if (l.tall)
+            gemm(CUBLAS_OP_N, CUBLAS_OP_T, n, n, k, alpha, x, n, area, x, n, area, 0, r,
+                 types<factor>::data, n, square());
+        else
+            gemm(CUBLAS_OP_T, CUBLAS_OP_N, n, n, k, alpha, x, k, area, x, k, area, 0, r,
+                 types<factor>::data, n, square());
     }
 
     const double *step(int index) const
@@ -297,16 +355,17 @@ template <typename factor> struct work {
     /* q := the polynomial of steps first..first + count - 1 in R */
     void segment(int first, int count)
     {
-        const size_t n = l.padded_n;
-        gram();
-        polynomial(step(first), q);
+        const bool scaled = polar->narrow && first == 0;
+        const float *const by = scaled ? scales.q : NULL;
+        gram(scaled ? scales.r : NULL);
+        polynomial(step(first), count == 1 ? by : NULL, q);
         for (int i = 1; i < count; i++) {
             const factor *const before = i == 1 ? q : z;
-            symmetric(before, r, n, 1, NULL, 0, 0, t);
-            symmetric(before, t, n, 1, NULL, 0, 0, next);
+            symmetric(before, r, 1, NULL, 0, 0, NULL, t);
+            symmetric(before, t, 1, NULL, 0, 0, NULL, next);
             exchange(&r, &next);
-            polynomial(step(first + i), z);
-            symmetric(z, q, n, 1, NULL, 0, 0, t);
+            polynomial(step(first + i), NULL, z);
+            symmetric(z, q, 1, NULL, 0, 0, i == count - 1 ? by : NULL, t);
             exchange(&q, &t);
         }
     }
@@ -318,68 +377,89 @@ template <typename factor> struct work {
         *b = old;
     }
 
-    /* x := q x */
+    /* to := alpha q x, or alpha x q of a tall matrix; `to` is n x m or m x n */
+    void touch(double alpha, void *to, cudaDataType_t type, size_t n, size_t m)
+    {
+        const size_t side = l.padded_n, area = l.rows * l.columns;
+        if (l.tall)
+            gemm(CUBLAS_OP_N, CUBLAS_OP_N, n, m, side, alpha, q, side, square(), x, l.columns, area, 0,
+                 to, type, n, n * m);
+        else
+            gemm(CUBLAS_OP_N, CUBLAS_OP_N, m, n, side, alpha, x, l.columns, area, q, side, square(), 0,
+                 to, type, m, n * m);
+    }
+
     void apply(double new_range)
     {
-        const size_t n = l.padded_n, m = l.padded_m;
-        gemm(CUBLAS_OP_N, CUBLAS_OP_N, m, n, n, new_range / x_range, x, m, n * m, q, n, square(), 0,
-             room, types<factor>::data, m, n * m);
+        touch(new_range / x_range, room, types<factor>::data, l.padded_n,
+              l.tall ? l.rows : l.columns);
         exchange(&x, &room);
         x_range = new_range;
     }
 
-    /* matrices := scale q x, in their own shape */
-    void finish(void *matrices)
+    void finish(void *to)
     {
-        const size_t n = l.padded_n, m = l.padded_m;
-        const double alpha = polar->scale / x_range;
-        if (l.tall)
-            gemm(CUBLAS_OP_N, CUBLAS_OP_T, l.n, l.m, n, alpha, q, n, square(), x, m, n * m, 0,
-                 matrices, types<factor>::result, l.n, l.n * l.m);
-        else
-            gemm(CUBLAS_OP_N, CUBLAS_OP_N, l.m, l.n, n, alpha, x, m, n * m, q, n, square(), 0,
-                 matrices, types<factor>::result, l.m, l.n * l.m);
+        touch(polar->scale / x_range, to,
+              polar->narrow ? types<factor>::data : types<factor>::result, l.n, l.m);
     }
 
     void normalise(const real *matrices, double *shares, double *inverse)
     {
-        const size_t count = shares_of(polar);
+        const size_t count = shares_of(polar), across = (l.columns + ALONG * MOVING - 1) / (ALONG * MOVING);
         const unsigned batch = (unsigned)l.batch;
         if (!polar->measured)
             measure_kernel<<<dim3((unsigned)count, batch), SUMMING, 0, stream>>>(
                 matrices, l.n * l.m, shares);
         norm_kernel<<<batch, SUMMING, 0, stream>>>(shares, count, polar->eps, inverse);
-        if (l.tall) {
-            const dim3 blocks((unsigned)((l.padded_m + TILE - 1) / TILE),
-                              (unsigned)((l.padded_n + TILE - 1) / TILE), batch);
-            normalise_tall<<<blocks, MOVING, 0, stream>>>(matrices, inverse, x_range, l, x);
-        } else {
-            const size_t across = (l.padded_m + ALONG * MOVING - 1) / (ALONG * MOVING);
-            const dim3 blocks((unsigned)across,
-                              (unsigned)(l.padded_n < 65535 ? l.padded_n : 65535), batch);
-            normalise_wide<<<blocks, MOVING, 0, stream>>>(matrices, inverse, x_range, l, x);
-        }
+        const dim3 blocks((unsigned)across, (unsigned)(l.rows < 65535 ? l.rows : 65535), batch);
+        normalise_kernel<<<blocks, MOVING, 0, stream>>>(matrices, polar->rows, polar->columns, inverse,
+                                                        x_range, l, x);
         check(cudaGetLastError());
     }
 
-    void run(void *matrices, char *workspace);
+    void align(const double *shares)
+    {
+        const size_t count = shares_of(polar), area = l.n * l.m;
+        const unsigned batch = (unsigned)l.batch, blocks = (unsigned)((count + ALIGNING - 1) / ALIGNING);
+        narrow_norm_kernel<<<batch, SUMMING, 0, stream>>>(shares, count, area, polar->eps, x_range,
+                                                          scales);
+        align_kernel<<<dim3(blocks, batch), MOVING, 0, stream>>>((__half *)x, area, shares, count,
+                                                                 scales.exponent);
+        check(cudaGetLastError());
+    }
+
+    void run(const void *from, void *to, char *workspace);
 };
 
 template <typename factor>
 bool work<factor>::symmetric_here(const factor *, const factor *, size_t, double, const factor *,
-                                  double, double, factor *)
+                                  double, double, const float *, factor *)
 {
     return false;
 }
 
 template <>
 bool work<__half>::symmetric_here(const __half *a, const __half *b, size_t k, double alpha,
-                                  const __half *d, double beta, double gamma, __half *c)
+                                  const __half *d, double beta, double gamma, const float *by,
+                                  __half *c)
 {
     if (!hopper)
         return false;
-    const struct hone_symmetric product = {
-        a, b, d, c, (float)alpha, (float)beta, (float)gamma, (int)l.padded_n, (int)k, (int)l.n, (int)l.batch};
+    struct hone_symmetric product = {};
+    product.a = a;
+    product.b = b;
+    product.d = d;
+    product.c = c;
+    product.alpha = (float)alpha;
+    product.beta = (float)beta;
+    product.gamma = (float)gamma;
+    product.by = by;
+    product.next = counter++;
+    product.n = (int)l.padded_n;
+    product.k = (int)k;
+    product.diagonal = (int)l.n;
+    product.batch = (int)l.batch;
+    product.columns_first = a == x && l.tall;
     check(hone_symmetric_product(&product, stream));
     return true;
 }
@@ -390,29 +470,56 @@ double root_range(double x)
     return exp2(round(log2(x) / 2));
 }
 
-template <typename factor> void work<factor>::run(void *matrices, char *workspace)
+/* Cuts arrays out of the workspace; with no workspace it only counts. */
+struct cutter {
+    char *base;
+    size_t used;
+
+    template <typename type> type *cut(size_t count)
+    {
+        type *const at = (type *)(base + used);
+        used += aligned(count * sizeof(type));
+        return base == NULL ? NULL : at;
+    }
+};
+
+/* Where everything lies in the workspace; the shares first. */
+template <typename factor>
+void place_arrays(const struct hone_device_polar *polar, cutter *from, work<factor> *w,
+                  double **shares, double **inverse)
 {
-    const size_t area = l.padded_n * l.padded_m;
+    const size_t squares = w->l.padded_n * w->l.padded_n * w->l.batch;
+    const size_t area = w->l.rows * w->l.columns * w->l.batch;
+    *shares = from->cut<double>(shares_of(polar) * w->l.batch);
+    *inverse = from->cut<double>(w->l.batch);
+    w->scales.exponent = from->cut<int>(w->l.batch);
+    w->scales.r = from->cut<float>(w->l.batch);
+    w->scales.q = from->cut<float>(w->l.batch);
+    w->counter = from->cut<int>(counters_of(polar));
+    if (!polar->narrow)
+        w->x = from->cut<factor>(area);
+    if (has_room(polar, w->l))
+        w->room = from->cut<factor>(area);
+    factor **const arrays[] = {&w->r, &w->z, &w->q, &w->t, &w->next};
+    for (factor **array : arrays)
+        *array = from->cut<factor>(squares);
+}
+
+template <typename factor> void work<factor>::run(const void *from, void *to, char *workspace)
+{
     const bool half = polar->products == HONE_DEVICE_PRODUCTS_HALF;
-    char *at = workspace;
-    double *const shares = (double *)at;
-    at += aligned(shares_of(polar) * l.batch * sizeof *shares);
-    double *const inverse = (double *)at;
-    at += aligned(l.batch * sizeof *inverse);
-    factor **const squares[] = {&r, &z, &q, &t, &next};
-    x = (factor *)at;
-    at += aligned(area * l.batch * sizeof(factor));
-    if (has_room(polar, l)) {
-        room = (factor *)at;
-        at += aligned(area * l.batch * sizeof(factor));
-    }
-    for (factor **array : squares) {
-        *array = (factor *)at;
-        at += aligned(square() * l.batch * sizeof(factor));
-    }
+    cutter cutting = {workspace, 0};
+    double *shares, *inverse;
+    place_arrays(polar, &cutting, this, &shares, &inverse);
+    if (hopper)
+        check(cudaMemsetAsync(counter, 0, counters_of(polar) * sizeof *counter, stream));
     range = half ? RANGE : 1;
     x_range = half ? fmin(root_range((double)l.n * (double)l.m), 16384) : 1;
-    normalise((const real *)matrices, shares, inverse);
+    if (polar->narrow) {
+        x = (factor *)from;
+        align(shares);
+    } else
+        normalise((const real *)from, shares, inverse);
     const int longest = longest_segment(polar, l);
     for (int first = 0; first < polar->steps; first += longest) {
         const int left = polar->steps - first;
@@ -420,11 +527,11 @@ template <typename factor> void work<factor>::run(void *matrices, char *workspac
         if (left > longest)
             apply(half ? root_range((double)l.m) : 1);
     }
-    finish(matrices);
+    finish(to);
 }
 
 template <typename factor>
-cudaError_t run(const struct hone_device_polar *polar, void *matrices, void *workspace,
+cudaError_t run(const struct hone_device_polar *polar, void *from, void *to, void *workspace,
                 cublasHandle_t handle, cudaStream_t stream)
 {
     work<factor> w = {};
@@ -436,53 +543,45 @@ cudaError_t run(const struct hone_device_polar *polar, void *matrices, void *wor
     w.status = cudaGetDevice(&device);
     w.hopper = w.status == cudaSuccess && hone_symmetric_available(device);
     if (w.status == cudaSuccess)
-        w.run(matrices, (char *)workspace);
+        w.run(from, to, (char *)workspace);
     return w.status;
+}
+
+template <typename factor> size_t workspace_of(const struct hone_device_polar *polar)
+{
+    work<factor> w = {};
+    cutter counting = {NULL, 0};
+    double *shares, *inverse;
+    w.l = lay_out(polar);
+    place_arrays(polar, &counting, &w, &shares, &inverse);
+    return counting.used;
 }
 
 } // namespace
 
 size_t hone_polar_device_workspace(const struct hone_device_polar *polar)
 {
-    const layout l = lay_out(polar);
-    const size_t size = element_size(polar->products);
-    return aligned(shares_of(polar) * l.batch * sizeof(double)) + aligned(l.batch * sizeof(double)) +
-           (has_room(polar, l) ? 2 : 1) * aligned(l.padded_n * l.padded_m * l.batch * size) +
-           5 * aligned(l.padded_n * l.padded_n * l.batch * size);
-}
-
-/* The largest batch that fits, or a smaller one that leaves fewer processors idle in the last round of
- * a symmetric product's tiles. */
-size_t hone_polar_device_batch(const struct hone_device_polar *polar, size_t bytes,
-                               int multiprocessors)
-{
-    struct hone_device_polar one = *polar;
-    one.batch = 1;
-    const layout l = lay_out(&one);
-    const double area = (double)(l.n * l.m * (polar->products == HONE_DEVICE_PRODUCTS_DOUBLE ? 8 : 4));
-    const double fit = (double)bytes / ((double)hone_polar_device_workspace(&one) + area);
-    const size_t most = fit < 1 ? 1 : fit < (double)polar->batch ? (size_t)fit : polar->batch;
-    const double tiles = hone_symmetric_tiles((int)l.padded_n);
-    size_t best = most;
-    double best_rounds = INFINITY; /* per matrix */
-    for (size_t batch = most; batch > 0 && 2 * batch > most; batch--) {
-        const double rounds = ceil(tiles * (double)batch / multiprocessors) / (double)batch;
-        if (rounds < best_rounds * (1 - 1e-9)) {
-            best = batch;
-            best_rounds = rounds;
-        }
+    switch (polar->products) {
+    case HONE_DEVICE_PRODUCTS_HALF: return workspace_of<__half>(polar);
+    case HONE_DEVICE_PRODUCTS_FLOAT: return workspace_of<float>(polar);
+    default: return workspace_of<double>(polar);
     }
-    return best;
 }
 
-cudaError_t hone_polar_on_device(const struct hone_device_polar *polar, void *matrices,
-                              void *workspace, cublasHandle_t handle, cudaStream_t stream)
+bool hone_polar_device_narrow(const struct hone_device_polar *polar, bool hopper)
+{
+    return hopper && polar->products == HONE_DEVICE_PRODUCTS_HALF && polar->rows % 8 == 0 &&
+           polar->columns % 8 == 0;
+}
+
+cudaError_t hone_polar_on_device(const struct hone_device_polar *polar, void *from, void *to,
+                                 void *workspace, cublasHandle_t handle, cudaStream_t stream)
 {
     if (polar->rows == 0 || polar->columns == 0 || polar->batch == 0)
         return cudaSuccess;
     switch (polar->products) {
-    case HONE_DEVICE_PRODUCTS_HALF: return run<__half>(polar, matrices, workspace, handle, stream);
-    case HONE_DEVICE_PRODUCTS_FLOAT: return run<float>(polar, matrices, workspace, handle, stream);
-    default: return run<double>(polar, matrices, workspace, handle, stream);
+    case HONE_DEVICE_PRODUCTS_HALF: return run<__half>(polar, from, to, workspace, handle, stream);
+    case HONE_DEVICE_PRODUCTS_FLOAT: return run<float>(polar, from, to, workspace, handle, stream);
+    default: return run<double>(polar, from, to, workspace, handle, stream);
     }
 }

@@ -11,16 +11,16 @@
 
 #include "kernel/device.h"
 
-/* Bytes of workspace, which is to be aligned to 256; and how many matrices fit into so many bytes, as
- * hone_device_target's polar_batch. */
+/* Bytes of workspace, which is to be aligned to 256. */
 size_t hone_polar_device_workspace(const struct hone_device_polar *polar);
-size_t hone_polar_device_batch(const struct hone_device_polar *polar, size_t bytes,
-                               int multiprocessors);
 
-/* Replaces the matrices (double for PRODUCTS_DOUBLE, else float; in the memory of the current device)
- * by their polar factors times scale; a matrix of zeros stays one. The
- * handle's stream is `stream`. */
-cudaError_t hone_polar_on_device(const struct hone_device_polar *polar, void *matrices,
+/* Whether these matrices can come and go as halves. */
+bool hone_polar_device_narrow(const struct hone_device_polar *polar, bool hopper);
+
+/* to := the polar factors of `from` times scale, in the memory of the current device; a matrix of zeros
+ * stays one. Elements are double for PRODUCTS_DOUBLE, half for narrow matrices, else float. `to` may be
+ * `from` unless they are narrow, which loses `from`. The handle's stream is `stream`. */
+cudaError_t hone_polar_on_device(const struct hone_device_polar *polar, void *from, void *to,
                                  void *workspace, cublasHandle_t handle, cudaStream_t stream);
 
 #endif

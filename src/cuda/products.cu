@@ -4,6 +4,7 @@
 
 #include "cuda/cuda_target.h"
 #include "cuda/polar.h"
+#include "cuda/symmetric.h"
 
 /* cuBLAS allocates nothing once it has this, so its calls can be captured. */
 static const size_t workspace_size = (size_t)32 << 20;
@@ -55,15 +56,25 @@ struct hone_device_status hone_cuda_open_products(struct hone_device_queue queue
     return status;
 }
 
-size_t hone_cuda_polar_batch(const struct hone_device_facts *facts,
-                             const struct hone_device_polar *polar, size_t bytes)
+bool hone_cuda_polar_narrow(struct hone_device_queue queue, const struct hone_device_polar *polar)
 {
-    return hone_polar_device_batch(polar, bytes, facts->multiprocessors);
+    return hone_polar_device_narrow(polar, hone_symmetric_available(queue.device));
+}
+
+size_t hone_cuda_polar_batch(const struct hone_device_polar *polar, size_t bytes)
+{
+    const size_t most = 65535; /* blocks of a launch, one way */
+    const size_t size = polar->narrow ? 4 : polar->products == HONE_DEVICE_PRODUCTS_DOUBLE ? 8 : 4;
+    struct hone_device_polar one = *polar;
+    one.batch = 1;
+    const size_t fit =
+        bytes / (hone_polar_device_workspace(&one) + polar->rows * polar->columns * size);
+    return fit < 1 ? 1 : fit < most ? fit : most;
 }
 
 struct hone_device_status hone_cuda_polar(struct hone_device_queue queue, void *products,
-                                          const struct hone_device_polar *polar, void *matrices,
-                                          void *workspace)
+                                          const struct hone_device_polar *polar, void *from,
+                                          void *to, void *workspace)
 {
     const struct hone_cuda_products *const own =
         static_cast<const struct hone_cuda_products *>(products);
@@ -76,6 +87,6 @@ struct hone_device_status hone_cuda_polar(struct hone_device_queue queue, void *
         status = status_of(cublasSetWorkspace(own->handle, own->workspace, workspace_size));
     if (status.fault == HONE_DEVICE_OK)
         status = hone_cuda_status(
-            hone_polar_on_device(polar, matrices, workspace, own->handle, stream));
+            hone_polar_on_device(polar, from, to, workspace, own->handle, stream));
     return status;
 }

@@ -21,7 +21,7 @@ enum {
     GROUP = 128,         /* threads of a warp group */
     THREADS = 3 * GROUP, /* copying, multiplying, multiplying */
     BOX = 64,            /* side of the squares in which d comes and c leaves */
-    SLICE = 2 * BOX,     /* columns that leave at once */
+    SLICE = 2 * BOX,     /* columns that leave at once, and rows of b that come at once */
     SEGMENT = 8,         /* halves in 16 bytes: what a thread moves at once */
     ACCUMULATORS = BOX * COLUMNS / GROUP
 };
@@ -39,13 +39,16 @@ struct shared {
     stage stages[STAGES];
     box rows[2][2], mirrored[2][2]; /* of each multiplying group: a slice, and the same transposed */
     uint64_t full[STAGES], empty[STAGES], d[2];
+    int tile[STAGES]; /* that a stage belongs to; -1: there are no more */
 };
 
 struct arguments {
     float alpha, beta, gamma;
+    const float *by;
+    int *next; /* tiles handed out beyond the blocks' first ones */
     int n, k, diagonal, batch, tiles; /* tiles of one matrix */
     __half *c;
-    bool with_d;
+    bool with_d, same; /* same: a is b */
 };
 
 struct maps {
@@ -94,12 +97,12 @@ __device__ void barrier_wait(uint64_t *barrier, uint32_t phase)
                  : "memory");
 }
 
-__device__ void copy_tile(__half *to, const CUtensorMap *map, uint64_t *barrier, int k, int row,
+__device__ void copy_tile(__half *to, const CUtensorMap *map, uint64_t *barrier, int column, int row,
                           int batch)
 {
     asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
                  " [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(address(to)),
-                 "l"(map), "r"(address(barrier)), "r"(k), "r"(row), "r"(batch)
+                 "l"(map), "r"(address(barrier)), "r"(column), "r"(row), "r"(batch)
                  : "memory");
 }
 
@@ -129,63 +132,57 @@ __device__ void show_to_copies(void)
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-/* A factor of depth 16 in shared memory: rows of 128 swizzled bytes, 1024 from 8 rows to the next. */
-__device__ uint64_t descriptor(const __half *factor)
+/* A factor of depth 16 in shared memory: rows of 128 swizzled bytes, 1024 from 8 rows to the next. They
+ * are the factor's rows, or 64 elements of its columns, the next 64 of which lie a box further. */
+template <bool COLUMNS_FIRST> __device__ uint64_t descriptor(const __half *factor)
 {
     const uint64_t start = (address(factor) & 0x3ffff) >> 4;
-    return start | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+    const uint64_t next = COLUMNS_FIRST ? sizeof(box) >> 4 : 1;
+    return start | next << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
 }
 
-/* sum := [sum +] a b^T, 64 x 256 x 16 */
-__device__ void multiply(float (&sum)[ACCUMULATORS], uint64_t a, uint64_t b, int add)
+/* The accumulators as operands of an instruction, 32 at a time. */
+#define SUMS_4(i) "+f"(sum[i]), "+f"(sum[(i) + 1]), "+f"(sum[(i) + 2]), "+f"(sum[(i) + 3])
+#define SUMS_16(i) SUMS_4(i), SUMS_4((i) + 4), SUMS_4((i) + 8), SUMS_4((i) + 12)
+#define SUMS_32(i) SUMS_16(i), SUMS_16((i) + 16)
+#define NAMES_1 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+                "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define NAMES_2 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+                "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define NAMES_3 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
+                "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+#define NAMES_4 "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
+                "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+
+#define MULTIPLY(width, sums, a, b, turned)                                        \
+    "{\n"                                                                          \
+    ".reg .pred p;\n"                                                              \
+    "setp.eq.u32 p, 0, 0;\n"                                                       \
+    "wgmma.mma_async.sync.aligned.m64n" width "k16.f32.f16.f16 {" sums "}, " a ", " \
+    b ", p, 1, 1, " turned ", " turned ";\n"                                       \
+    "}\n"
+
+/* sum := sum + a b^T, 64 x WIDTH x 16, in the first of the accumulators */
+template <int WIDTH, bool COLUMNS_FIRST>
+__device__ void multiply(float (&sum)[ACCUMULATORS], uint64_t a, uint64_t b)
 {
-    asm volatile("{\n"
-                 ".reg .pred p;\n"
-                 "setp.ne.b32 p, %130, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {"
-                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-                 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-                 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-                 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-                 "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-                 "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
-                 "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
-                 "}, %128, %129, p, 1, 1, 0, 0;\n"
-                 "}\n"
-                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3]),
-                   "+f"(sum[4]), "+f"(sum[5]), "+f"(sum[6]), "+f"(sum[7]),
-                   "+f"(sum[8]), "+f"(sum[9]), "+f"(sum[10]), "+f"(sum[11]),
-                   "+f"(sum[12]), "+f"(sum[13]), "+f"(sum[14]), "+f"(sum[15]),
-                   "+f"(sum[16]), "+f"(sum[17]), "+f"(sum[18]), "+f"(sum[19]),
-                   "+f"(sum[20]), "+f"(sum[21]), "+f"(sum[22]), "+f"(sum[23]),
-                   "+f"(sum[24]), "+f"(sum[25]), "+f"(sum[26]), "+f"(sum[27]),
-                   "+f"(sum[28]), "+f"(sum[29]), "+f"(sum[30]), "+f"(sum[31]),
-                   "+f"(sum[32]), "+f"(sum[33]), "+f"(sum[34]), "+f"(sum[35]),
-                   "+f"(sum[36]), "+f"(sum[37]), "+f"(sum[38]), "+f"(sum[39]),
-                   "+f"(sum[40]), "+f"(sum[41]), "+f"(sum[42]), "+f"(sum[43]),
-                   "+f"(sum[44]), "+f"(sum[45]), "+f"(sum[46]), "+f"(sum[47]),
-                   "+f"(sum[48]), "+f"(sum[49]), "+f"(sum[50]), "+f"(sum[51]),
-                   "+f"(sum[52]), "+f"(sum[53]), "+f"(sum[54]), "+f"(sum[55]),
-                   "+f"(sum[56]), "+f"(sum[57]), "+f"(sum[58]), "+f"(sum[59]),
-                   "+f"(sum[60]), "+f"(sum[61]), "+f"(sum[62]), "+f"(sum[63]),
-                   "+f"(sum[64]), "+f"(sum[65]), "+f"(sum[66]), "+f"(sum[67]),
-                   "+f"(sum[68]), "+f"(sum[69]), "+f"(sum[70]), "+f"(sum[71]),
-                   "+f"(sum[72]), "+f"(sum[73]), "+f"(sum[74]), "+f"(sum[75]),
-                   "+f"(sum[76]), "+f"(sum[77]), "+f"(sum[78]), "+f"(sum[79]),
-                   "+f"(sum[80]), "+f"(sum[81]), "+f"(sum[82]), "+f"(sum[83]),
-                   "+f"(sum[84]), "+f"(sum[85]), "+f"(sum[86]), "+f"(sum[87]),
-                   "+f"(sum[88]), "+f"(sum[89]), "+f"(sum[90]), "+f"(sum[91]),
-                   "+f"(sum[92]), "+f"(sum[93]), "+f"(sum[94]), "+f"(sum[95]),
-                   "+f"(sum[96]), "+f"(sum[97]), "+f"(sum[98]), "+f"(sum[99]),
-                   "+f"(sum[100]), "+f"(sum[101]), "+f"(sum[102]), "+f"(sum[103]),
-                   "+f"(sum[104]), "+f"(sum[105]), "+f"(sum[106]), "+f"(sum[107]),
-                   "+f"(sum[108]), "+f"(sum[109]), "+f"(sum[110]), "+f"(sum[111]),
-                   "+f"(sum[112]), "+f"(sum[113]), "+f"(sum[114]), "+f"(sum[115]),
-                   "+f"(sum[116]), "+f"(sum[117]), "+f"(sum[118]), "+f"(sum[119]),
-                   "+f"(sum[120]), "+f"(sum[121]), "+f"(sum[122]), "+f"(sum[123]),
-                   "+f"(sum[124]), "+f"(sum[125]), "+f"(sum[126]), "+f"(sum[127])
-                 : "l"(a), "l"(b), "r"(add));
+    if constexpr (WIDTH == 64)
+        asm volatile(MULTIPLY("64", NAMES_1, "%32", "%33", "%34")
+                     : SUMS_32(0)
+                     : "l"(a), "l"(b), "n"((int)COLUMNS_FIRST));
+    else if constexpr (WIDTH == 128)
+        asm volatile(MULTIPLY("128", NAMES_1 ", " NAMES_2, "%64", "%65", "%66")
+                     : SUMS_32(0), SUMS_32(32)
+                     : "l"(a), "l"(b), "n"((int)COLUMNS_FIRST));
+    else if constexpr (WIDTH == 192)
+        asm volatile(MULTIPLY("192", NAMES_1 ", " NAMES_2 ", " NAMES_3, "%96", "%97", "%98")
+                     : SUMS_32(0), SUMS_32(32), SUMS_32(64)
+                     : "l"(a), "l"(b), "n"((int)COLUMNS_FIRST));
+    else
+        asm volatile(MULTIPLY("256", NAMES_1 ", " NAMES_2 ", " NAMES_3 ", " NAMES_4, "%128", "%129",
+                              "%130")
+                     : SUMS_32(0), SUMS_32(32), SUMS_32(64), SUMS_32(96)
+                     : "l"(a), "l"(b), "n"((int)COLUMNS_FIRST));
 }
 
 __device__ void products_begin(void)
@@ -262,11 +259,13 @@ __device__ __half *lane_columns(box *slice, int thread, int columns)
     return segment_of(&slice[row / BOX], row % BOX, thread / 32 * 2 + (matrix & 1));
 }
 
-/* sum := alpha sum + beta d + gamma I for the slice at `row` and `column`, whose sums begin at `first` */
+/* sum := by (alpha sum + beta d + gamma I) for the slice at `row` and `column`, whose sums begin at
+ * `first` */
 template <bool WITH_D>
 __device__ void finish(float (&sum)[ACCUMULATORS], int first, box *d, int row, int column,
-                       const arguments &all, int thread)
+                       const arguments &all, float by, int thread)
 {
+    const float alpha = by * all.alpha, beta = by * all.beta, gamma = by * all.gamma;
     row += thread / 32 * 16 + thread % 32 / 4;
     column += thread % 4 * 2;
 #pragma unroll
@@ -279,12 +278,12 @@ __device__ void finish(float (&sum)[ACCUMULATORS], int first, box *d, int row, i
             const float2 pair = __half22float2(*(const __half2 *)&old[q]);
             const int at = first + j * 8 + q * 2;
             const int i = row + (q & 1) * 8, k = column + j * 16 + (q >> 1) * 8;
-            sum[at] = all.alpha * sum[at] + (WITH_D ? all.beta * pair.x : 0);
-            sum[at + 1] = all.alpha * sum[at + 1] + (WITH_D ? all.beta * pair.y : 0);
+            sum[at] = alpha * sum[at] + (WITH_D ? beta * pair.x : 0);
+            sum[at + 1] = alpha * sum[at + 1] + (WITH_D ? beta * pair.y : 0);
             if (i == k && i < all.diagonal)
-                sum[at] += all.gamma;
+                sum[at] += gamma;
             if (i == k + 1 && i < all.diagonal)
-                sum[at + 1] += all.gamma;
+                sum[at + 1] += gamma;
         }
     }
 }
@@ -336,50 +335,7 @@ __device__ void write_slice(const maps &m, const arguments &all, box *rows, box 
         stores_commit();
 }
 
-/* The boxes of d that the tile needs, into where c's will be; `rows` holds the left half. */
-__device__ void fetch_d(const maps &m, const place at, shared *memory, int group)
-{
-    barrier_expect(&memory->d[group], 4 * sizeof(box));
-    for (int b = 0; b < 4; b++)
-        copy_tile(b < 2 ? memory->rows[group][b].at : memory->mirrored[group][b - 2].at, &m.d,
-                  &memory->d[group], at.column + b * BOX, at.row + group * BOX, at.batch);
-}
-
-__device__ void write_tile(float (&sum)[ACCUMULATORS], const maps &m, const arguments &all,
-                           const place at, shared *memory, int group, int thread, uint32_t phase)
-{
-    box *const rows = memory->rows[group], *const mirrored = memory->mirrored[group];
-    const int row = at.row + group * BOX;
-    if (all.with_d) {
-        barrier_wait(&memory->d[group], phase);
-        finish<true>(sum, 0, rows, row, at.column, all, thread);
-        finish<true>(sum, ACCUMULATORS / 2, mirrored, row, at.column + SLICE, all, thread);
-    } else {
-        finish<false>(sum, 0, rows, row, at.column, all, thread);
-        finish<false>(sum, ACCUMULATORS / 2, mirrored, row, at.column + SLICE, all, thread);
-        if (thread == 0)
-            stores_wait();
-    }
-    group_wait(group);
-#pragma unroll
-    for (int part = 0; part < 2; part++) {
-        const int column = at.column + part * SLICE;
-        if (column > row)
-            continue;
-        if (part > 0) {
-            if (thread == 0)
-                stores_wait();
-            group_wait(group);
-        }
-        fill_boxes(sum, part * ACCUMULATORS / 2, rows, mirrored, thread);
-        show_to_copies();
-        group_wait(group);
-        write_slice(m, all, rows, mirrored, row, column, at.batch, thread);
-    }
-    group_wait(group); /* boxes on the diagonal have been read */
-}
-
-/* ---- the kernel ------------------------------------------------------------------------------ */
+/* ---- tiles ----------------------------------------------------------------------------------- */
 
 /* Tiles of a matrix in rows: row i has as many as touch the lower triangle. */
 __device__ place find_tile(const arguments &all, int index)
@@ -397,61 +353,215 @@ __device__ place find_tile(const arguments &all, int index)
     return at;
 }
 
+/* Where the rows of both factors are the same, b's are not copied (the tile begins on the diagonal), or
+ * a's are the second half of b's (it begins a slice before). */
+__device__ bool only_a(const arguments &all, const place at)
+{
+    return all.same && at.column == at.row;
+}
+
+__device__ bool only_b(const arguments &all, const place at)
+{
+    return all.same && at.column + SLICE == at.row;
+}
+
+/* Columns of the tile that a group needs: up to the diagonal, in whole boxes. */
+__device__ int width_of(const arguments &all, const place at, int group)
+{
+    const int row = at.row + group * BOX, width = row + BOX - at.column;
+    return row >= all.n ? 0 : width < COLUMNS ? width : (int)COLUMNS;
+}
+
+/* ---- copying --------------------------------------------------------------------------------- */
+
+/* SLICE rows of a factor at depth k. */
+template <bool COLUMNS_FIRST>
+__device__ void copy_factor(__half *to, const CUtensorMap *map, uint64_t *barrier, int k, int row,
+                            int batch)
+{
+    if (!COLUMNS_FIRST)
+        copy_tile(to, map, barrier, k, row, batch);
+    else
+        for (int b = 0; b < SLICE / BOX; b++)
+            copy_tile(to + b * BOX * BOX, map, barrier, row + b * BOX, k, batch);
+}
+
+/* What a tile needs at depth k; half of b's rows are enough where the others' columns are above the
+ * diagonal. */
+template <bool COLUMNS_FIRST>
+__device__ void copy_stage(const maps &m, const arguments &all, const place at, stage *s,
+                           uint64_t *full, int k)
+{
+    static_assert((int)ROWS == (int)SLICE, "both factors come in the same boxes");
+    const bool a = !only_b(all, at), b = !only_a(all, at), second = at.column < at.row;
+    const uint32_t slice = SLICE * DEPTH * sizeof(__half);
+    barrier_expect(full, (a + b + second) * slice);
+    if (a)
+        copy_factor<COLUMNS_FIRST>(s->a, &m.a, full, k, at.row, at.batch);
+    if (b)
+        copy_factor<COLUMNS_FIRST>(s->b, &m.b, full, k, at.column, at.batch);
+    if (second)
+        copy_factor<COLUMNS_FIRST>(s->b + SLICE * DEPTH, &m.b, full, k, at.column + SLICE, at.batch);
+}
+
+struct pipeline {
+    int stage;
+    uint32_t phase;
+
+    __device__ void next(void)
+    {
+        if (++stage == STAGES) {
+            stage = 0;
+            phase ^= 1;
+        }
+    }
+};
+
+/* Blocks take the next tile when they are done with one, as tiles take different times. */
+template <bool COLUMNS_FIRST>
 __device__ void copy_all(const maps &m, const arguments &all, shared *memory)
 {
-    int stage = 0;
-    uint32_t phase = 0;
-    for (int index = blockIdx.x; index < all.tiles * all.batch; index += gridDim.x) {
+    pipeline p = {0, 0};
+    int index = blockIdx.x;
+    while (index < all.tiles * all.batch) {
+        const int following = (int)gridDim.x + atomicAdd(all.next, 1);
         const place at = find_tile(all, index);
         for (int k = 0; k < all.k; k += DEPTH) {
-            barrier_wait(&memory->empty[stage], phase ^ 1);
-            barrier_expect(&memory->full[stage], sizeof memory->stages[0].a + sizeof memory->stages[0].b);
-            copy_tile(memory->stages[stage].a, &m.a, &memory->full[stage], k, at.row, at.batch);
-            copy_tile(memory->stages[stage].b, &m.b, &memory->full[stage], k, at.column, at.batch);
-            if (++stage == STAGES) {
-                stage = 0;
-                phase ^= 1;
-            }
+            barrier_wait(&memory->empty[p.stage], p.phase ^ 1);
+            memory->tile[p.stage] = index;
+            copy_stage<COLUMNS_FIRST>(m, all, at, &memory->stages[p.stage], &memory->full[p.stage], k);
+            p.next();
         }
+        index = following;
+    }
+    barrier_wait(&memory->empty[p.stage], p.phase ^ 1);
+    memory->tile[p.stage] = -1;
+    barrier_arrive(&memory->full[p.stage]);
+}
+
+/* The boxes of d that the group needs, into where c's will be; `rows` holds the left half. */
+__device__ void fetch_d(const maps &m, const place at, shared *memory, int group, int width)
+{
+    const int boxes = width / BOX;
+    barrier_expect(&memory->d[group], (uint32_t)(boxes * sizeof(box)));
+    for (int b = 0; b < boxes; b++)
+        copy_tile(b < 2 ? memory->rows[group][b].at : memory->mirrored[group][b - 2].at, &m.d,
+                  &memory->d[group], at.column + b * BOX, at.row + group * BOX, at.batch);
+}
+
+/* ---- multiplying ------------------------------------------------------------------------------ */
+
+/* Lets all stages of a tile pass that the group has no part in. */
+__device__ void pass_tile(const arguments &all, shared *memory, pipeline &p, int group, int thread)
+{
+    for (int k = 0; k < all.k; k += DEPTH) {
+        barrier_wait(&memory->full[p.stage], p.phase);
+        group_wait(group);
+        if (thread == 0)
+            barrier_arrive(&memory->empty[p.stage]);
+        p.next();
     }
 }
 
+template <int WIDTH, bool COLUMNS_FIRST>
+__device__ void multiply_tile(float (&sum)[ACCUMULATORS], const maps &m, const arguments &all,
+                              const place at, shared *memory, pipeline &p, int group, int thread)
+{
+    const int last = (all.k - 1) / DEPTH;
+    const int fetching = (last < 2 ? last : 2) * DEPTH; /* earlier stores are done */
+    const int deeper = COLUMNS_FIRST ? 16 * BOX * 2 / 16 : 16 * 2 / 16; /* 16 elements, in 16 bytes */
+    int before = -1;
+    for (int k = 0; k < all.k; k += DEPTH) {
+        barrier_wait(&memory->full[p.stage], p.phase);
+        if (all.with_d && thread == 0 && k == fetching) {
+            stores_wait();
+            fetch_d(m, at, memory, group, WIDTH);
+        }
+        const struct stage *const s = &memory->stages[p.stage];
+        const __half *const rows = only_b(all, at) ? s->b + SLICE * DEPTH : s->a;
+        const uint64_t a = descriptor<COLUMNS_FIRST>(rows + group * BOX * DEPTH);
+        const uint64_t b = descriptor<COLUMNS_FIRST>(only_a(all, at) ? s->a : s->b);
+        products_begin();
+#pragma unroll
+        for (int step = 0; step < DEPTH / 16; step++)
+            multiply<WIDTH, COLUMNS_FIRST>(sum, a + step * deeper, b + step * deeper);
+        products_commit();
+        products_wait<1>();
+        if (before >= 0 && thread == 0)
+            barrier_arrive(&memory->empty[before]);
+        before = p.stage;
+        p.next();
+    }
+    products_wait<0>();
+    if (thread == 0)
+        barrier_arrive(&memory->empty[before]);
+}
+
+__device__ void write_tile(float (&sum)[ACCUMULATORS], const maps &m, const arguments &all,
+                           const place at, shared *memory, int group, int thread, uint32_t phase)
+{
+    box *const rows = memory->rows[group], *const mirrored = memory->mirrored[group];
+    const int row = at.row + group * BOX, half = ACCUMULATORS / 2;
+    const float by = all.by == NULL ? 1 : all.by[at.batch];
+    if (all.with_d) {
+        barrier_wait(&memory->d[group], phase);
+        finish<true>(sum, 0, rows, row, at.column, all, by, thread);
+        finish<true>(sum, half, mirrored, row, at.column + SLICE, all, by, thread);
+    } else {
+        finish<false>(sum, 0, rows, row, at.column, all, by, thread);
+        finish<false>(sum, half, mirrored, row, at.column + SLICE, all, by, thread);
+        if (thread == 0)
+            stores_wait();
+    }
+    group_wait(group);
+#pragma unroll
+    for (int part = 0; part < 2; part++) {
+        if (at.column + part * SLICE > row)
+            continue;
+        if (part > 0) {
+            if (thread == 0)
+                stores_wait();
+            group_wait(group);
+        }
+        fill_boxes(sum, part * half, rows, mirrored, thread);
+        show_to_copies();
+        group_wait(group);
+        write_slice(m, all, rows, mirrored, row, at.column + part * SLICE, at.batch, thread);
+    }
+    group_wait(group); /* boxes on the diagonal have been read */
+}
+
+template <bool COLUMNS_FIRST>
 __device__ void multiply_all(const maps &m, const arguments &all, shared *memory, int group, int thread)
 {
-    float sum[ACCUMULATORS];
-    int stage = 0;
-    uint32_t phase = 0, d_phase = 0;
-    const int last = (all.k - 1) / DEPTH, fetching = last < 2 ? last : 2; /* earlier stores are done */
-    for (int index = blockIdx.x; index < all.tiles * all.batch; index += gridDim.x) {
+    pipeline p = {0, 0};
+    uint32_t phase = 0; /* of d */
+    for (;;) {
+        barrier_wait(&memory->full[p.stage], p.phase);
+        const int index = memory->tile[p.stage];
+        if (index < 0)
+            break;
         const place at = find_tile(all, index);
-        int before = -1;
-        for (int k = 0; k < all.k; k += DEPTH) {
-            barrier_wait(&memory->full[stage], phase);
-            if (all.with_d && thread == 0 && k == fetching * DEPTH) {
-                stores_wait();
-                fetch_d(m, at, memory, group);
-            }
-            const uint64_t a = descriptor(memory->stages[stage].a + group * BOX * DEPTH);
-            const uint64_t b = descriptor(memory->stages[stage].b);
-            products_begin();
+        const int width = width_of(all, at, group);
+        float sum[ACCUMULATORS];
 #pragma unroll
-            for (int step = 0; step < DEPTH / 16; step++) /* 16 halves: 32 bytes further */
-                multiply(sum, a + step * 2, b + step * 2, k > 0 || step > 0);
-            products_commit();
-            products_wait<1>();
-            if (before >= 0 && thread == 0)
-                barrier_arrive(&memory->empty[before]);
-            before = stage;
-            if (++stage == STAGES) {
-                stage = 0;
-                phase ^= 1;
-            }
+        for (float &one : sum)
+            one = 0;
+
+        if (width == 256)
+            multiply_tile<256, COLUMNS_FIRST>(sum, m, all, at, memory, p, group, thread);
+        else if (width == 192)
+            multiply_tile<192, COLUMNS_FIRST>(sum, m, all, at, memory, p, group, thread);
+        else if (width == 128)
+            multiply_tile<128, COLUMNS_FIRST>(sum, m, all, at, memory, p, group, thread);
+        else if (width == 64)
+            multiply_tile<64, COLUMNS_FIRST>(sum, m, all, at, memory, p, group, thread);
+        else {
+            pass_tile(all, memory, p, group, thread);
+            continue;
         }
-        products_wait<0>();
-        if (thread == 0)
-            barrier_arrive(&memory->empty[before]);
-        write_tile(sum, m, all, at, memory, group, thread, d_phase);
-        d_phase ^= 1;
+        write_tile(sum, m, all, at, memory, group, thread, phase);
+        phase ^= 1;
     }
     if (thread == 0)
         stores_wait();
@@ -459,6 +569,7 @@ __device__ void multiply_all(const maps &m, const arguments &all, shared *memory
 
 #endif /* defined(__CUDA_ARCH_FEAT_SM90_ALL) */
 
+template <bool COLUMNS_FIRST>
 __global__ void __launch_bounds__(THREADS, 1)
     symmetric_kernel(const __grid_constant__ maps m, const __grid_constant__ arguments all)
 {
@@ -479,10 +590,10 @@ __global__ void __launch_bounds__(THREADS, 1)
     if (group == 0) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
         if (threadIdx.x == 0)
-            copy_all(m, all, memory);
+            copy_all<COLUMNS_FIRST>(m, all, memory);
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
-        multiply_all(m, all, memory, group - 1, threadIdx.x % GROUP);
+        multiply_all<COLUMNS_FIRST>(m, all, memory, group - 1, threadIdx.x % GROUP);
     }
 #endif
 }
@@ -516,15 +627,30 @@ cudaError_t encode(PFN_cuTensorMapEncodeTiled_v12000 function, CUtensorMap *map,
     return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
 }
 
-} // namespace
-
-int hone_symmetric_tiles(int n)
+/* Tiles of one matrix. */
+int count_tiles(int n)
 {
     int count = 0;
     for (int row = 0; row < n; row += ROWS)
         count += (row + ROWS - 1) / COLUMNS + 1;
     return count;
 }
+
+/* Both factors' maps. */
+cudaError_t encode_factors(PFN_cuTensorMapEncodeTiled_v12000 function, maps *m,
+                           const struct hone_symmetric *product)
+{
+    const bool turned = product->columns_first;
+    const int rows = turned ? product->k : product->n, columns = turned ? product->n : product->k;
+    const int of_box = turned ? (int)BOX : (int)SLICE;
+    const cudaError_t status =
+        encode(function, &m->a, product->a, rows, columns, product->batch, of_box);
+    return status != cudaSuccess
+               ? status
+               : encode(function, &m->b, product->b, rows, columns, product->batch, of_box);
+}
+
+} // namespace
 
 bool hone_symmetric_available(int device)
 {
@@ -539,11 +665,9 @@ cudaError_t hone_symmetric_product(const struct hone_symmetric *product, cudaStr
     const PFN_cuTensorMapEncodeTiled_v12000 function = find_encode();
     if (function == NULL)
         return cudaErrorNotSupported;
-    const int n = product->n, k = product->k, batch = product->batch;
+    const int n = product->n, batch = product->batch;
     maps m;
-    cudaError_t status = encode(function, &m.a, product->a, n, k, batch, ROWS);
-    if (status == cudaSuccess)
-        status = encode(function, &m.b, product->b, n, k, batch, COLUMNS);
+    cudaError_t status = encode_factors(function, &m, product);
     if (status == cudaSuccess)
         status = encode(function, &m.c, product->c, n, n, batch, BOX);
     if (status == cudaSuccess)
@@ -553,16 +677,17 @@ cudaError_t hone_symmetric_product(const struct hone_symmetric *product, cudaStr
         status = cudaGetDevice(&device);
     if (status == cudaSuccess)
         status = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+    const auto kernel = product->columns_first ? symmetric_kernel<true> : symmetric_kernel<false>;
     if (status == cudaSuccess)
-        status = cudaFuncSetAttribute(symmetric_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+        status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       sizeof(shared));
     if (status != cudaSuccess)
         return status;
-    const arguments all = {product->alpha, product->beta,     product->gamma, n,
-                           k,              product->diagonal, batch,          hone_symmetric_tiles(n),
-                           product->c,     product->d != NULL};
-    const long long tiles = (long long)all.tiles * all.batch;
-    const int blocks = tiles < processors ? (int)tiles : processors;
-    symmetric_kernel<<<blocks, THREADS, sizeof(shared), stream>>>(m, all);
+    const arguments all = {product->alpha,    product->beta,      product->gamma, product->by,
+                           product->next,     n,                  product->k,     product->diagonal,
+                           batch,             count_tiles(n),     product->c,     product->d != NULL,
+                           product->a == product->b};
+    const long long tiles = (long long)all.tiles * batch;
+    kernel<<<tiles < processors ? (int)tiles : processors, THREADS, sizeof(shared), stream>>>(m, all);
     return cudaGetLastError();
 }

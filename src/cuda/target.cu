@@ -73,6 +73,7 @@ const struct hone_device_target HONE_DEVICE_SYMBOL = {
     .accumulate = hone_cuda_accumulate,
     .open_products = hone_cuda_open_products,
     .close_products = hone_cuda_close_products,
+    .polar_narrow = hone_cuda_polar_narrow,
     .polar_batch = hone_cuda_polar_batch,
     .polar_workspace = hone_polar_device_workspace,
     .polar = hone_cuda_polar,

@@ -150,6 +150,18 @@ enum hone_device_products {
     HONE_DEVICE_PRODUCTS_DOUBLE /* matrices of double */
 };
 
+/* Directions as halves: each chunk of a matrix times the power of two that this gives for its sum of
+ * squares, so that its elements are about 1 and at most 1449. Most chunks of a matrix agree. */
+RULE_ON_HOST_AND_DEVICE int hone_half_exponent(double squares, double count)
+{
+    if (!(squares > 0) || !isfinite(squares))
+        return 0;
+    const int exponent = ilogb(squares / count);            /* of the mean square */
+    const int steps = (exponent + 8 + 16 * 128) / 16 - 128; /* rounded: roots go by 8 */
+    const int most = 15;
+    return -8 * (steps > most ? most : steps < -most ? -most : steps);
+}
+
 /* `batch` row-major matrices of one shape, one after another, that become their polar factors times
  * `scale`; core/polar.h tells what the numbers mean. */
 struct hone_device_polar {
@@ -161,11 +173,13 @@ struct hone_device_polar {
     int coefficient_count;
     double scale;
     bool measured; /* the workspace begins with the sum of squares of each chunk of each matrix */
+    bool narrow;   /* measured, come as halves by hone_half_exponent and go as plain halves */
 };
 
 /* The kernels of one rule for one compute type: of an element rule step, by direct combination, and
  * any, which reads all formats from the tensor; of a matrix rule direction, likewise for any formats,
- * which leaves each element's direction at `extra` in the compute type. */
+ * which leaves each element's direction at `extra` in the compute type, or as halves where the tensor's
+ * PLACE_CAST says so. */
 typedef void hone_device_step_fn(const struct hone_device_call call);
 typedef void hone_device_prepare_fn(const struct hone_device_prepare call);
 struct hone_rule_device_kernels {
@@ -259,13 +273,15 @@ struct hone_device_target {
     /* What products of matrices need beside memory, made once for a device; not while capturing. */
     struct hone_device_status (*open_products)(struct hone_device_queue queue, void **products);
     void (*close_products)(struct hone_device_queue queue, void *products);
-    /* How many matrices like these to step at once, so that their workspace takes at most `bytes` (one
-     * at least, and no more than the batch); and the bytes for a batch, a multiple of 256. */
-    size_t (*polar_batch)(const struct hone_device_facts *facts,
-                          const struct hone_device_polar *polar, size_t bytes);
+    /* Whether such matrices can be narrow; how many like these to step at once, so that they and their
+     * workspace take at most `bytes` (one at least); and the workspace's bytes for a batch, a multiple of
+     * 256. */
+    bool (*polar_narrow)(struct hone_device_queue queue, const struct hone_device_polar *polar);
+    size_t (*polar_batch)(const struct hone_device_polar *polar, size_t bytes);
     size_t (*polar_workspace)(const struct hone_device_polar *polar);
+    /* `to` may be `from` unless they are narrow, which loses `from`. */
     struct hone_device_status (*polar)(struct hone_device_queue queue, void *products,
-                                       const struct hone_device_polar *polar, void *matrices,
+                                       const struct hone_device_polar *polar, void *from, void *to,
                                        void *workspace);
 };
 

@@ -339,56 +339,98 @@ RULE_INLINE real rule_direct_one(const struct hone_chunk *at, size_t i, struct r
     return direction;
 }
 
-/* Arrays that are all of the compute type and aligned, a vector at a time. Returns the thread's share
- * of the sum of squares. */
-RULE_INLINE double rule_direct_vectors(const struct rule_work *work)
+/* A thread's share of a chunk: neighbours are together in a vector, or one thread apart. */
+#define RULE_SHARE (HONE_CHUNK / HONE_DEVICE_THREADS)
+#define RULE_VECTOR (16 / (int)sizeof(real))
+
+/* Arrays that are all of the compute type and aligned, two vectors at a time: both are loaded before the
+ * first is used. */
+RULE_INLINE void rule_direct_vectors(const struct rule_work *work, real made[RULE_SHARE])
 {
-    constexpr int vector = 16 / sizeof(real);
+    constexpr int vector = RULE_VECTOR, together = 2;
     const struct hone_chunk *const chunk = &work->chunk;
     const struct rule_shape shape = rule_any_shape(work->places);
-    double sum = 0;
-    for (uint32_t i = threadIdx.x * vector; i < chunk->n; i += HONE_DEVICE_THREADS * vector) {
-        rule_vector<sizeof(real), vector> grad, slot[HONE_MAX_SLOTS], made;
-        const uint32_t left = (uint32_t)chunk->n - i;
-        struct hone_chunk own = *chunk;
-        own.param = rule_advance(chunk->param, shape.param, i);
-        grad.get(chunk->grad, i, left, left >= vector);
-        own.grad = grad.data;
+    const uint32_t n = (uint32_t)chunk->n, first = threadIdx.x * vector;
 #pragma unroll
-        for (int k = 0; k < RULE_SLOT_COUNT; k++) {
-            if (chunk->slot[k] != NULL)
-                slot[k].get(chunk->slot[k], i, left, left >= vector);
-            own.slot[k] = slot[k].data;
+    for (uint32_t v = 0; v < RULE_SHARE / vector; v += together) {
+        rule_vector<sizeof(real), vector> grad[together], slot[together][RULE_SLOT_COUNT];
+#pragma unroll
+        for (uint32_t w = 0; w < together; w++) {
+            const uint32_t i = first + (v + w) * HONE_DEVICE_THREADS * vector;
+            const uint32_t left = i < n ? n - i : 0;
+            grad[w].get(chunk->grad, i, left, left >= vector);
+#pragma unroll
+            for (int k = 0; k < RULE_SLOT_COUNT; k++)
+                if (chunk->slot[k] != NULL)
+                    slot[w][k].get(chunk->slot[k], i, left, left >= vector);
         }
 #pragma unroll
-        for (uint32_t k = 0; k < vector; k++) {
-            const real direction = k < left ? rule_direct_one(&own, k, shape, work) : 0;
-            memcpy(made.data + k * sizeof(real), &direction, sizeof direction);
-            sum += (double)direction * (double)direction;
-        }
-        made.put(chunk->extra, i, left, left >= vector);
+        for (uint32_t w = 0; w < together; w++) {
+            const uint32_t i = first + (v + w) * HONE_DEVICE_THREADS * vector;
+            const uint32_t left = i < n ? n - i : 0;
+            struct hone_chunk own = *chunk;
+            own.param = rule_advance(chunk->param, shape.param, i);
+            own.grad = grad[w].data;
 #pragma unroll
-        for (int k = 0; k < RULE_SLOT_COUNT; k++)
-            if (chunk->slot[k] != NULL)
-                slot[k].put(chunk->slot[k], i, left, left >= vector);
+            for (int k = 0; k < RULE_SLOT_COUNT; k++)
+                own.slot[k] = slot[w][k].data;
+#pragma unroll
+            for (uint32_t k = 0; k < vector; k++)
+                made[(v + w) * vector + k] = k < left ? rule_direct_one(&own, k, shape, work) : 0;
+#pragma unroll
+            for (int k = 0; k < RULE_SLOT_COUNT; k++)
+                if (chunk->slot[k] != NULL)
+                    slot[w][k].put(chunk->slot[k], i, left, left >= vector);
+        }
     }
-    return sum;
 }
 
 /* Any formats, element by element. */
-RULE_INLINE double rule_direct_elements(const struct rule_work *work)
+RULE_INLINE void rule_direct_elements(const struct rule_work *work, real made[RULE_SHARE])
 {
     const struct rule_shape shape = rule_any_shape(work->places);
-    double sum = 0;
-    for (uint32_t i = threadIdx.x; i < work->chunk.n; i += HONE_DEVICE_THREADS) {
+#pragma unroll
+    for (int j = 0; j < RULE_SHARE; j++) {
+        const uint32_t i = j * HONE_DEVICE_THREADS + threadIdx.x;
+        made[j] = 0;
+        if (i >= work->chunk.n)
+            continue;
         real slot[HONE_MAX_SLOTS];
         const struct hone_chunk own = rule_widen_slots(work, i, slot);
-        const real direction = rule_direct_one(&own, 0, shape, work);
-        ((real *)work->chunk.extra)[i] = direction;
+        made[j] = rule_direct_one(&own, 0, shape, work);
         rule_narrow_slots(work, i, slot);
-        sum += (double)direction * (double)direction;
     }
-    return sum;
+}
+
+/* Directions times `scale` to `extra`, as `stored`. */
+template <typename stored>
+static __device__ __forceinline__ void rule_put_directions(const struct rule_work *work,
+                                                           bool vectors,
+                                                           const real made[RULE_SHARE], real scale)
+{
+    constexpr int vector = RULE_VECTOR;
+    constexpr enum hone_format format = sizeof(stored) == 2 ? HONE_FORMAT_F16 : RULE_FORMAT;
+    const uint32_t n = (uint32_t)work->chunk.n;
+#pragma unroll
+    for (int v = 0; v < RULE_SHARE / vector; v++) {
+        rule_vector<sizeof(stored), vector> out;
+#pragma unroll
+        for (int k = 0; k < vector; k++)
+            store(format, out.data, k, made[v * vector + k] * scale);
+        if (vectors) {
+            const uint32_t i = (v * HONE_DEVICE_THREADS + threadIdx.x) * vector;
+            const uint32_t left = i < n ? n - i : 0;
+            out.put(work->chunk.extra, i, left, left >= vector);
+        } else {
+#pragma unroll
+            for (int k = 0; k < vector; k++) {
+                const uint32_t i = (v * vector + k) * HONE_DEVICE_THREADS + threadIdx.x;
+                if (i < n)
+                    memcpy((stored *)work->chunk.extra + i, out.data + k * sizeof(stored),
+                           sizeof(stored));
+            }
+        }
+    }
 }
 
 RULE_INLINE bool rule_all_of_compute_type(const struct rule_work *work)
@@ -400,7 +442,7 @@ RULE_INLINE bool rule_all_of_compute_type(const struct rule_work *work)
     return all;
 }
 
-/* The sum over the block, in a fixed order; right in its first thread. */
+/* The sum over the block, in a fixed order. */
 RULE_INLINE double rule_sum_of_block(double value)
 {
     __shared__ double sums[HONE_DEVICE_THREADS / 32];
@@ -409,23 +451,40 @@ RULE_INLINE double rule_sum_of_block(double value)
     if (threadIdx.x % 32 == 0)
         sums[threadIdx.x / 32] = value;
     __syncthreads();
-    value = threadIdx.x < HONE_DEVICE_THREADS / 32 ? sums[threadIdx.x] : 0;
+    value = sums[threadIdx.x % (HONE_DEVICE_THREADS / 32)];
     for (int width = HONE_DEVICE_THREADS / 64; width > 0; width /= 2)
-        value += __shfl_down_sync(0xffffffffu, value, width);
+        value += __shfl_xor_sync(0xffffffffu, value, width);
     return value;
 }
 
-/* Slots move on, the directions go to `extra` in the compute type, and the sum of their squares, added
- * up in a fixed order, to the chunk's place in `squares`. */
+/* Slots move on, and the directions go to `extra`: in the compute type, or as halves times a power of two
+ * by the sum of their squares. That sum, added up in a fixed order, goes to the chunk's place in
+ * `squares`. */
 RULE_GLOBAL(direction)
 {
     __shared__ struct rule_work work;
-    if (!rule_find_work(&work, &call, 16 / (int)sizeof(real)))
+    if (!rule_find_work(&work, &call, RULE_VECTOR))
         return;
-    const double sum = rule_sum_of_block(
-        rule_all_of_compute_type(&work) ? rule_direct_vectors(&work) : rule_direct_elements(&work));
-    if (threadIdx.x == 0 && call.squares != NULL)
-        call.squares[blockIdx.x] = sum;
+    const bool vectors = rule_all_of_compute_type(&work);
+    real made[RULE_SHARE];
+    if (vectors)
+        rule_direct_vectors(&work, made);
+    else
+        rule_direct_elements(&work, made);
+    double sum = 0;
+    if (call.squares != NULL) {
+#pragma unroll
+        for (int j = 0; j < RULE_SHARE; j++)
+            sum += (double)made[j] * (double)made[j];
+        sum = rule_sum_of_block(sum);
+        if (threadIdx.x == 0)
+            call.squares[blockIdx.x] = sum;
+    }
+    if (rule_extra_format(work.places) == HONE_FORMAT_F16)
+        rule_put_directions<uint16_t>(
+            &work, vectors, made, (real)scalbn(1.0, hone_half_exponent(sum, (double)work.chunk.n)));
+    else
+        rule_put_directions<real>(&work, vectors, made, 1);
 }
 
 #else

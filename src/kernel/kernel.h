@@ -53,18 +53,19 @@ enum hone_extra {
 /* Combinations of (parameter, gradient, all slots, extra, a master's cast) with a loop of their
  * own. Everything else goes through a tile converted to the compute type (stage.c), with the same
  * bits. */
-#define HONE_DIRECT_F32(X)             \
-    X(0, F32, F32, F32, NONE, F32)     \
-    X(1, BF16, BF16, F32, NONE, F32)   \
-    X(2, BF16, BF16, BF16, NONE, F32)  \
-    X(3, F16, F16, F32, NONE, F32)     \
-    X(4, BF16, F32, F32, NONE, F32)    \
-    X(5, F32, BF16, F32, NONE, F32)    \
-    X(6, F32, BF16, F32, MASTER, BF16) \
-    X(7, BF16, BF16, F32, KAHAN, BF16) \
-    X(8, BF16, BF16, F32, STOCHASTIC, BF16)
+#define HONE_DIRECT_F32(X)                  \
+    X(0, F32, F32, F32, NONE, F32)          \
+    X(1, BF16, BF16, F32, NONE, F32)        \
+    X(2, BF16, BF16, BF16, NONE, F32)       \
+    X(3, F16, F16, F32, NONE, F32)          \
+    X(4, BF16, F32, F32, NONE, F32)         \
+    X(5, F32, BF16, F32, NONE, F32)         \
+    X(6, F32, BF16, F32, MASTER, BF16)      \
+    X(7, BF16, BF16, F32, KAHAN, BF16)      \
+    X(8, BF16, BF16, F32, STOCHASTIC, BF16) \
+    X(9, F32, F16, F32, NONE, F32)
 #define HONE_DIRECT_F64(X) X(0, F64, F64, F64, NONE, F64)
-#define HONE_MAX_DIRECT 9
+#define HONE_MAX_DIRECT 10
 
 enum hone_form { HONE_FORM_DENSE, HONE_FORM_MASKED, HONE_FORM_COUNT };
 

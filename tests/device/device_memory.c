@@ -19,7 +19,7 @@ static struct {
 } held[MOST];
 static int held_count;
 
-static void skip_all(const char *reason)
+void device_skip(const char *reason)
 {
     printf("SKIPPED: %s\n", reason);
     exit(77);
@@ -30,14 +30,14 @@ void device_start(void)
     const char *const path = getenv("HONE_CUDA");
     void *const library = path == NULL ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL)
-        skip_all("no libhone_cuda.so: this build has no CUDA (HONE_CUDA=ON makes it)");
+        device_skip("no libhone_cuda.so: this build has no CUDA (HONE_CUDA=ON makes it)");
     target = dlsym(library, TEXT(HONE_DEVICE_SYMBOL));
     assert_non_null(target);
     control = dlsym(library, "host_device_control");
     struct hone_device_facts facts = {0};
     const struct hone_device_status status = target->open(0, &facts);
     if (status.fault != HONE_DEVICE_OK)
-        skip_all(status.text);
+        device_skip(status.text);
     printf("device: %s %s, %d.%d\n", target->name, facts.name, facts.major, facts.minor);
 }
 
@@ -55,6 +55,57 @@ static void check(struct hone_device_status status)
 {
     if (status.fault != HONE_DEVICE_OK)
         fail_msg("the device answers \"%s\"", status.text);
+}
+
+int device_count(void)
+{
+    struct hone_device_facts facts;
+    int count = 0;
+    while (target->open(count, &facts).fault == HONE_DEVICE_OK)
+        count++;
+    return count;
+}
+
+/* CUDA's driver, of which no more is needed than this, makes a stream of the device's own context. */
+static void *driver_stream(int device)
+{
+    void *const driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(driver);
+    int (*retain)(void **, int), (*set)(void *), (*get)(void **), (*create)(void **, unsigned);
+    *(void **)&retain = dlsym(driver, "cuDevicePrimaryCtxRetain");
+    *(void **)&set = dlsym(driver, "cuCtxSetCurrent");
+    *(void **)&get = dlsym(driver, "cuCtxGetCurrent");
+    *(void **)&create = dlsym(driver, "cuStreamCreate");
+    void *before = NULL, *context = NULL, *stream = NULL;
+    assert_int_equal(get(&before), 0);
+    assert_int_equal(retain(&context, device), 0);
+    assert_int_equal(set(context), 0);
+    assert_int_equal(create(&stream, 1), 0); /* CU_STREAM_NON_BLOCKING */
+    assert_int_equal(set(before), 0);
+    return stream;
+}
+
+void *device_stream(int device)
+{
+    static struct host_stream streams[2];
+    if (control == NULL)
+        return driver_stream(device);
+    streams[device].device = device;
+    return &streams[device];
+}
+
+void *device_try(int device, size_t size)
+{
+    const struct hone_device_queue queue = {.device = device};
+    void *memory = NULL;
+    assert_true(held_count < MOST);
+    const struct hone_device_status status = target->allocate(queue, size, &memory);
+    if (status.fault == HONE_DEVICE_MEMORY)
+        return NULL;
+    check(status);
+    held[held_count].queue = queue;
+    held[held_count++].memory = memory;
+    return memory;
 }
 
 void *device_new(int device, size_t size, size_t past)

@@ -13,9 +13,17 @@
 void device_start(void);
 const struct hone_device_target *device_target(void);
 struct host_control *device_control(void); /* NULL on a real device */
+int device_count(void);
+
+/* Ends the program with 77 and the reason. */
+void device_skip(const char *reason);
+
+/* A stream of the device's, for the rest of the program. */
+void *device_stream(int device);
 
 /* `size` bytes, some past an aligned address; they live until device_free_all. */
 void *device_new(int device, size_t size, size_t past);
+void *device_try(int device, size_t size); /* NULL: the device has not so much */
 void device_free_all(void);
 
 void device_write(void *to, const void *from, size_t size);

@@ -407,10 +407,15 @@ static void close_products(struct hone_device_queue queue, void *products)
     (void)products;
 }
 
-static size_t polar_batch(const struct hone_device_facts *facts,
-                          const struct hone_device_polar *polar, size_t bytes)
+static bool polar_narrow(struct hone_device_queue queue, const struct hone_device_polar *polar)
 {
-    (void)facts;
+    (void)queue;
+    (void)polar;
+    return false;
+}
+
+static size_t polar_batch(const struct hone_device_polar *polar, size_t bytes)
+{
     (void)polar;
     (void)bytes;
     return 2; /* so that a few matrices are several buckets already */
@@ -455,7 +460,7 @@ static void polar_step(const double k[3], size_t rows, size_t columns, double *x
 }
 
 static struct hone_device_status polar(struct hone_device_queue queue, void *products,
-                                       const struct hone_device_polar *call, void *matrices,
+                                       const struct hone_device_polar *call, void *from, void *to,
                                        void *workspace)
 {
     const size_t area = call->rows * call->columns;
@@ -469,8 +474,7 @@ static struct hone_device_status polar(struct hone_device_queue queue, void *pro
     for (size_t m = 0; m < call->batch; m++) {
         double norm = 0;
         for (size_t i = 0; i < area; i++) {
-            x[i] = wide ? ((double *)matrices)[m * area + i]
-                        : (double)((float *)matrices)[m * area + i];
+            x[i] = wide ? ((double *)from)[m * area + i] : (double)((float *)from)[m * area + i];
             norm += call->measured ? 0 : x[i] * x[i];
         }
         for (size_t i = 0; call->measured && i < shares_of(call); i++)
@@ -485,9 +489,9 @@ static struct hone_device_status polar(struct hone_device_queue queue, void *pro
         }
         for (size_t i = 0; i < area; i++)
             if (wide)
-                ((double *)matrices)[m * area + i] = x[i] * call->scale;
+                ((double *)to)[m * area + i] = x[i] * call->scale;
             else
-                ((float *)matrices)[m * area + i] = (float)(x[i] * call->scale);
+                ((float *)to)[m * area + i] = (float)(x[i] * call->scale);
     }
     return status;
 }
@@ -523,6 +527,7 @@ __attribute__((visibility("default"))) const struct hone_device_target HONE_DEVI
     .accumulate = accumulate,
     .open_products = open_products,
     .close_products = close_products,
+    .polar_narrow = polar_narrow,
     .polar_batch = polar_batch,
     .polar_workspace = polar_workspace,
     .polar = polar,

@@ -106,26 +106,6 @@ static void test_wrong_memory(void **state)
     stop(&s);
 }
 
-static void test_other_device(void **state)
-{
-    (void)state;
-    if (device_control() == NULL)
-        return; /* needs two */
-    struct subject s;
-    start(&s, "adamw");
-    hone_tensor far = device_view(device_new(1, sizeof s.before, 0), HONE_F32, 1, shape);
-    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_set_grad(s.optimizer, 0, &far, &problem));
-    assert_non_null(strstr(problem.message, "memory of device 1, but the tensor says device 0"));
-    far.device_index = 1;
-    FAILS(HONE_ERROR_ARGUMENT, "the gradient of \"w\" is on device 1; the parameter is on device 0",
-          hone_optimizer_set_grad(s.optimizer, 0, &far, &problem));
-    struct host_stream other = {.device = 1};
-    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_set_stream(s.optimizer, 0, &other, &problem));
-    assert_non_null(strstr(problem.message, "another device"));
-    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
-    stop(&s);
-}
-
 static void test_no_library(void **state)
 {
     (void)state;
@@ -500,19 +480,12 @@ static void test_own_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_memory),
-        cmocka_unit_test(test_other_device),
-        cmocka_unit_test(test_no_library),
-        cmocka_unit_test(test_no_kernels),
-        cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_captures),
-        cmocka_unit_test(test_callbacks),
-        cmocka_unit_test(test_bound_numbers),
-        cmocka_unit_test(test_bound_states),
-        cmocka_unit_test(test_one_launch),
-        cmocka_unit_test(test_overflowing_norm),
-        cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_lost_device),
+        cmocka_unit_test(test_wrong_memory),  cmocka_unit_test(test_no_library),
+        cmocka_unit_test(test_no_kernels),    cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_captures),      cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_bound_numbers), cmocka_unit_test(test_bound_states),
+        cmocka_unit_test(test_one_launch),    cmocka_unit_test(test_overflowing_norm),
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_lost_device),
         cmocka_unit_test(test_own_memory),
     };
     device_start();
