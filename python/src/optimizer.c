@@ -168,16 +168,27 @@ static PyObject *set(Optimizer *self, PyObject *args)
     return done(hone_optimizer_set(self->optimizer, group, name, value, &error), &error);
 }
 
+/* set_coefficients(group, ((a, b, c), ...)): the polynomials of the Newton-Schulz steps, in order */
 static PyObject *set_coefficients(Optimizer *self, PyObject *args)
 {
+    enum { MOST = 16 }; /* that the library takes */
     int group;
-    double triple[1][3];
+    PyObject *list;
+    double triples[MOST][3];
     hone_error error;
-    if (optimizer_is_busy(self) ||
-        !PyArg_ParseTuple(args, "i(ddd)", &group, &triple[0][0], &triple[0][1], &triple[0][2]))
+    if (optimizer_is_busy(self) || !PyArg_ParseTuple(args, "iO!", &group, &PyTuple_Type, &list))
         return NULL;
-    return done(hone_optimizer_set_coefficients(self->optimizer, group, (const double(*)[3])triple,
-                                                1, &error),
+    const Py_ssize_t count = PyTuple_Size(list);
+    if (count > MOST)
+        return optimizer_fail("hone._core.Optimizer: more than 16 polynomials");
+    for (Py_ssize_t i = 0; i < count; i++) {
+        double *const triple = triples[i];
+        PyObject *const item = PyTuple_GetItem(list, i);
+        if (!PyArg_ParseTuple(item, "ddd", &triple[0], &triple[1], &triple[2]))
+            return NULL;
+    }
+    return done(hone_optimizer_set_coefficients(self->optimizer, group, (const double(*)[3])triples,
+                                                (int)count, &error),
                 &error);
 }
 
@@ -423,7 +434,7 @@ static PyMethodDef methods[] = {
      "set_curve(group, hyperparameter, scale, power) or set_curve(group, hyperparameter, "
      "callable)"},
     {"set_coefficients", (PyCFunction)set_coefficients, METH_VARARGS,
-     "set_coefficients(group, (a, b, c))"},
+     "set_coefficients(group, ((a, b, c), ...))"},
     {"set_mask", (PyCFunction)set_mask, METH_VARARGS, "set_mask(index, Mask)"},
     {"clip_norm", (PyCFunction)clip_norm, METH_VARARGS, "clip_norm(max_norm, order)"},
     {"norm", (PyCFunction)get_norm, METH_NOARGS, "norm() -> of the last step's gradients"},

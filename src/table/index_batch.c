@@ -367,6 +367,14 @@ static void tell(const struct deal *deal, int p, size_t first, int64_t *rows,
     }
 }
 
+static bool all_found(const int64_t *rows, size_t n)
+{
+    int64_t least = 0;
+    for (size_t i = 0; i < n; i++)
+        least = rows[i] < least ? rows[i] : least;
+    return least == 0;
+}
+
 /* A part of a batch, small enough for the lines that it touches to be near when rows settle. Keys
  * that are there already need no owner: they are looked up first, unless the last part had few. */
 static hone_status insert_part(struct hone_index *index, const int64_t *keys, size_t first,
@@ -377,6 +385,8 @@ static hone_status insert_part(struct hone_index *index, const int64_t *keys, si
     const bool look_first = !index->mostly_new;
     if (look_first)
         hone_index_find(index, keys + first, n, rows + first);
+    if (look_first && all_found(rows + first, n))
+        return HONE_OK;
     hone_status status =
         open_deal(index, &deal, keys + first, look_first ? rows + first : NULL, n, error);
     if (status != HONE_OK || deal.begin[deal.owners] == 0)

@@ -7,8 +7,9 @@
 
 #include "table/table_internal.h"
 
-#define AHEAD 12          /* records requested before they are stepped */
-#define ROWS_AT_A_TIME 64 /* a thread's share, so that rows with many duplicates even out */
+#define AHEAD 24           /* records requested before they are stepped */
+#define ROWS_AT_A_TIME 512 /* a thread's share, so that rows with many duplicates even out */
+#define FIRST_GRADIENTS 8  /* of a row, requested with its record */
 
 /* One call: where gradients come from and what it found. */
 struct learning {
@@ -55,33 +56,37 @@ static bool is_current(const struct learning *l, size_t i)
            row->born <= lookup->births;
 }
 
-static const char *gradient_at(const struct learning *l, size_t i)
+static const char *gradient_at(const struct learning *l, size_t at)
 {
-    const size_t at = l->lookup->bags ? l->lookup->bag[i] : i;
-    return l->grads + at * l->width * hone_format_size(l->format);
+    return l->grads + l->lookup->source[at] * l->width * hone_format_size(l->format);
 }
 
-/* Adds the gradients of the chain that starts at `head`. */
-static void add_chain(const struct learning *l, uint32_t head, void *sum)
+/* Adds the gradients of piece `at` of the work. */
+static void add_gradients(const struct learning *l, size_t at, void *sum)
 {
-    const struct hone_support_kernels *const support = l->table->context->cpu->support;
-    for (uint32_t i = head; i != HONE_NONE; i = l->lookup->next[i]) {
-        const double factor = l->lookup->bags ? l->lookup->factor[i] : 1;
-        if (l->wide)
-            support->accumulate_f64[l->format](sum, gradient_at(l, i), l->width, factor);
-        else
-            support->accumulate_f32[l->format](sum, gradient_at(l, i), l->width, factor);
-    }
+    const struct hone_lookup *const lookup = l->lookup;
+    const struct hone_row_kernels *const rows = l->table->context->cpu->rows;
+    const uint32_t begin = lookup->begin[at];
+    const struct hone_row_list list = {.from = l->grads,
+                                       .width = l->width,
+                                       .at = lookup->source + begin,
+                                       .factor = lookup->bags ? lookup->weight + begin : NULL,
+                                       .count = lookup->begin[at + 1] - begin};
+    if (l->wide)
+        rows->add_f64[l->format](sum, &list);
+    else
+        rows->add_f32[l->format](sum, &list);
 }
 
-/* The sum of a chain: the gradient itself where there is only one in the right format. */
-static const void *sum_chain(const struct learning *l, uint32_t head, void *scratch)
+/* Their sum: the gradient itself where there is only one in the right format. */
+static const void *sum_gradients(const struct learning *l, size_t at, void *scratch)
 {
+    const struct hone_lookup *const lookup = l->lookup;
     const enum hone_format compute = l->wide ? HONE_FORMAT_F64 : HONE_FORMAT_F32;
-    if (l->lookup->next[head] == HONE_NONE && !l->lookup->bags && l->format == compute)
-        return gradient_at(l, head);
+    if (lookup->begin[at + 1] - lookup->begin[at] == 1 && !lookup->bags && l->format == compute)
+        return gradient_at(l, lookup->begin[at]);
     memset(scratch, 0, l->width * hone_format_size(compute));
-    add_chain(l, head, scratch);
+    add_gradients(l, at, scratch);
     return scratch;
 }
 
@@ -180,10 +185,9 @@ static struct hone_row *work_on(const struct learning *l, size_t at, void *scrat
     struct hone_table *const table = l->table;
     struct hone_row *const row = hone_table_row(table, work_row(l, at));
     if (l->lookup != NULL) {
-        const uint32_t head = l->lookup->heads[at];
-        if (!is_current(l, head))
+        if (!is_current(l, l->lookup->heads[at]))
             return NULL;
-        *grad = sum_chain(l, head, scratch);
+        *grad = sum_gradients(l, at, scratch);
         return row;
     }
     if ((row->flags & HONE_ROW_LIVE) == 0 || row->born != table->pending[at].born)
@@ -192,35 +196,64 @@ static struct hone_row *work_on(const struct learning *l, size_t at, void *scrat
     return row;
 }
 
+/* Asks for a piece of the work that comes soon: the record and what it will learn from. */
+HONE_INLINED void request(const struct learning *l, size_t at)
+{
+    const struct hone_table *const table = l->table;
+    hone_request(hone_table_row(table, work_row(l, at)), table->stride);
+    if (l->lookup == NULL) {
+        hone_request(table->sums + at * table->sum_stride, table->sum_stride);
+        return;
+    }
+    const uint32_t begin = l->lookup->begin[at], end = l->lookup->begin[at + 1];
+    for (uint32_t i = begin; i < end && i < begin + FIRST_GRADIENTS; i++)
+        hone_request(gradient_at(l, i), l->width * hone_format_size(l->format));
+}
+
+struct tally {
+    int64_t stepped, stale, quarantined, spoilt;
+};
+
+static void work(const struct learning *l, size_t at, bool step, int thread, struct tally *tally)
+{
+    const struct hone_table *const table = l->table;
+    const void *grad = NULL;
+    struct hone_row *const row =
+        work_on(l, at, table->scratch + (size_t)thread * table->scratch_stride, &grad);
+    if (row == NULL) {
+        tally->stale++;
+    } else if (!step) {
+        tally->spoilt += !is_finite(l, grad);
+    } else if (table->options.nonfinite == HONE_ROW_QUARANTINE && !is_finite(l, grad)) {
+        tally->quarantined++;
+    } else {
+        step_row(l, row, grad, thread);
+        tally->stepped++;
+    }
+}
+
 /* With `step` false only counts gradients that are not finite. */
 static void sweep(struct learning *l, bool step)
 {
-    struct hone_table *const table = l->table;
     const size_t count = work_count(l);
-    const bool quarantine = table->options.nonfinite == HONE_ROW_QUARANTINE;
     int64_t stepped = 0, stale = 0, quarantined = 0, spoilt = 0;
-    const int threads = hone_table_threads(table, count);
-#pragma omp parallel num_threads(threads) reduction(+ : stepped, stale, quarantined, spoilt)
-    {
-        const int thread = omp_get_thread_num();
-        void *const scratch = table->scratch + (size_t)thread * table->scratch_stride;
-#pragma omp for schedule(dynamic, ROWS_AT_A_TIME)
-        for (size_t at = 0; at < count; at++) {
-            if (at + AHEAD < count)
-                HONE_REQUEST(hone_table_row(table, work_row(l, at + AHEAD)), table->stride);
-            const void *grad = NULL;
-            struct hone_row *const row = work_on(l, at, scratch, &grad);
-            if (row == NULL) {
-                stale++;
-            } else if (!step) {
-                spoilt += !is_finite(l, grad);
-            } else if (quarantine && !is_finite(l, grad)) {
-                quarantined++;
-            } else {
-                step_row(l, row, grad, thread);
-                stepped++;
-            }
+    const int threads = hone_table_threads(l->table, count);
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) \
+    reduction(+ : stepped, stale, quarantined, spoilt)
+    for (size_t first = 0; first < count; first += ROWS_AT_A_TIME) {
+        const size_t end = count - first < ROWS_AT_A_TIME ? count : first + ROWS_AT_A_TIME;
+        struct tally tally = {0};
+        for (size_t at = first; at < end && at < first + AHEAD; at++)
+            request(l, at);
+        for (size_t at = first; at < end; at++) {
+            if (at + AHEAD < end)
+                request(l, at + AHEAD);
+            work(l, at, step, omp_get_thread_num(), &tally);
         }
+        stepped += tally.stepped;
+        stale += tally.stale;
+        quarantined += tally.quarantined;
+        spoilt += tally.spoilt;
     }
     l->stepped = stepped;
     l->stale = stale;
@@ -330,9 +363,9 @@ static hone_status add(struct learning *l, hone_error *error)
 #pragma omp parallel for num_threads(threads) schedule(dynamic, ROWS_AT_A_TIME)
     for (size_t at = 0; at < count; at++)
         if (is_current(l, lookup->heads[at]))
-            add_chain(l, lookup->heads[at],
-                      table->sums +
-                          hone_table_row(table, work_row(l, at))->pending * table->sum_stride);
+            add_gradients(l, at,
+                          table->sums +
+                              hone_table_row(table, work_row(l, at))->pending * table->sum_stride);
     table->registered = true;
     return HONE_OK;
 }

@@ -6,7 +6,8 @@
 
 #include "table/table_internal.h"
 
-#define AHEAD 16
+#define AHEAD 24                 /* records requested before they are used */
+#define POSITIONS_AT_A_TIME 4096 /* of a batch, that a thread picks its own from */
 
 /* ---- memory -----------------------------------------------------------------------------------
  */
@@ -24,20 +25,24 @@ hone_status hone_lookup_create(hone_lookup **lookup, const hone_table *table, ho
     return HONE_OK;
 }
 
+/* Room for n positions; one more for where the last row's gradients end. */
 static size_t lay_out(hone_lookup *lookup, char *base, size_t n)
 {
     size_t used = 0;
-#define PLACE(field)                                            \
-    do {                                                        \
-        if (base != NULL)                                       \
-            lookup->field = (void *)(base + used);              \
-        used += (n * sizeof *lookup->field + 63) & ~(size_t)63; \
+#define PLACE(field)                                                  \
+    do {                                                              \
+        if (base != NULL)                                             \
+            lookup->field = (void *)(base + used);                    \
+        used += ((n + 1) * sizeof *lookup->field + 63) & ~(size_t)63; \
     } while (0)
     PLACE(keys);
     PLACE(rows);
-    PLACE(next);
-    PLACE(last);
+    PLACE(first);
+    PLACE(times);
     PLACE(heads);
+    PLACE(begin);
+    PLACE(source);
+    PLACE(weight);
     PLACE(bag);
     PLACE(factor);
 #undef PLACE
@@ -46,7 +51,7 @@ static size_t lay_out(hone_lookup *lookup, char *base, size_t n)
 
 hone_status hone_lookup_reserve(struct hone_lookup *lookup, size_t n, hone_error *error)
 {
-    if (n <= lookup->capacity)
+    if (lookup->capacity > 0 && n <= lookup->capacity)
         return HONE_OK;
     const hone_context *const context = lookup->table->context;
     const size_t capacity = n < 1024 ? 1024 : n + n / 4;
@@ -90,14 +95,16 @@ const int64_t *hone_lookup_rows(const hone_lookup *lookup)
     return lookup->rows;
 }
 
-/* ---- which positions share a row --------------------------------------------------------------
+/* ---- which positions share a row, and their values --------------------------------------------
  */
 
-/* Rows are dealt to threads by number, so that each record has one owner. */
-static bool owns(int64_t row, uint32_t thread, uint32_t threads)
+/* Rows are dealt to threads by number, so that each record has one owner; where there is no row, by
+ * position. */
+static bool owns(const struct hone_lookup *lookup, size_t i, uint32_t thread, uint32_t threads)
 {
-    const uint32_t spread = (uint32_t)row * 0x9e3779b1u >> 16;
-    return spread % threads == thread;
+    const uint32_t number = (uint32_t)(lookup->rows[i] < 0 ? (int64_t)i : lookup->rows[i]);
+    const uint32_t spread = number * 0x9e3779b1u;
+    return (uint64_t)spread * threads >> 32 == thread;
 }
 
 static void see(const struct hone_table *table, struct hone_row *row)
@@ -119,46 +126,112 @@ static void catch_up(const struct hone_table *table, struct hone_row *row)
     row->updated = (uint32_t)table->step;
 }
 
-/* Chains the positions of each row in order. A row's mark says at which position it was met last;
- * it is believed only if that position is of the same row and heads a chain of this batch. */
-static void chain_share(const struct hone_table *table, struct hone_lookup *lookup, uint32_t thread,
-                        uint32_t threads)
+/* Notes that position i is of the same row as an earlier one. A row's mark says where it was met
+ * first; it is believed only if that position is of the same row and comes first in this batch. True:
+ * i itself comes first. */
+static bool note(struct hone_lookup *lookup, uint32_t i, struct hone_row *row)
 {
-    const bool counts = lookup->mode == HONE_LOOKUP_TRAIN;
-    for (size_t i = 0; i < lookup->n; i++) {
-        if (i + AHEAD < lookup->n && lookup->rows[i + AHEAD] >= 0)
-            __builtin_prefetch(hone_table_row(table, (uint64_t)lookup->rows[i + AHEAD]), 1);
-        const int64_t number = lookup->rows[i];
-        if (number < 0 || (threads > 1 && !owns(number, thread, threads)))
-            continue;
-        struct hone_row *const row = hone_table_row(table, (uint64_t)number);
-        const uint32_t head = row->mark;
-        lookup->next[i] = HONE_NONE;
-        if (head < i && lookup->rows[head] == number && lookup->last[head] != HONE_NONE) {
-            lookup->next[lookup->last[head]] = (uint32_t)i;
-            lookup->last[head] = (uint32_t)i;
-        } else {
-            row->mark = (uint32_t)i;
-            lookup->last[i] = (uint32_t)i;
-            if (counts)
-                catch_up(table, row);
+    const uint32_t first = row->mark;
+    if (first < i && lookup->rows[first] == lookup->rows[i] && lookup->times[first] > 0) {
+        lookup->first[i] = first;
+        lookup->times[first]++;
+        return false;
+    }
+    row->mark = lookup->first[i] = i;
+    lookup->times[i] = 1;
+    return true;
+}
+
+/* One pass over a batch: repeated rows, sights and, if wanted, values. */
+struct visit {
+    const struct hone_table *table;
+    struct hone_lookup *lookup;
+    const struct hone_row_copy *copy; /* NULL: no values */
+    size_t used;                      /* bytes of a record */
+};
+
+static void visit_position(const struct visit *v, uint32_t i)
+{
+    const int64_t number = v->lookup->rows[i];
+    if (number >= 0) {
+        struct hone_row *const row = hone_table_row(v->table, (uint64_t)number);
+        const bool first = note(v->lookup, i, row);
+        if (v->lookup->mode == HONE_LOOKUP_TRAIN) {
+            if (first)
+                catch_up(v->table, row);
+            see(v->table, row);
         }
-        if (counts)
-            see(table, row);
+    }
+    if (v->copy != NULL)
+        hone_row_copy_out(v->copy, v->table, number, i);
+}
+
+HONE_INLINED void request(const struct visit *v, uint32_t i)
+{
+    if (v->lookup->rows[i] >= 0)
+        hone_request(hone_table_row(v->table, (uint64_t)v->lookup->rows[i]), v->used);
+}
+
+/* The positions whose rows the thread owns. They are listed first: which ones they are is no pattern
+ * that a processor could predict. */
+static void visit_share(const struct visit *v, uint32_t thread, uint32_t threads)
+{
+    const struct hone_lookup *const lookup = v->lookup;
+    uint32_t own[POSITIONS_AT_A_TIME];
+    for (size_t first = 0; first < lookup->n; first += POSITIONS_AT_A_TIME) {
+        const size_t end =
+            lookup->n - first < POSITIONS_AT_A_TIME ? lookup->n : first + POSITIONS_AT_A_TIME;
+        size_t count = 0;
+        for (size_t i = first; i < end; i++) {
+            own[count] = (uint32_t)i;
+            count += threads == 1 || owns(lookup, i, thread, threads);
+        }
+        for (size_t k = 0; k < count && k < AHEAD; k++)
+            request(v, own[k]);
+        for (size_t k = 0; k < count; k++) {
+            if (k + AHEAD < count)
+                request(v, own[k + AHEAD]);
+            visit_position(v, own[k]);
+        }
     }
 }
 
-static void chain(struct hone_table *table, struct hone_lookup *lookup)
+/* Lists each row's gradients one after the other. */
+static void list_gradients(struct hone_lookup *lookup)
 {
+    uint32_t listed = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < lookup->n; i++) {
+        const uint32_t times = lookup->times[i];
+        lookup->heads[count] = (uint32_t)i;
+        lookup->begin[count] = lookup->times[i] = listed;
+        count += times > 0;
+        listed += times;
+    }
+    lookup->begin[count] = listed;
+    lookup->head_count = count;
+    for (size_t i = 0; i < lookup->n; i++) {
+        if (lookup->rows[i] < 0)
+            continue;
+        const uint32_t at = lookup->times[lookup->first[i]]++;
+        lookup->source[at] = lookup->bags ? lookup->bag[i] : (uint32_t)i;
+        if (lookup->bags)
+            lookup->weight[at] = lookup->factor[i];
+    }
+}
+
+static void visit(struct hone_table *table, struct hone_lookup *lookup,
+                  const struct hone_row_copy *copy)
+{
+    const struct visit v = {table, lookup, copy,
+                            copy == NULL ? sizeof(struct hone_row)
+                                         : copy->column->offset + copy->column->size};
     if (lookup->n > 0)
-        memset(lookup->last, 0xff, lookup->n * sizeof *lookup->last);
+        memset(lookup->times, 0, lookup->n * sizeof *lookup->times);
     const int threads = hone_table_threads(table, lookup->n / 4);
 #pragma omp parallel num_threads(threads)
-    chain_share(table, lookup, (uint32_t)omp_get_thread_num(), (uint32_t)omp_get_num_threads());
-    lookup->head_count = 0;
-    for (size_t i = 0; i < lookup->n; i++)
-        if (lookup->last[i] != HONE_NONE)
-            lookup->heads[lookup->head_count++] = (uint32_t)i;
+    visit_share(&v, (uint32_t)omp_get_thread_num(), (uint32_t)omp_get_num_threads());
+    list_gradients(lookup);
 }
 
 static void remember(const struct hone_table *table, struct hone_lookup *lookup)
@@ -187,7 +260,7 @@ hone_status hone_lookup_find(struct hone_table *table, struct hone_lookup *looku
         memcpy(lookup->keys, keys, n * sizeof *keys);
     hone_index_find(&table->index, keys, n, lookup->rows);
     remember(table, lookup);
-    chain(table, lookup);
+    visit(table, lookup, NULL);
     lookup->mode = HONE_LOOKUP_TRAIN; /* it may be learnt from */
     return HONE_OK;
 }
@@ -206,7 +279,7 @@ static hone_status insert_admitted(struct hone_table *table, struct hone_lookup 
     size_t admitted = 0;
     for (size_t i = 0; i < lookup->n; i++)
         if (lookup->rows[i] == -1)
-            lookup->heads[admitted++] = (uint32_t)i; /* borrowed until chain() */
+            lookup->heads[admitted++] = (uint32_t)i; /* borrowed until visit() */
     if (admitted == 0)
         return HONE_OK;
     const size_t size = admitted * sizeof(int64_t);
@@ -228,8 +301,10 @@ static bool admits_all(const struct hone_table *table)
     return table->counters == NULL && table->options.admit_probability >= 1;
 }
 
+/* `copy`, if not NULL, says where the values go. */
 static hone_status look_up(struct hone_table *table, struct hone_lookup *lookup,
-                           hone_lookup_mode mode, hone_error *error)
+                           hone_lookup_mode mode, const struct hone_row_copy *copy,
+                           hone_error *error)
 {
     const size_t n = lookup->n;
     size_t inserted = 0;
@@ -240,6 +315,8 @@ static hone_status look_up(struct hone_table *table, struct hone_lookup *lookup,
         remember(table, lookup);
         lookup->inserted = 0;
         lookup->head_count = 0;
+        if (copy != NULL)
+            hone_row_copy_all(copy, table, lookup->rows, n);
         return HONE_OK;
     }
     status = hone_table_reserve_dirty(table, n, error);
@@ -259,7 +336,7 @@ static hone_status look_up(struct hone_table *table, struct hone_lookup *lookup,
     }
     lookup->inserted = (int64_t)inserted;
     remember(table, lookup);
-    chain(table, lookup);
+    visit(table, lookup, copy);
     hone_table_mark_dirty(table, lookup->rows, n);
     return HONE_OK;
 }
@@ -304,18 +381,17 @@ hone_status hone_table_lookup(hone_table *table, hone_lookup *lookup, const int6
                               int64_t n, hone_lookup_mode mode, const hone_tensor *out,
                               hone_error *error)
 {
-    enum hone_format format;
+    struct hone_row_copy copy = {.column = NULL};
     hone_status status = check_lookup(table, lookup, keys, n, mode, error);
-    if (status == HONE_OK && out != NULL)
-        status =
-            hone_table_check_values(out, n, (size_t)table->options.width, "out", &format, error);
+    if (status == HONE_OK && out != NULL) {
+        copy.column = hone_table_column(table, NULL);
+        copy.to = out->data;
+        status = hone_table_check_values(out, n, copy.column->count, "out", &copy.format, error);
+    }
     if (status == HONE_OK)
         status = start(table, lookup, keys, n, false, error);
-    if (status == HONE_OK)
-        status = look_up(table, lookup, mode, error);
-    if (status == HONE_OK && out != NULL)
-        status = hone_table_gather(table, lookup->rows, n, NULL, out, error);
-    return status;
+    return status == HONE_OK ? look_up(table, lookup, mode, out == NULL ? NULL : &copy, error)
+                             : status;
 }
 
 /* ---- bags -------------------------------------------------------------------------------------
@@ -435,7 +511,7 @@ hone_status hone_table_lookup_bags(hone_table *table, hone_lookup *lookup, const
     if (status != HONE_OK)
         return status;
     set_bags(lookup, offsets, bags, weights, weight_format, pooling);
-    status = look_up(table, lookup, mode, error);
+    status = look_up(table, lookup, mode, NULL, error);
     if (status != HONE_OK || out == NULL)
         return status;
     const int threads = hone_table_threads(table, (size_t)n);

@@ -101,9 +101,7 @@ static void add_column(struct hone_table *table, const char *name, int slot, siz
     int reals;
     *column = (struct hone_column){.name = name, .slot = slot, .count = count, .initial = initial};
     hone_dtype_format(dtype, &column->format, &reals);
-    column->offset = (table->stride + 7) & ~(size_t)7;
     column->size = count * hone_format_size(column->format);
-    table->stride = column->offset + column->size;
 }
 
 /* The group that the kernel's rule runs with: the table's own, or sgd's for row-wise presets. */
@@ -128,11 +126,10 @@ static int kernel_variant(const struct hone_table *table, struct hone_group *gro
     return hone_group_variant(group);
 }
 
-static void lay_out(struct hone_table *table, const struct hone_group *group)
+static void add_columns(struct hone_table *table, const struct hone_group *group)
 {
     const hone_dtype state = table->options.state_dtype;
     const size_t width = (size_t)table->options.width;
-    table->stride = sizeof(struct hone_row);
     add_column(table, "embedding", HONE_COLUMN_VALUES, width, table->options.dtype, 0);
     for (int k = 0; k < group->rule->slot_count; k++) {
         if (!hone_group_needs_slot(group, k))
@@ -148,8 +145,37 @@ static void lay_out(struct hone_table *table, const struct hone_group *group)
         add_column(table, table->kind == HONE_ROW_KIND_ADAM ? "exp_avg_sq" : "sum",
                    HONE_COLUMN_ROW_STATE, 1, table->options.dtype == HONE_F64 ? HONE_F64 : HONE_F32,
                    0);
-    const size_t grain = table->stride < 256 ? 32 : 64;
-    table->stride = (table->stride + grain - 1) & ~(grain - 1);
+}
+
+/* Places the columns: a row's one number beside the header, arrays after it from a multiple of
+ * `alignment` on. Returns the stride of records. */
+static size_t place_columns(struct hone_table *table, size_t alignment)
+{
+    size_t used = sizeof(struct hone_row);
+    for (int c = 0; c < table->column_count; c++)
+        if (table->columns[c].slot == HONE_COLUMN_ROW_STATE) {
+            table->columns[c].offset = used;
+            used += sizeof(double);
+        }
+    used = (used + alignment - 1) & ~(alignment - 1);
+    for (int c = 0; c < table->column_count; c++) {
+        if (table->columns[c].slot == HONE_COLUMN_ROW_STATE)
+            continue;
+        table->columns[c].offset = (used + 7) & ~(size_t)7;
+        used = table->columns[c].offset + table->columns[c].size;
+    }
+    const size_t grain = used < 256 ? 32 : 64;
+    return (used + grain - 1) & ~(grain - 1);
+}
+
+/* Values start on a cache line where that makes no record longer. */
+static void lay_out(struct hone_table *table, const struct hone_group *group)
+{
+    add_columns(table, group);
+    const size_t dense = place_columns(table, 8);
+    table->stride = place_columns(table, 64);
+    if (table->stride > dense)
+        table->stride = place_columns(table, 8);
 }
 
 static void choose_kernel(struct hone_table *table, int variant)

@@ -7,7 +7,8 @@
 #include "table/table_internal.h"
 
 #define ROWS_PER_THREAD 512
-#define AHEAD 12 /* records requested before they are used */
+#define AHEAD 24                       /* records requested before they are used */
+#define MOST_PIECE ((size_t)256 << 20) /* of memory at a time */
 
 int hone_table_threads(const struct hone_table *table, size_t n)
 {
@@ -31,25 +32,59 @@ hone_status hone_table_grow(const hone_context *context, void **array, size_t *c
     return HONE_OK;
 }
 
-hone_status hone_table_reserve_blocks(struct hone_table *table, uint64_t end, hone_error *error)
+/* Blocks in the piece of memory that begins with block `first`: as many as there are before it, up to
+ * MOST_PIECE and the budget. Small tables stay small; the pieces of large ones, a power of two of
+ * blocks, are whole huge pages. */
+static size_t piece_blocks(const struct hone_table *table, size_t first)
 {
-    const size_t needed =
-        (size_t)((end + ((uint64_t)1 << table->block_bits) - 1) >> table->block_bits);
+    const size_t size = table->stride << table->block_bits;
+    const size_t limit = (size_t)(table->row_limit >> table->block_bits);
+    size_t count = 1;
+    while (count < first && 2 * count * size <= MOST_PIECE)
+        count *= 2;
+    if (first + count > limit)
+        count = limit > first ? limit - first : 1;
+    return count;
+}
+
+static hone_status add_piece(struct hone_table *table, hone_error *error)
+{
+    const size_t size = table->stride << table->block_bits;
+    const size_t count = piece_blocks(table, table->block_count);
     void *blocks = table->blocks;
     const hone_status status =
-        hone_table_grow(table->context, &blocks, &table->block_capacity, needed,
+        hone_table_grow(table->context, &blocks, &table->block_capacity, table->block_count + count,
                         sizeof *table->blocks, "a table's blocks", error);
     table->blocks = blocks;
     if (status != HONE_OK)
         return status;
-    const size_t size = table->stride << table->block_bits;
-    while (table->block_count < needed) {
-        char *const block = hone_allocate(table->context, size);
-        if (block == NULL)
-            return hone_fail_memory(error, size, "rows of a table");
-        table->blocks[table->block_count++] = block;
-    }
+    char *const piece = hone_allocate(table->context, count * size);
+    if (piece == NULL)
+        return hone_fail_memory(error, count * size, "rows of a table");
+    for (size_t i = 0; i < count; i++)
+        table->blocks[table->block_count++] = piece + i * size;
     return HONE_OK;
+}
+
+hone_status hone_table_reserve_blocks(struct hone_table *table, uint64_t end, hone_error *error)
+{
+    const size_t needed =
+        (size_t)((end + ((uint64_t)1 << table->block_bits) - 1) >> table->block_bits);
+    hone_status status = HONE_OK;
+    while (status == HONE_OK && table->block_count < needed)
+        status = add_piece(table, error);
+    return status;
+}
+
+void hone_table_free_blocks(struct hone_table *table)
+{
+    const size_t size = table->stride << table->block_bits;
+    for (size_t first = 0; first < table->block_count;) {
+        const size_t count = piece_blocks(table, first);
+        hone_release(table->context, table->blocks[first], count * size);
+        first += count;
+    }
+    hone_release(table->context, table->blocks, table->block_capacity * sizeof *table->blocks);
 }
 
 /* ---- rows that changed ------------------------------------------------------------------------
@@ -118,9 +153,9 @@ hone_status hone_table_erase(hone_table *table, const int64_t *keys, int64_t n, 
 {
     if (table == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
-    if (n < 0 || (uint64_t)n > HONE_INDEX_BATCH || (n > 0 && keys == NULL))
+    if (n < 0 || (uint64_t)n >= HONE_INDEX_BATCH || (n > 0 && keys == NULL))
         return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "a batch of %lld keys; it must be 0 to 2^32 - 1 keys at an address that "
+                         "a batch of %lld keys; it must be 0 to 2^32 - 2 keys at an address that "
                          "is not NULL",
                          (long long)n);
     const size_t count = (size_t)n;
@@ -219,8 +254,8 @@ hone_status hone_table_make_rows(struct hone_table *table, const int64_t *keys, 
 static hone_status check_batch(const int64_t *keys, int64_t n, const int64_t *rows,
                                hone_error *error)
 {
-    if (n < 0 || (uint64_t)n > HONE_INDEX_BATCH)
-        return hone_fail(error, HONE_ERROR_RANGE, "a batch of %lld keys; it must be 0 to 2^32 - 1",
+    if (n < 0 || (uint64_t)n >= HONE_INDEX_BATCH)
+        return hone_fail(error, HONE_ERROR_RANGE, "a batch of %lld keys; it must be 0 to 2^32 - 2",
                          (long long)n);
     if (n > 0 && (keys == NULL || rows == NULL))
         return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is NULL", keys == NULL ? "keys" : "rows");
@@ -358,32 +393,47 @@ static hone_status check_copy(const struct hone_table *table, const int64_t *row
     return status == HONE_OK ? check_rows(table, rows, n, error) : status;
 }
 
+void hone_row_copy_out(const struct hone_row_copy *copy, const struct hone_table *table,
+                       int64_t row, size_t i)
+{
+    const struct hone_column *const column = copy->column;
+    const size_t size = column->count * hone_format_size(copy->format);
+    char *const to = (char *)copy->to + i * size;
+    double scratch[HONE_TABLE_MOST_WIDTH];
+    if (row < 0)
+        memset(to, 0, size);
+    else
+        convert(table->context->cpu->support, to, copy->format,
+                hone_row_column(hone_table_row(table, (uint64_t)row), column), column->format,
+                column->count, scratch);
+}
+
+void hone_row_copy_all(const struct hone_row_copy *copy, const struct hone_table *table,
+                       const int64_t *rows, size_t n)
+{
+    const struct hone_column *const column = copy->column;
+    const int threads = hone_table_threads(table, n);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t i = 0; i < n; i++) {
+        if (i + AHEAD < n && rows[i + AHEAD] >= 0)
+            hone_request(hone_row_column(hone_table_row(table, (uint64_t)rows[i + AHEAD]), column),
+                         column->size);
+        hone_row_copy_out(copy, table, rows[i], i);
+    }
+}
+
 hone_status hone_table_gather(const hone_table *table, const int64_t *rows, int64_t n,
                               const char *slot, const hone_tensor *out, hone_error *error)
 {
     if (table == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
-    const struct hone_column *column;
-    enum hone_format format;
-    const hone_status status = check_copy(table, rows, n, slot, out, &column, &format, error);
+    struct hone_row_copy copy;
+    const hone_status status =
+        check_copy(table, rows, n, slot, out, &copy.column, &copy.format, error);
     if (status != HONE_OK)
         return status;
-    const size_t size = column->count * hone_format_size(format);
-    const int threads = hone_table_threads(table, (size_t)n);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < n; i++) {
-        double scratch[HONE_TABLE_MOST_WIDTH];
-        char *const to = (char *)out->data + (size_t)i * size;
-        if (i + AHEAD < n && rows[i + AHEAD] >= 0)
-            HONE_REQUEST(hone_row_column(hone_table_row(table, (uint64_t)rows[i + AHEAD]), column),
-                         column->size);
-        if (rows[i] < 0)
-            memset(to, 0, size);
-        else
-            convert(table->context->cpu->support, to, format,
-                    hone_row_column(hone_table_row(table, (uint64_t)rows[i]), column),
-                    column->format, column->count, scratch);
-    }
+    copy.to = out->data;
+    hone_row_copy_all(&copy, table, rows, (size_t)n);
     return HONE_OK;
 }
 

@@ -59,7 +59,7 @@ static hone_status list_rows(const struct hone_snapshot *snapshot, struct hone_t
     *list = data;
     for (uint64_t i = 0; i < all; i++) {
         if (i + AHEAD < all)
-            HONE_REQUEST(hone_table_row(table, candidate(table, full, i + AHEAD)),
+            hone_request(hone_table_row(table, candidate(table, full, i + AHEAD)),
                          sizeof(struct hone_row));
         const uint64_t row = candidate(table, full, i);
         if ((hone_table_row(table, row)->flags & HONE_ROW_LIVE) != 0)
@@ -117,7 +117,7 @@ static void copy_records(const struct hone_table *table, const int64_t *list, si
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (size_t i = 0; i < rows; i++) {
         if (i + AHEAD < rows)
-            HONE_REQUEST(hone_table_row(table, (uint64_t)list[i + AHEAD]), table->stride);
+            hone_request(hone_table_row(table, (uint64_t)list[i + AHEAD]), table->stride);
         const struct hone_row *const row = hone_table_row(table, (uint64_t)list[i]);
         to->ids[i] = row->key;
         to->born[i] = row->born;

@@ -223,9 +223,7 @@ void hone_table_free(hone_table *table)
         return;
     const hone_context *const context = table->context;
     const size_t threads = (size_t)context->threads;
-    for (size_t i = 0; i < table->block_count; i++)
-        hone_release(context, table->blocks[i], table->stride << table->block_bits);
-    hone_release(context, table->blocks, table->block_capacity * sizeof *table->blocks);
+    hone_table_free_blocks(table);
     hone_release(context, table->recycled, table->recycled_capacity * sizeof *table->recycled);
     hone_release(context, table->pending, table->pending_capacity * sizeof *table->pending);
     hone_release(context, table->sums, table->pending_capacity * table->sum_stride);

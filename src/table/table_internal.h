@@ -143,10 +143,14 @@ struct hone_lookup {
     hone_lookup_mode mode;
     size_t n, capacity;
     int64_t *keys, *rows;
-    uint32_t *next;  /* the following position of the same row */
-    uint32_t *last;  /* of a row's first position: its last one; else NONE */
+    uint32_t *first; /* the first position of the same row */
+    uint32_t *times; /* of a row's first position: how often the row occurs; else 0. While rows are
+                        listed: where its next gradient is noted */
     uint32_t *heads; /* first positions, in order */
     size_t head_count;
+    uint32_t *begin;  /* of each head: where its gradients are listed, up to the next head's */
+    uint32_t *source; /* gradients by head, in the batch's order: their numbers */
+    double *weight;   /* and, with bags, what they are multiplied by */
     size_t bag_count; /* 0 without bags: */
     bool bags;
     uint32_t *bag;             /* the gradient's row of each position */
@@ -154,8 +158,6 @@ struct hone_lookup {
     uint64_t births, removals; /* of the table when it was filled */
     int64_t missing, inserted;
 };
-
-#define HONE_NONE UINT32_MAX
 
 /* ---- table.c --------------------------------------------------------------------------------- */
 
@@ -171,18 +173,6 @@ static inline void *hone_row_column(const struct hone_row *row, const struct hon
     return (char *)(uintptr_t)row + column->offset;
 }
 
-/* Asks for `size` bytes that are about to be used, up to the second cache, which can wait for more
- * lines at a time than the first. A macro: gcc takes a function that only asks for one without
- * effects and drops its calls. */
-#define HONE_REQUEST(from, size)                                                          \
-    do {                                                                                  \
-        const char *const from_ = (const char *)(from);                                   \
-        const size_t size_ = (size) < HONE_MOST_REQUESTED ? (size) : HONE_MOST_REQUESTED; \
-        for (size_t at_ = 0; at_ < size_; at_ += 64)                                      \
-            __builtin_prefetch(from_ + at_, 0, 2);                                        \
-    } while (0)
-#define HONE_MOST_REQUESTED ((size_t)4096)
-
 const struct hone_column *hone_table_column(const struct hone_table *table, const char *slot);
 
 /* Threads worth using for `n` rows of work. */
@@ -194,6 +184,7 @@ hone_status hone_table_grow(const hone_context *context, void **array, size_t *c
 
 /* Blocks for all rows below `end`. */
 hone_status hone_table_reserve_blocks(struct hone_table *table, uint64_t end, hone_error *error);
+void hone_table_free_blocks(struct hone_table *table);
 
 /* Finds or inserts, and fills new rows. Asks neither admission nor the budget. */
 hone_status hone_table_make_rows(struct hone_table *table, const int64_t *keys, size_t n,
@@ -259,6 +250,18 @@ hone_status hone_table_make_room(struct hone_table *table, const int64_t *keys, 
 /* The same for all absent keys; `rows` is written over. */
 hone_status hone_table_make_budget(struct hone_table *table, const int64_t *keys, size_t n,
                                    int64_t *rows, hone_error *error);
+
+/* Where rows' values go: position i's to the i-th row of a dense array, zeros for row -1. */
+struct hone_row_copy {
+    const struct hone_column *column;
+    void *to;
+    enum hone_format format; /* there */
+};
+
+void hone_row_copy_out(const struct hone_row_copy *copy, const struct hone_table *table,
+                       int64_t row, size_t i);
+void hone_row_copy_all(const struct hone_row_copy *copy, const struct hone_table *table,
+                       const int64_t *rows, size_t n);
 
 /* Checks a [n, width] tensor of reals. */
 hone_status hone_table_check_values(const hone_tensor *tensor, int64_t n, size_t width,

@@ -527,6 +527,30 @@ print("done")
     assert done.stdout.endswith("done\n"), done.stderr
 
 
+def test_parameters_with_a_gradient_of_their_own():
+    """A step asks for `grad` as Python does, whatever a subclass makes of it."""
+
+    class Property(torch.nn.Parameter):
+        @property
+        def grad(self):
+            return torch.full_like(self.data, 3.0)
+
+    class Attribute(torch.nn.Parameter):
+        def __getattribute__(self, name):
+            if name == "grad":
+                return torch.full((2,), 4.0)
+            return super().__getattribute__(name)
+
+    plain = torch.nn.Parameter(torch.zeros(2))
+    plain.grad = torch.ones(2)
+    parameters = [plain, Property(torch.zeros(2)), Attribute(torch.zeros(2)), plain.clone().detach()]
+    parameters[3].requires_grad_().grad = torch.full((2,), 2.0)
+    optimizer = optim.SGD(parameters, lr=1.0)
+    for count in (1, 2, 3):
+        optimizer.step()
+        assert [p.data[0].item() for p in parameters] == [-count, -3 * count, -4 * count, -2 * count]
+
+
 def test_threads():
     """Each thread its own optimizer: as many as like; one optimizer from two threads: in turn or an
     error, never a broken state."""

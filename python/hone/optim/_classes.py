@@ -331,7 +331,10 @@ class _Muon(_RuleOptimizer):
             yield "set", name, float(group[name])
         words = self._rule_of(group).hyper("adjust_lr_fn").words
         yield "set", "adjust_lr_fn", float(words.index(group["adjust_lr_fn"] or "original"))
-        yield "set_coefficients", tuple(float(x) for x in group["ns_coefficients"])
+        yield from self._polynomials(group)
+
+    def _polynomials(self, group):
+        yield "set_coefficients", (tuple(float(x) for x in group["ns_coefficients"]),)
 
 
 _SPECIAL = {

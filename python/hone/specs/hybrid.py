@@ -17,7 +17,9 @@ from hone.rules import RULES
 from hone.specs.multipliers import Multipliers, named_group, named_parameters, resolve
 
 SplitRule = Callable[[str, nn.Parameter], bool]
-Split = Union[str, SplitRule, Sequence[Union[str, nn.Parameter]]]
+Split = Union[str, SplitRule, Sequence[Union[str, nn.Parameter]], Dict[str, Any]]
+Triple = Tuple[float, float, float]
+Coefficients = Union[str, Triple, Sequence[Triple]]
 
 
 @dataclasses.dataclass
@@ -42,9 +44,14 @@ class HybridMuonOptimizer(Optimizer):
         adamw_lr, adamw_betas, adamw_eps, adamw_weight_decay: of AdamW
         lr_multipliers: modules (or their names) and what AdamW's learning rate is multiplied by for
             their parameters; Muon's parameters keep muon_lr
+        muon_eps, products: of Muon; factors of its products in "float32" or "bfloat16"
+        ns_coefficients: of Muon: a polynomial (a, b, c) for all Newton-Schulz steps, a list of them in
+            the order of the steps, or the name of such a list ("standard", "dion", "polar_express",
+            "turbo")
         split: which parameters Muon takes: "transformer" (the name contains it, and two dimensions or
             more), "matrices" (two dimensions or more), "hidden" (those but embeddings and heads, by
-            name), a function of name and parameter, or a list of parameters or of patterns of names
+            name), a function of name and parameter, a list of parameters or of patterns of names, or
+            {"match": patterns, "except": patterns, "min_ndim": 2}
         flatten: whether Muon takes parameters of more than two dimensions as a matrix of the first
             by all the others; else they are an error
     """
@@ -66,6 +73,9 @@ class HybridMuonOptimizer(Optimizer):
         adjust_lr_fn: Optional[str] = None,
         split: Split = "transformer",
         flatten: bool = False,
+        muon_eps: float = 1e-7,
+        ns_coefficients: Coefficients = "standard",
+        products: Optional[str] = None,
     ) -> None:
         self.flatten = flatten
         self._forms = {
@@ -75,6 +85,7 @@ class HybridMuonOptimizer(Optimizer):
                 momentum=muon_momentum,
                 nesterov=muon_nesterov,
                 weight_decay=muon_weight_decay,
+                eps=muon_eps,
                 ns_steps=ns_steps,
                 adjust_lr_fn=adjust_lr_fn,
             ),
@@ -86,6 +97,7 @@ class HybridMuonOptimizer(Optimizer):
                 weight_decay=adamw_weight_decay,
             ),
         }
+        self._forms["muon"].update(_further_values(ns_coefficients, products))
         groups, self.routing = _route(models, adamw_lr, lr_multipliers, split)
         super().__init__(groups, {})
 
@@ -120,7 +132,19 @@ class HybridMuonOptimizer(Optimizer):
         return RULES[group["rule"]]
 
     def _values(self, group: Dict[str, Any]) -> Any:
-        return (Muon if group["rule"] == "muon" else AdamW)._values(self, group)
+        yield from (Muon if group["rule"] == "muon" else AdamW)._values(self, group)
+        if group.get("products") is not None:
+            words = RULES["muon"].hyper("products").words
+            yield "set", "products", float(words.index(group["products"]))
+
+    def _polynomials(self, group: Dict[str, Any]) -> Any:
+        chosen = group["ns_coefficients"]
+        if isinstance(chosen, str):
+            words = RULES["muon"].hyper("ns_coefficients").words
+            yield "set", "ns_coefficients", float(words.index(chosen))
+        else:
+            triples = chosen if isinstance(chosen[0], (tuple, list)) else (chosen,)
+            yield "set_coefficients", tuple(tuple(map(float, triple)) for triple in triples)
 
     def _check_parameter(self, group: Dict[str, Any], parameter: nn.Parameter, grad: Any) -> None:
         if group["rule"] == "muon" and parameter.is_complex():
@@ -147,6 +171,26 @@ class HybridMuonOptimizer(Optimizer):
     def __getstate__(self) -> Dict[str, Any]:
         kept = ("flatten", "routing", "_forms")
         return {**super().__getstate__(), **{key: self.__dict__[key] for key in kept}}
+
+
+def _further_values(coefficients: Coefficients, products: Optional[str]) -> Dict[str, Any]:
+    """Muon's values that torch.optim.Muon does not have, where they are not the default."""
+    hypers = {name: RULES["muon"].hyper(name).words for name in ("ns_coefficients", "products")}
+    values: Dict[str, Any] = {}
+    if isinstance(coefficients, str):
+        if coefficients not in hypers["ns_coefficients"] or coefficients == "custom":
+            raise ValueError(f"ns_coefficients has no {coefficients!r}")
+        if coefficients != "standard":
+            values["ns_coefficients"] = coefficients
+    else:
+        values["ns_coefficients"] = tuple(
+            tuple(item) if isinstance(item, list) else item for item in coefficients
+        )
+    if products is not None:
+        if products not in hypers["products"]:
+            raise ValueError(f"products is {products!r}; it must be one of {hypers['products']}")
+        values["products"] = products
+    return values
 
 
 def _defaults_of(kind: type, **values: Any) -> Dict[str, Any]:
@@ -180,6 +224,8 @@ def _rule_of_split(split: Split) -> SplitRule:
         return lambda name, parameter: parameter.ndim >= 2 and not _matches(name, _OUTER)
     if callable(split):
         return split
+    if isinstance(split, dict):
+        return _rule_of_parts(**{_PARTS.get(key, key): value for key, value in split.items()})
     if isinstance(split, str):
         raise ValueError(
             f"split must be 'transformer', 'matrices', 'hidden', a function or a list: {split!r}"
@@ -189,6 +235,20 @@ def _rule_of_split(split: Split) -> SplitRule:
     if len(patterns) + len(chosen) != len(split):
         raise TypeError("split must list parameters or patterns of their names")
     return lambda name, parameter: parameter in chosen or _matches(name, patterns)
+
+
+_PARTS = {"except": "but"}
+
+
+def _rule_of_parts(match: Any = "*", but: Any = (), min_ndim: int = 2) -> SplitRule:
+    """As docs/spec.md has it: patterns or one, and the name of a list of them."""
+    wanted = [match] if isinstance(match, str) else match
+    unwanted = _OUTER if but == "embeddings_and_heads" else [but] if isinstance(but, str) else but
+    return (
+        lambda name, parameter: parameter.ndim >= min_ndim
+        and _matches(name, wanted)
+        and not _matches(name, unwanted)
+    )
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -215,7 +275,7 @@ def _route(
         else:
             adamw.setdefault(adamw_lr * factor, []).append((title, parameter))
             routing.adamw.append(title)
-    if not isinstance(split, str) and not callable(split):
+    if not isinstance(split, (str, dict)) and not callable(split):
         _warn_of_unused(split, [name for _, name, _ in named_parameters(models)])
     if routing.ignored_multipliers:
         warnings.warn(

@@ -7,8 +7,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Annotated, Any, Dict, List, Literal, Optional, Sequence, Tuple, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer, model_validator
 from torch import nn
+from typing_extensions import TypedDict
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -139,7 +140,39 @@ _MUON_EXTRAS = (
     "adjust_lr_fn",
     "split",
     "flatten",
+    "muon_eps",
+    "ns_coefficients",
+    "products",
 )
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Globs = Union[str, List[str]]
+
+
+class _SplitParts(TypedDict, total=False):
+    """A split by patterns; the key "except" is a word of Python's and so not written as a field."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    match: _Globs
+    min_ndim: Annotated[int, Field(ge=0)]
+
+
+_SplitParts.__annotations__["except"] = _Globs
+
+
+def _triples(value: Any) -> Any:
+    """One polynomial is a list of one."""
+    if isinstance(value, (list, tuple)):
+        flat = len(value) == 3 and not any(isinstance(item, (list, tuple)) for item in value)
+        return [tuple(value)] if flat else [_triple(item) for item in value]
+    return value
+
+
+def _triple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+_Triples = Annotated[List[Tuple[_Finite, _Finite, _Finite]], Field(min_length=1, max_length=16)]
 
 
 class MuonSpec(OptimizerSpecification):
@@ -157,8 +190,24 @@ class MuonSpec(OptimizerSpecification):
     adamw_eps: _Number = 1e-8
     ns_steps: Annotated[int, Field(ge=1, lt=100)] = 5
     adjust_lr_fn: Optional[Literal["original", "match_rms_adamw", "spectral_unclamped"]] = None
-    split: Union[Literal["transformer", "matrices", "hidden"], List[str]] = "transformer"
+    split: Union[Literal["transformer", "matrices", "hidden"], List[str], _SplitParts] = "transformer"
     flatten: bool = False
+    muon_eps: _Number = 1e-7
+    ns_coefficients: Annotated[
+        Union[Literal["standard", "dion", "polar_express", "turbo"], _Triples],
+        BeforeValidator(_triples),
+    ] = "standard"
+    products: Optional[Literal["float32", "bfloat16"]] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _matrices(cls, fields: Any) -> Any:
+        """ "matrices" is another way to say `flatten` in the library's recipes."""
+        if isinstance(fields, dict) and "flatten" not in fields and "matrices" in fields:
+            if fields["matrices"] in ("flatten", "strict"):
+                fields = {**fields, "flatten": fields["matrices"] == "flatten"}
+                del fields["matrices"]
+        return fields
 
     def create_optimizer(
         self,
@@ -193,6 +242,9 @@ class MuonSpec(OptimizerSpecification):
             adjust_lr_fn=self.adjust_lr_fn,
             split=self.split if split is None else split,
             flatten=self.flatten,
+            muon_eps=self.muon_eps,
+            ns_coefficients=self.ns_coefficients,
+            products=self.products,
         )
 
     @model_serializer(mode="wrap")
