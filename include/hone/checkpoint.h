@@ -21,7 +21,8 @@ HONE_API hone_status hone_optimizer_save(const hone_optimizer *optimizer, const 
 /* Restores states, counters, multipliers and every group's values by NAME. Everything is checked
  * first: all missing, unexpected and misshapen tensors are listed in one message (MISMATCH) and
  * then nothing is changed. Parameters must be registered with the names they had, in any order and
- * in any groups of the same rules; afterwards the groups are the file's. Views of states stay valid
+ * in any groups of the same rules; afterwards the groups are the file's. A file of a group that
+ * rounds at random needs a context of the same seed (MISMATCH too). Views of states stay valid
  * where the state's dtype stays. Other errors: IO and FORMAT (not a checkpoint, or a damaged one),
  * the spec's own (SPEC), MEMORY. */
 HONE_API hone_status hone_optimizer_load(hone_optimizer *optimizer, const char *path,

@@ -227,10 +227,12 @@ HONE_API hone_status hone_mask_set_save(const hone_mask_set *set, const char *pa
 
 /* ---- two learning rates inside one tensor ---------------------------------------------------- */
 
-/* From the next step on, elements of the parameter under the mask move at the group's "masked_lr" and
- * the others at "lr" (both times the parameter's multiplier), for every rule that steps elements; a
- * rate of exactly 0 freezes its elements bit for bit while their states run on. The mask is shared,
- * not copied, and has the parameter's shape; NULL takes it away. Errors: ARGUMENT, SHAPE, MEMORY. */
+/* From the next step on, elements of the parameter under the mask move at the group's "masked_lr"
+ * and the others at "lr" (both times the parameter's multiplier), for every rule that steps
+ * elements; a rate of exactly 0 freezes its elements bit for bit while their states run on. Two
+ * equal rates give the bits of no mask; one exception is "adamw_tf" at 0, whose decay knows no
+ * rate: without a mask it decays, under one it is frozen. The mask is shared, not copied, and has
+ * the parameter's shape; NULL takes it away. Errors: ARGUMENT, SHAPE, MEMORY. */
 HONE_API hone_status hone_optimizer_set_mask(hone_optimizer *optimizer, int64_t index,
                                              const hone_mask *mask, hone_error *error);
 
@@ -242,8 +244,8 @@ typedef enum hone_mask_match {
     HONE_MASK_NO_MASK       /* a parameter without a mask in the set */
 } hone_mask_match;
 
-/* Called once for each mask of the set, then once for each parameter without one. `name` is the mask's
- * or the parameter's; `index` the parameter's number or -1. */
+/* Called once for each mask of the set, then once for each parameter without one. `name` is the
+ * mask's or the parameter's; `index` the parameter's number or -1. */
 typedef void hone_mask_match_fn(hone_mask_match match, const char *name, int64_t index, void *user);
 
 /* Gives every parameter the mask of its name; where that is missing, also by name with a leading

@@ -37,12 +37,13 @@ HONE_API const hone_spec *hone_optimizer_spec(const hone_optimizer *optimizer);
 
 /* Replaces the recipe (copied) and keeps what the parameters have come to, as after loading a
  * checkpoint that another recipe wrote. The patterns choose every parameter's group anew, and its
- * multiplier is that of the group and its module (by the name it is registered under); states and counters stay, in the types they have; masters and
- * compensations that the new precision does not keep are dropped. A schedule goes on where that of
- * the group with the same number stood, from the new learning rate, except that reduce_lr_on_plateau
- * also keeps the rate it has come to. Errors: MISMATCH when a parameter that has been stepped would
- * change its rule, NAME and RANGE of a schedule that does not fit or has ended by then, ARGUMENT when
- * grad_accum_steps changes while gradients wait for their update, MEMORY. */
+ * multiplier is that of the group and its module (by the name it is registered under); states and
+ * counters stay, in the types they have; masters and compensations that the new precision does not
+ * keep are dropped. A schedule goes on where that of the group with the same number stood, from the
+ * new learning rate, except that reduce_lr_on_plateau also keeps the rate it has come to. Errors:
+ * MISMATCH when a parameter that has been stepped would change its rule, NAME and RANGE of a
+ * schedule that does not fit or has ended by then, ARGUMENT when grad_accum_steps changes while
+ * gradients wait for their update, MEMORY. */
 HONE_API hone_status hone_optimizer_set_spec(hone_optimizer *optimizer, const hone_spec *spec,
                                              hone_error *error);
 
@@ -71,8 +72,8 @@ HONE_API hone_status hone_optimizer_set_coefficients(hone_optimizer *optimizer, 
 
 /* A curve computed by the caller: every step asks it for each s (completed calls, from 1 on) that a
  * parameter of the group has, at times more than once, and it must answer alike each time. NaN or a
- * negative answer makes the step RANGE. A callback cannot be saved: a checkpoint of such an optimizer is refused
- * until the curve is data again. `curve` NULL restores the data. */
+ * negative answer makes the step RANGE. A callback cannot be saved: a checkpoint of such an
+ * optimizer is refused until the curve is data again. `curve` NULL restores the data. */
 typedef double hone_curve_fn(uint64_t completed_calls, void *user);
 HONE_API hone_status hone_optimizer_set_curve_callback(hone_optimizer *optimizer, int group,
                                                        const char *hyper, hone_curve_fn *curve,
@@ -123,8 +124,8 @@ HONE_API hone_status hone_optimizer_rebind(hone_optimizer *optimizer, int64_t in
 HONE_API hone_status hone_optimizer_set_grad(hone_optimizer *optimizer, int64_t index,
                                              const hone_tensor *grad, hone_error *error);
 
-/* Multiplies the group's learning rate for one parameter; finite and >= 0; default: what the spec says
- * of its group and its module. */
+/* Multiplies the group's learning rate for one parameter; finite and >= 0; default: what the spec
+ * says of its group and its module. */
 HONE_API hone_status hone_optimizer_set_lr_multiplier(hone_optimizer *optimizer, int64_t index,
                                                       double multiplier, hone_error *error);
 HONE_API hone_status hone_optimizer_lr_multiplier(const hone_optimizer *optimizer, int64_t index,
@@ -134,14 +135,17 @@ HONE_API hone_status hone_optimizer_lr_multiplier(const hone_optimizer *optimize
 
 typedef enum hone_nonfinite {
     HONE_NONFINITE_PROPAGATE, /* IEEE arithmetic goes on, as torch does (default) */
-    HONE_NONFINITE_ERROR,     /* HONE_ERROR_NONFINITE; parameters, states and counters are as they
-                                 were, only a round of accumulated gradients is dropped */
-    HONE_NONFINITE_SKIP       /* nothing changed, counted in hone_step_report.skipped */
+    HONE_NONFINITE_ERROR, /* HONE_ERROR_NONFINITE; parameters, states and step counts are as they
+                                 were. A round of accumulated gradients is dropped, the step counts
+                                 in hone_optimizer_skipped, and a scaler is updated all the same */
+    HONE_NONFINITE_SKIP   /* the same without the error: hone_step_report.skipped tells */
 } hone_nonfinite;
 
 /* Scales all gradients, as they are read, by min(1, max_norm / (total + 1e-6)), where total is the
- * norm of order p (1 <= p, infinity allowed) over all gradients of the step. Gradients are not
- * written. max_norm 0 < x; infinity switches it off. */
+ * norm of order p (1 <= p, infinity allowed) over all gradients of the step, in double. Where the
+ * powers of finite entries overflow (3^1000; squares from 1e154 on) it is infinite, and the factor
+ * 0, as in torch. `policy` says what an infinite or NaN total means; a scaler judges the entries
+ * and not their sum. Gradients are not written. max_norm 0 < x; infinity switches it off. */
 HONE_API hone_status hone_optimizer_clip_norm(hone_optimizer *optimizer, double max_norm, double p,
                                               hone_nonfinite policy, hone_error *error);
 
@@ -161,10 +165,12 @@ HONE_API hone_status hone_optimizer_set_grad_accum_steps(hone_optimizer *optimiz
 /* ---- the step ------------------------------------------------------------------------------- */
 
 typedef struct hone_step_report {
-    int64_t stepped;   /* parameters that had a gradient and were stepped; 0 while accumulating */
-    double total_norm; /* before clipping; NaN when no norm was asked for */
-    double clip_coef;  /* what the gradients were multiplied by; 1 without a clip */
-    bool skipped;      /* a non-finite step was skipped by policy or scaler: nothing moved */
+    int64_t stepped; /* parameters that had a gradient and were stepped; 0 while accumulating */
+    double
+        total_norm;   /* before clipping; NaN when no norm was asked for, or a scaler found an entry
+                          that is not finite */
+    double clip_coef; /* what the gradients were multiplied by; 1 without a clip */
+    bool skipped;     /* a non-finite step was skipped by policy or scaler: nothing moved */
 } hone_step_report;
 
 /* Moves every parameter that has a gradient by its group's rule. `report` may be NULL. Allocates
@@ -207,13 +213,13 @@ HONE_API hone_status hone_optimizer_set_state(hone_optimizer *optimizer, int64_t
                                               const char *slot, const hone_tensor *values,
                                               hone_error *error);
 
-/* Keeps the slot in the caller's memory from now on: a contiguous view of the slot's shape, F32, F64,
- * BF16 or F16 whatever hone_optimizer_set_state_dtype says, overlapping neither a parameter nor
- * another state. With `adopt` its values are the state; without, they are replaced by those of a new
- * state. The memory is borrowed until the optimizer is freed or the slot is bound again; what the
- * library held there is freed. NULL: the slot is as if it had never been created. Does not touch the
- * step count. Errors: NAME, ARGUMENT, DTYPE, SHAPE. Memory that two states share is found by the next
- * step (ARGUMENT), so that states can trade places. */
+/* Keeps the slot in the caller's memory from now on: a contiguous view of the slot's shape, F32,
+ * F64, BF16 or F16 whatever hone_optimizer_set_state_dtype says, overlapping neither a parameter
+ * nor another state. With `adopt` its values are the state; without, they are replaced by those of
+ * a new state. The memory is borrowed until the optimizer is freed or the slot is bound again; what
+ * the library held there is freed. NULL: the slot is as if it had never been created. Does not
+ * touch the step count. Errors: NAME, ARGUMENT, DTYPE, SHAPE. Memory that two states share is found
+ * by the next step (ARGUMENT), so that states can trade places. */
 HONE_API hone_status hone_optimizer_bind_state(hone_optimizer *optimizer, int64_t index,
                                                const char *slot, const hone_tensor *memory,
                                                bool adopt, hone_error *error);

@@ -7,9 +7,9 @@
  *   hone_optimizer_create_placed(&opt, placement, &err);
  *
  * A model is a list of named parameters; a module is what their names begin with, up to a dot. A
- * parameter that occurs twice, in one model or in two, is one parameter: two entries are the same if
- * address, dtype and shape are (without an address, if the name also is). Its first name counts for
- * everything but multipliers, which may come by any of its names. */
+ * parameter that occurs twice, in one model or in two, is one parameter: two entries are the same
+ * if address, dtype and shape are (without an address, if the name also is). Its first name counts
+ * for everything but multipliers, which may come by any of its names. */
 #ifndef HONE_PLACEMENT_H
 #define HONE_PLACEMENT_H
 
@@ -21,8 +21,8 @@ extern "C" {
 
 typedef struct hone_table hone_table;
 
-/* A parameter, or a hash table that the model looks rows up in: hone_filter_out_sparse separates the
- * two, since only parameters are placed. */
+/* A parameter, or a hash table that the model looks rows up in: hone_filter_out_sparse separates
+ * the two, since only parameters are placed. */
 typedef struct hone_model_parameter {
     const char *name;
     hone_tensor tensor; /* data NULL: not there yet, which is enough to be placed */
@@ -39,9 +39,10 @@ typedef struct hone_model {
 typedef struct hone_placement hone_placement;
 
 /* Places all parameters. The spec is copied; shapes and data of the models are borrowed until
- * hone_placement_free. Errors: NAME (no name, or one name for two tensors: prefixes help), ARGUMENT (a
- * table among the parameters, or one that lies in two modules with unequal multipliers by two of its names), SHAPE and DTYPE (a
- * matrix rule cannot step it), RANGE (multipliers beyond a double), MEMORY. */
+ * hone_placement_free. Errors: NAME (no name, or one name for two tensors: prefixes help), ARGUMENT
+ * (a table among the parameters; a parameter that lies, by two of its names, in two modules with
+ * unequal multipliers), SHAPE and DTYPE (a matrix rule cannot step it), RANGE (multipliers beyond a
+ * double), MEMORY. */
 HONE_API hone_status hone_placement_create(hone_placement **placement, const hone_context *context,
                                            const hone_spec *spec, const hone_model *models,
                                            int model_count, hone_error *error);
@@ -58,9 +59,9 @@ typedef struct hone_place {
     bool left_out;       /* needs no gradient and is not registered: see below */
 } hone_place;
 
-/* Parameters in the order of the models, each once. One that needs no gradient is registered all the
- * same, in case that changes, unless a multiplier other than 1 or a matrix rule is in play, or its
- * dtype cannot be stepped. ARGUMENT for an index that does not exist. */
+/* Parameters in the order of the models, each once. One that needs no gradient is registered all
+ * the same, in case that changes, unless a multiplier other than 1 or a matrix rule is in play, or
+ * its dtype cannot be stepped. ARGUMENT for an index that does not exist. */
 HONE_API int64_t hone_placement_count(const hone_placement *placement);
 HONE_API hone_status hone_placement_at(const hone_placement *placement, int64_t index,
                                        hone_place *place, hone_error *error);

@@ -41,7 +41,8 @@ HONE_API hone_status hone_snapshot_write(hone_snapshot *snapshot, const char *di
                                          hone_error *error);
 
 HONE_API int64_t hone_snapshot_rows(const hone_snapshot *snapshot); /* copied rows */
-HONE_API uint64_t hone_snapshot_bytes(const hone_snapshot *snapshot);
+HONE_API uint64_t
+hone_snapshot_bytes(const hone_snapshot *snapshot); /* of memory, for all copies */
 
 /* Frees the copy. Of a snapshot that was never written the changes go back to the tables' lists, so
  * that the next one has them. NULL is accepted. */
@@ -61,8 +62,8 @@ typedef struct hone_restore_report {
  * increments after it up to the first that is missing or damaged, which is named in
  * report->problem. Hyperparameters and schedules are
  * the file's. Errors: IO (no snapshot there), MISMATCH (another
- * width, dtype, rule, seed, or set of tables), FORMAT (nothing sound), ARGUMENT (tables not empty),
- * MEMORY; the tables are empty then. */
+ * width, dtype, rule, seed, or set of tables), RANGE (more rows than a table's byte budget holds),
+ * FORMAT (nothing sound), ARGUMENT (tables not empty), MEMORY; the tables are empty then. */
 HONE_API hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count,
                                            const char *directory, hone_restore_report *report,
                                            hone_error *error);
@@ -77,7 +78,7 @@ HONE_API hone_status hone_snapshot_pack(const hone_snapshot *snapshot, void *byt
 
 /* Brings empty tables, as for hone_snapshot_restore, to where they stood when the bytes of a copy or
  * the file of a full snapshot were made. The next snapshot has to be a full one. Errors: FORMAT,
- * MISMATCH, ARGUMENT, MEMORY; the tables are empty then. */
+ * MISMATCH, RANGE, ARGUMENT, MEMORY; the tables are empty then. */
 HONE_API hone_status hone_snapshot_unpack(hone_table *const *tables, int64_t count,
                                           const void *bytes, size_t size, hone_error *error);
 

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a call can answer. Every function that can fail returns a hone_status and takes, last, an
  * optional hone_error owned by the caller, which receives one sentence: the thing, what was found,
- * what was allowed. The library never prints, never aborts and keeps no error of its own. */
+ * what was allowed. The library never prints, never aborts and keeps no error of its own.
+ *
+ * NULL where an object or a place for an answer is needed is such an error too:
+ * HONE_ERROR_ARGUMENT. Functions that take no hone_error answer as they do for nothing, with NULL,
+ * 0 or false, -1 where they look something up, and 1 for a factor; those that return nothing, among
+ * them all *_free, do nothing. Where NULL means something, the function's own words say what. */
 #ifndef HONE_STATUS_H
 #define HONE_STATUS_H
 

@@ -106,10 +106,11 @@ typedef struct hone_table_options {
     double admit_probability;
     /* Default 0: no limit. Else rows and index together never take more, and when a batch needs
      * room the rows seen longest ago go (or those seen least often: evict_rare), found among
-     * samples; never rows that the batch itself needs. */
+     * samples; never rows that the batch itself needs. A batch with more different keys than fit is
+     * refused (RANGE). */
     uint64_t max_bytes;
     bool evict_rare;
-    hone_evicted_fn *evicted; /* default NULL */
+    hone_evicted_fn *evicted; /* default NULL; must not call the table */
     void *evicted_user;
 } hone_table_options;
 
@@ -145,14 +146,15 @@ HONE_API hone_status hone_filter_out_sparse(const hone_model *model, hone_table 
 /* ---- batches of keys ------------------------------------------------------------------------- */
 
 /* Rows are numbers below 3 * 2^32, valid until their key is erased or evicted. -1: the key has none. At
- * most 2^32 - 1 keys a call. */
+ * most 2^32 - 2 keys a call. */
 
 /* rows[i]: the row of keys[i], or -1; *missing (may be NULL) counts those. */
 HONE_API hone_status hone_table_find(const hone_table *table, const int64_t *keys, int64_t n,
                                      int64_t *rows, int64_t *missing, hone_error *error);
 
 /* The same, giving every absent key a row; new rows are numbered in order of first occurrence.
- * *inserted may be NULL. Admission is not asked; the byte budget is. */
+ * *inserted may be NULL. Admission is not asked; the byte budget is. Errors: RANGE (the budget holds
+ * fewer rows than the batch needs), ARGUMENT, MEMORY. */
 HONE_API hone_status hone_table_insert(hone_table *table, const int64_t *keys, int64_t n,
                                        int64_t *rows, int64_t *inserted, hone_error *error);
 
@@ -191,8 +193,9 @@ typedef enum hone_lookup_mode {
 
 typedef enum hone_pooling { HONE_POOLING_SUM, HONE_POOLING_MEAN } hone_pooling;
 
-/* Row i of `out` ([n, width]) becomes the row of keys[i]; zeros where it has none. `out` may be
- * NULL. */
+/* Row i of `out` ([n, width], F32, F64, BF16 or F16) becomes the row of keys[i]; zeros where it has
+ * none. `out` may be NULL. Errors: ARGUMENT, SHAPE, DTYPE, RANGE (too many keys, for a call or for the
+ * byte budget), MEMORY; the lookup holds nothing then. */
 HONE_API hone_status hone_table_lookup(hone_table *table, hone_lookup *lookup, const int64_t *keys,
                                        int64_t n, hone_lookup_mode mode, const hone_tensor *out,
                                        hone_error *error);
@@ -262,7 +265,8 @@ typedef struct hone_eviction {
 HONE_API hone_status hone_table_evict(hone_table *table, const hone_eviction *policy,
                                       int64_t most_rows, int64_t *evicted, hone_error *error);
 
-/* The caller's clock, in units of its choice: rows remember when they were last looked up. */
+/* The caller's clock, in units of its choice: rows remember when they were last looked up. Their ages
+ * are differences modulo 2^32, so the clock must not go back. */
 HONE_API void hone_table_set_clock(hone_table *table, uint64_t now);
 
 /* ---- the rule ----------------------------------------------------------------------------------

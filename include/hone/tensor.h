@@ -54,7 +54,8 @@ typedef struct hone_tensor {
 HONE_API size_t hone_dtype_size(hone_dtype dtype);      /* bytes of one element; 0 if not a dtype */
 HONE_API const char *hone_dtype_name(hone_dtype dtype); /* "F32"; "?" if not a dtype */
 
-/* Product of the shape (1 for ndim 0); -1 if a length is negative or the product passes 2^62. */
+/* Product of the shape (1 for ndim 0); -1 if a length is negative, the product passes 2^62, or the
+ * tensor or its shape is NULL. */
 HONE_API int64_t hone_tensor_numel(const hone_tensor *tensor);
 
 /* A contiguous CPU view; `shape` is borrowed for as long as the view is used. */

@@ -72,8 +72,9 @@ struct view {
  * -1 and an exception on failure. */
 int binding_view(struct binding *binding, PyObject *tensor, struct view *view);
 
-/* tensor.grad, a new reference. */
-PyObject *binding_grad(struct binding *binding, PyObject *tensor);
+/* tensor.grad, a new reference. `kept`: it is the tensor's own, and lives as long as the tensor has it;
+ * not what a subclass may make up for every answer. */
+PyObject *binding_grad(struct binding *binding, PyObject *tensor, bool *kept);
 
 /* Whether a plain tensor's memory holds the negative of its value: 1, 0, or -1 and an exception. */
 int binding_is_negative(PyObject *tensor, const struct view *view);

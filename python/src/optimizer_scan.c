@@ -190,7 +190,8 @@ static int scan_grad(Optimizer *self, Py_ssize_t index, PyObject *grad)
 static int scan_entry(Optimizer *self, Py_ssize_t index)
 {
     struct entry *const entry = &self->entries[index];
-    PyObject *const grad = binding_grad(self->binding, entry->param);
+    bool kept;
+    PyObject *const grad = binding_grad(self->binding, entry->param, &kept);
     if (grad == NULL)
         return -1;
     int ready = 0;
@@ -199,7 +200,7 @@ static int scan_entry(Optimizer *self, Py_ssize_t index)
             hone_optimizer_set_grad(self->optimizer, index, NULL, NULL);
         entry->has_grad = false;
         ready = 1;
-    } else if (entry->bound && !entry->staged &&
+    } else if (kept && entry->bound && !entry->staged &&
                (entry->state == NULL || entry->seen == self->scan)) {
         ready = layout_is_unchanged(self, entry->param, &entry->param_layout);
         if (ready == 1)

@@ -173,11 +173,13 @@ static bool has_plain_grad(const struct binding *binding, PyTypeObject *type)
 }
 
 /* By the getter itself: looking it up again costs as much as calling it. */
-PyObject *binding_grad(struct binding *binding, PyObject *tensor)
+PyObject *binding_grad(struct binding *binding, PyObject *tensor, bool *kept)
 {
     PyTypeObject *const type = Py_TYPE(tensor);
+    *kept = true;
     if (type != binding->grad_type) {
-        if (binding->grad == NULL || !has_plain_grad(binding, type))
+        *kept = binding->grad == NULL || has_plain_grad(binding, type);
+        if (binding->grad == NULL || !*kept)
             return PyObject_GetAttr(tensor, binding->word_grad);
         PyTypeObject *const before = binding->grad_type;
         Py_INCREF(type);

@@ -19,7 +19,8 @@
 
 void hone_mask_load_options_init(hone_mask_load_options *options)
 {
-    *options = (hone_mask_load_options){.struct_size = sizeof *options};
+    if (options != NULL)
+        *options = (hone_mask_load_options){.struct_size = sizeof *options};
 }
 
 /* ---- what the readers share ----------------------------------------------------------------- */

@@ -76,12 +76,14 @@ char *hone_copy_string(const hone_context *context, const char *text)
 
 void hone_string_free(const hone_context *context, char *string)
 {
-    if (string != NULL)
+    if (context != NULL && string != NULL)
         hone_release(context, string, strlen(string) + 1);
 }
 
 void hone_context_options_init(hone_context_options *options)
 {
+    if (options == NULL)
+        return;
     memset(options, 0, sizeof *options);
     options->struct_size = sizeof *options;
 }
@@ -201,17 +203,17 @@ void hone_context_free(hone_context *context)
 
 const char *hone_context_cpu(const hone_context *context)
 {
-    return context->cpu->name;
+    return context == NULL ? NULL : context->cpu->name;
 }
 
 int hone_context_threads(const hone_context *context)
 {
-    return context->threads;
+    return context == NULL ? 0 : context->threads;
 }
 
 uint64_t hone_context_seed(const hone_context *context)
 {
-    return context->seed;
+    return context == NULL ? 0 : context->seed;
 }
 
 const char *hone_cpu_level(int index)

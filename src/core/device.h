@@ -181,8 +181,7 @@ hone_status hone_device_matrix_step(const hone_optimizer *optimizer, struct hone
 struct hone_call {
     bool accumulate, update;
     bool norm, clip; /* measure the gradients first; and scale them by it */
-    bool
-        unhide; /* infinite entries count although the value clip makes them finite: a scaler runs */
+    bool scaling;    /* a scaler runs: a norm tells whether every entry is finite (judge.h) */
     double order;
     double accumulated; /* gradients in a mean, 1 for a sum */
     struct hone_frame frame;

@@ -430,7 +430,7 @@ static hone_status launch_norm(struct hone_device *device, const struct hone_cal
                                           .tensor_count = (uint32_t)device->tensor_count,
                                           .chunk_count = (uint32_t)device->chunk_count,
                                           .shares = device->shares.data,
-                                          .unhide = call->unhide,
+                                          .scaling = call->scaling,
                                           .order = call->order,
                                           .value_limit = call->frame.value_limit,
                                           .grad_scale = call->frame.grad_scale,
@@ -609,19 +609,19 @@ static hone_status judge(hone_optimizer *optimizer, struct hone_device *device,
 {
     const struct hone_devices *const devices = optimizer->devices;
     const hone_spec *const spec = optimizer->spec;
-    struct hone_device_judgement judgement = {
-        .outcome = device->outcome,
-        .open = true,
-        .close = true,
-        .scaling = optimizer->scaling,
-        .skip_nonfinite = spec->nonfinite != HONE_NONFINITE_PROPAGATE || optimizer->scaling,
-        .clip = call->clip,
-        .grad_scale = devices->grad_scale,
-        .found_inf = devices->found_inf,
-        .loss_scale = optimizer->loss_scale,
-        .accumulated = call->accumulated,
-        .order = call->order,
-        .max_norm = spec->clip_norm};
+    struct hone_device_judgement judgement = {.outcome = device->outcome,
+                                              .open = true,
+                                              .close = true,
+                                              .scaling = optimizer->scaling,
+                                              .skip_nonfinite =
+                                                  spec->nonfinite != HONE_NONFINITE_PROPAGATE,
+                                              .clip = call->clip,
+                                              .grad_scale = devices->grad_scale,
+                                              .found_inf = devices->found_inf,
+                                              .loss_scale = optimizer->loss_scale,
+                                              .accumulated = call->accumulated,
+                                              .order = call->order,
+                                              .max_norm = spec->clip_norm};
     hone_status status = HONE_OK;
     if (call->norm) {
         const bool unknown = devices->grad_scale != NULL || optimizer->scaling;

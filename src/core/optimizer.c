@@ -166,11 +166,13 @@ hone_status hone_optimizer_set_curve_callback(hone_optimizer *optimizer, int gro
     const hone_status status = hone_check_group(optimizer, group, error);
     if (status != HONE_OK)
         return status;
+    if (hyper == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "the name of a curve is NULL");
     struct hone_group *const g = &optimizer->spec->groups[group];
     const int index = hone_rule_hyper_find(g->rule, hyper);
     if (index < 0 || g->rule->hypers[index].kind != HONE_CURVE)
         return hone_fail(error, HONE_ERROR_NAME, "%s has no curve named \"%s\"", g->rule->name,
-                         hyper == NULL ? "NULL" : hyper);
+                         hyper);
     g->values[index].callback = curve;
     g->values[index].user = user;
     return HONE_OK;

@@ -84,9 +84,11 @@ static hone_status grow_arrays(hone_optimizer *optimizer, hone_error *error)
 
 static hone_status check_name(const hone_optimizer *optimizer, const char *name, hone_error *error)
 {
-    if (name == NULL || name[0] == '\0')
-        return hone_fail(error, HONE_ERROR_NAME, "a parameter needs a name; this one's is %s",
-                         name == NULL ? "NULL" : "empty");
+    if (name == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "a parameter needs a name; this one's is NULL");
+    if (name[0] == '\0')
+        return hone_fail(error, HONE_ERROR_NAME, "a parameter needs a name; this one's is empty");
     if (strchr(name, '@') != NULL)
         return hone_fail(error, HONE_ERROR_NAME,
                          "parameter \"%s\": a name may not hold '@', which separates parameter and "

@@ -307,11 +307,12 @@ hone_status hone_placement_create(hone_placement **placement, const hone_context
                                   const hone_spec *spec, const hone_model *models, int model_count,
                                   hone_error *error)
 {
-    if (placement == NULL || context == NULL || spec == NULL || model_count < 0 ||
-        (models == NULL && model_count > 0))
+    if (placement == NULL || context == NULL || spec == NULL || (models == NULL && model_count > 0))
         return hone_fail(error, HONE_ERROR_ARGUMENT,
                          "hone_placement_create needs a placement, a context, a spec and models; "
-                         "one is missing");
+                         "one is NULL");
+    if (model_count < 0)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "the number of models is %d", model_count);
     hone_placement *const made = hone_allocate_zeroed(context, sizeof *made);
     if (made == NULL)
         return hone_fail_memory(error, sizeof *made, "a placement");
@@ -353,7 +354,10 @@ int64_t hone_placement_count(const hone_placement *placement)
 hone_status hone_placement_at(const hone_placement *placement, int64_t index, hone_place *place,
                               hone_error *error)
 {
-    if (placement == NULL || place == NULL || index < 0 || index >= placement->count)
+    if (placement == NULL || place == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is NULL",
+                         placement == NULL ? "placement" : "place");
+    if (index < 0 || index >= placement->count)
         return hone_fail(error, HONE_ERROR_ARGUMENT,
                          "parameter %lld does not exist; there are %lld", (long long)index,
                          (long long)hone_placement_count(placement));

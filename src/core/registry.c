@@ -36,32 +36,32 @@ const char *hone_rule_nearest(const char *name)
 
 const char *hone_rule_name(const hone_rule *rule)
 {
-    return rule->name;
+    return rule == NULL ? NULL : rule->name;
 }
 
 const char *hone_rule_doc(const hone_rule *rule)
 {
-    return rule->doc;
+    return rule == NULL ? NULL : rule->doc;
 }
 
 bool hone_rule_is_matrix(const hone_rule *rule)
 {
-    return rule->matrix;
+    return rule != NULL && rule->matrix;
 }
 
 int hone_rule_hyper_count(const hone_rule *rule)
 {
-    return rule->hyper_count;
+    return rule == NULL ? 0 : rule->hyper_count;
 }
 
 const hone_hyper *hone_rule_hyper(const hone_rule *rule, int index)
 {
-    return index >= 0 && index < rule->hyper_count ? &rule->hypers[index] : NULL;
+    return index >= 0 && index < hone_rule_hyper_count(rule) ? &rule->hypers[index] : NULL;
 }
 
 int hone_rule_hyper_find(const hone_rule *rule, const char *name)
 {
-    for (int i = 0; name != NULL && i < rule->hyper_count; i++)
+    for (int i = 0; name != NULL && i < hone_rule_hyper_count(rule); i++)
         if (strcmp(rule->hypers[i].name, name) == 0)
             return i;
     return -1;
@@ -69,17 +69,17 @@ int hone_rule_hyper_find(const hone_rule *rule, const char *name)
 
 int hone_rule_slot_count(const hone_rule *rule)
 {
-    return rule->slot_count;
+    return rule == NULL ? 0 : rule->slot_count;
 }
 
 const hone_slot *hone_rule_slot(const hone_rule *rule, int index)
 {
-    return index >= 0 && index < rule->slot_count ? &rule->slots[index] : NULL;
+    return index >= 0 && index < hone_rule_slot_count(rule) ? &rule->slots[index] : NULL;
 }
 
 int hone_rule_slot_find(const hone_rule *rule, const char *name)
 {
-    for (int i = 0; name != NULL && i < rule->slot_count; i++)
+    for (int i = 0; name != NULL && i < hone_rule_slot_count(rule); i++)
         if (strcmp(rule->slots[i].name, name) == 0)
             return i;
     return -1;

@@ -7,6 +7,8 @@
 
 void hone_scaler_init(hone_scaler *scaler)
 {
+    if (scaler == NULL)
+        return;
     *scaler = (hone_scaler){.scale = 65536,
                             .growth_factor = 2,
                             .backoff_factor = 0.5,
@@ -27,6 +29,8 @@ struct hone_loss_scale hone_scaler_state(const hone_scaler *scaler)
 
 void hone_scaler_update(hone_scaler *scaler, bool found_nonfinite)
 {
+    if (scaler == NULL)
+        return;
     struct hone_loss_scale state = hone_scaler_state(scaler);
     hone_next_scale(&state, found_nonfinite);
     scaler->scale = state.scale;

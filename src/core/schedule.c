@@ -134,12 +134,12 @@ bool hone_schedule_equal(const hone_schedule *a, const hone_schedule *b)
 
 const char *hone_schedule_type(const hone_schedule *schedule)
 {
-    return schedule->type->name;
+    return schedule == NULL ? NULL : schedule->type->name;
 }
 
 bool hone_schedule_counts_epochs(const hone_schedule *schedule)
 {
-    return schedule->per_epoch;
+    return schedule != NULL && schedule->per_epoch;
 }
 
 /* ---- values --------------------------------------------------------------------------------- */
@@ -189,7 +189,8 @@ hone_status hone_schedule_value(const hone_schedule *schedule, double base, doub
 {
     if (schedule == NULL || value == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "hone_schedule_value needs a schedule and a place for the value");
+                         "hone_schedule_value needs a schedule and a place for the value; one is "
+                         "NULL");
     if (!(e >= 0) || !isfinite(e) || !(base >= 0) || !isfinite(base))
         return hone_fail(error, HONE_ERROR_RANGE,
                          "a schedule has values for finite e >= 0 and base >= 0; found e = %g and "
@@ -389,8 +390,9 @@ static void follow_rate(struct hone_group *group)
 static hone_status set_schedule(hone_optimizer *optimizer, int group, bool masked,
                                 const hone_schedule *schedule, hone_error *error)
 {
-    if (optimizer == NULL || group < 0 || group >= optimizer->spec->group_count)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "group %d does not exist", group);
+    const hone_status found = hone_check_group(optimizer, group, error);
+    if (found != HONE_OK)
+        return found;
     struct hone_group *const target = &optimizer->spec->groups[group];
     hone_schedule *copy = NULL;
     hone_status status = HONE_OK;

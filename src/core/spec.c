@@ -164,10 +164,12 @@ static hone_status insert_module(hone_spec *spec, int at, const char *module, do
 hone_status hone_spec_set_lr_multiplier(hone_spec *spec, const char *module, double multiplier,
                                         hone_error *error)
 {
-    if (spec == NULL || module == NULL || *module == '\0' || !hone_text_is_utf8(module))
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s",
-                         spec == NULL ? "hone_spec_set_lr_multiplier needs a spec; it is NULL"
-                                      : "a module's name must be UTF-8 of at least one byte");
+    if (spec == NULL || module == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "hone_spec_set_lr_multiplier needs a spec and a module; one is NULL");
+    if (*module == '\0' || !hone_text_is_utf8(module))
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "a module's name must be UTF-8 of at least one byte");
     char number[32];
     if (!isfinite(multiplier) || multiplier < 0)
         return hone_fail(error, HONE_ERROR_RANGE,

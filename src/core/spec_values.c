@@ -125,15 +125,16 @@ hone_status hone_spec_get(const hone_spec *spec, int group, const char *hyper, d
 {
     int index = 0;
     hyper = real_name(hyper);
-    if (is_masked_lr(hyper) && hone_spec_group_rule(spec, group) != NULL && value != NULL) {
+    if (value == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "hone_spec_get needs a place for the value; it is NULL");
+    if (is_masked_lr(hyper) && hone_spec_group_rule(spec, group) != NULL) {
         *value = spec->groups[group].masked_lr;
         return HONE_OK;
     }
     const hone_status status = find_value(spec, group, hyper, "hone_spec_get", &index, error);
     if (status != HONE_OK)
         return status;
-    if (value == NULL)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "hone_spec_get needs a place for the value");
     const struct hone_value *found = &spec->groups[group].values[index];
     if (found->callback != NULL || found->power != 0)
         return hone_fail(error, HONE_ERROR_ARGUMENT,
@@ -192,7 +193,7 @@ hone_status hone_spec_get_curve(const hone_spec *spec, int group, const char *hy
         return status;
     if (scale == NULL || power == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "hone_spec_get_curve needs places for scale and power");
+                         "hone_spec_get_curve needs places for scale and power; one is NULL");
     const struct hone_value *found = &spec->groups[group].values[index];
     if (found->callback != NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT,
@@ -272,7 +273,7 @@ hone_status hone_spec_get_precision(const hone_spec *spec, int group, hone_preci
     const hone_status status = check_group(spec, group, "hone_spec_get_precision", error);
     if (status == HONE_OK && precision == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "hone_spec_get_precision needs a place for the value");
+                         "hone_spec_get_precision needs a place for the value; it is NULL");
     if (status == HONE_OK)
         *precision = spec->groups[group].precision;
     return status;
@@ -286,7 +287,7 @@ hone_status hone_spec_group_multiplier(const hone_spec *spec, int group, double 
         return status;
     if (value == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "hone_spec_group_multiplier needs a place for the value");
+                         "hone_spec_group_multiplier needs a place for the value; it is NULL");
     *value = spec->groups[group].lr_multiplier;
     return HONE_OK;
 }

@@ -165,13 +165,15 @@ static hone_status find_slot(const hone_optimizer *optimizer, int64_t index, con
     const hone_status status = hone_check_index(optimizer, index, error);
     if (status != HONE_OK)
         return status;
+    if (slot == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "the name of a state is NULL");
     const struct hone_param *const param = &optimizer->params[index];
     const hone_rule *const rule = optimizer->spec->groups[param->group].rule;
     *found = hone_state_find(rule, slot);
     if (*found < 0)
         return hone_fail(error, HONE_ERROR_NAME,
                          "parameter \"%s\": rule %s has no state named \"%s\"", param->name,
-                         rule->name, slot == NULL ? "NULL" : slot);
+                         rule->name, slot);
     return HONE_OK;
 }
 

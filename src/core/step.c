@@ -137,10 +137,10 @@ static double norm_share(const struct hone_plan *plan, const struct hone_plan_ch
     const double scale = call->frame.grad_scale, unlimited = (double)INFINITY;
     const double share =
         support->norm[format](grad, chunk->n, call->order, scale, call->frame.value_limit);
-    if (!call->unhide)
+    if (!call->scaling || !hone_share_hides(share, call->frame.value_limit))
         return share;
     const double largest = support->norm[format](grad, chunk->n, unlimited, scale, unlimited);
-    return isfinite(largest) ? share : largest;
+    return isfinite(largest) ? share : (double)NAN;
 }
 
 /* Adds this call's gradient to the sum. */
@@ -202,7 +202,7 @@ static struct hone_call plan_call(const struct hone_optimizer *optimizer)
     call.accumulated = spec->accumulate_mean ? spec->accumulate : 1;
     call.update = optimizer->micro_step + 1 >= spec->accumulate;
     call.clip = isfinite(spec->clip_norm);
-    call.unhide = optimizer->scaling && isfinite(spec->clip_value);
+    call.scaling = optimizer->scaling;
     call.norm = call.clip || spec->nonfinite != HONE_NONFINITE_PROPAGATE || optimizer->scaling;
     if (!call.clip && spec->nonfinite == HONE_NONFINITE_PROPAGATE)
         call.order = (double)INFINITY; /* a finite check: no sum that could overflow */
@@ -224,9 +224,9 @@ static struct hone_outcome judge_norm(const struct hone_optimizer *optimizer,
     struct hone_outcome outcome = {.norm = hone_norm_of_sum(sum, call->order), .coef = 1};
     if (call->clip)
         outcome.coef = hone_coef_of_norm(spec->clip_norm, outcome.norm);
-    outcome.finite = isfinite(outcome.norm);
-    outcome.go =
-        outcome.finite || (spec->nonfinite == HONE_NONFINITE_PROPAGATE && !optimizer->scaling);
+    outcome.finite = hone_entries_finite(outcome.norm, call->scaling);
+    outcome.go = (outcome.finite || !call->scaling) &&
+                 (isfinite(outcome.norm) || spec->nonfinite == HONE_NONFINITE_PROPAGATE);
     return outcome;
 }
 

@@ -34,6 +34,8 @@ const char *hone_dtype_name(hone_dtype dtype)
 
 int64_t hone_tensor_numel(const hone_tensor *tensor)
 {
+    if (tensor == NULL || (tensor->ndim > 0 && tensor->shape == NULL))
+        return -1;
     int64_t numel = 1;
     bool empty = false;
     for (int32_t i = 0; i < tensor->ndim; i++) {

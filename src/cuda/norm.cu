@@ -79,11 +79,11 @@ static __global__ void __launch_bounds__(THREADS, 2)
     const uint32_t n = (uint32_t)(left < HONE_CHUNK ? left : HONE_CHUNK);
     const double scale = call.outcome == NULL ? call.grad_scale : call.outcome->grad_scale;
     lane[threadIdx.x] = two_lanes_of<K>(format, grad, n, scale, call.value_limit, call.order);
-    if (call.unhide) {
+    if (call.scaling && hone_share_hides(lane[threadIdx.x], call.value_limit)) {
         const double largest =
             two_lanes_of<NORM_MAXIMUM>(format, grad, n, scale, HUGE_VAL, call.order);
         if (!isfinite(largest))
-            lane[threadIdx.x] = largest;
+            lane[threadIdx.x] = (double)NAN;
     }
     const double share = fold(lane, THREADS, K == NORM_MAXIMUM);
     if (threadIdx.x == 0)

@@ -125,7 +125,7 @@ struct hone_device_norm {
     const uint32_t *first;
     uint32_t tensor_count, chunk_count;
     double *shares;
-    bool unhide; /* infinite entries count although the value limit makes them finite */
+    bool scaling; /* entries that are not finite make the share NaN: judge.h */
     double order, value_limit;
     double grad_scale;                         /* used where outcome is NULL */
     const struct hone_device_outcome *outcome; /* has the scale that a judgement opened with */
@@ -308,9 +308,10 @@ RULE_ON_HOST_AND_DEVICE void hone_close_step(const struct hone_device_judgement 
     if (call->shares != NULL) {
         outcome->norm = hone_norm_of_sum(sum, call->order);
         outcome->coef = call->clip ? hone_coef_of_norm(call->max_norm, outcome->norm) : 1;
-        if (!isfinite(outcome->norm))
+        if (!hone_entries_finite(outcome->norm, call->scaling))
             outcome->finite = 0;
-        if (outcome->finite == 0 && call->skip_nonfinite)
+        if ((call->scaling && outcome->finite == 0) ||
+            (call->skip_nonfinite && !isfinite(outcome->norm)))
             outcome->go = 0;
     }
     if (call->scaling)

@@ -24,6 +24,20 @@ RULE_ON_HOST_AND_DEVICE double hone_coef_of_norm(double max_norm, double norm)
     return coef > 1 ? 1 : coef;
 }
 
+/* Whether a share of a norm may hide what a scaler asks: entries that are not finite behind a value
+ * clip, or sums of finite ones that overflow. Then the entries decide, and one that is not finite makes
+ * the share NaN, which finite entries never do. */
+RULE_ON_HOST_AND_DEVICE bool hone_share_hides(double share, double value_limit)
+{
+    return !isfinite(share) || isfinite(value_limit);
+}
+
+/* Whether all entries were finite, as far as their norm tells: under a scaler it tells exactly. */
+RULE_ON_HOST_AND_DEVICE bool hone_entries_finite(double norm, bool scaling)
+{
+    return scaling ? norm == norm : isfinite(norm) != 0;
+}
+
 /* A loss scale that grows after a run of finite steps and shrinks after one that is not. */
 struct hone_loss_scale {
     double scale, growth_factor, backoff_factor, min_scale, max_scale;

@@ -173,7 +173,8 @@ hone_status hone_mask_filled(hone_mask **mask, const hone_context *context, int3
 hone_mask *hone_mask_share(const hone_mask *mask)
 {
     hone_mask *const shared = (hone_mask *)(uintptr_t)mask; /* only the count of owners changes */
-    __atomic_fetch_add(&shared->owners, 1, __ATOMIC_RELAXED);
+    if (mask != NULL)
+        __atomic_fetch_add(&shared->owners, 1, __ATOMIC_RELAXED);
     return shared;
 }
 
@@ -190,49 +191,50 @@ void hone_mask_free(hone_mask *mask)
 
 int32_t hone_mask_ndim(const hone_mask *mask)
 {
-    return mask->ndim;
+    return mask == NULL ? 0 : mask->ndim;
 }
 
 const int64_t *hone_mask_shape(const hone_mask *mask)
 {
-    return mask->shape;
+    return mask == NULL ? NULL : mask->shape;
 }
 
 int64_t hone_mask_numel(const hone_mask *mask)
 {
-    return mask->numel;
+    return mask == NULL ? 0 : mask->numel;
 }
 
 int64_t hone_mask_count(const hone_mask *mask)
 {
-    return mask->count;
+    return mask == NULL ? 0 : mask->count;
 }
 
 double hone_mask_density(const hone_mask *mask)
 {
-    return mask->numel == 0 ? 0 : (double)mask->count / (double)mask->numel;
+    return hone_mask_numel(mask) == 0 ? 0 : (double)mask->count / (double)mask->numel;
 }
 
 bool hone_mask_get(const hone_mask *mask, int64_t position)
 {
-    if (position < 0 || position >= mask->numel)
+    if (position < 0 || position >= hone_mask_numel(mask))
         return false;
     return (mask->words[position / HONE_MASK_WORD_BITS] >> position % HONE_MASK_WORD_BITS & 1) != 0;
 }
 
 const uint32_t *hone_mask_words(const hone_mask *mask)
 {
-    return mask->words;
+    return mask == NULL ? NULL : mask->words;
 }
 
 int64_t hone_mask_word_count(const hone_mask *mask)
 {
-    return mask->numel / HONE_MASK_WORD_BITS + (mask->numel % HONE_MASK_WORD_BITS != 0);
+    const int64_t numel = hone_mask_numel(mask);
+    return numel / HONE_MASK_WORD_BITS + (numel % HONE_MASK_WORD_BITS != 0);
 }
 
 bool hone_mask_has_shape(const hone_mask *mask, int32_t ndim, const int64_t *shape)
 {
-    if (mask->ndim != ndim)
+    if (mask == NULL || mask->ndim != ndim || (ndim > 0 && shape == NULL))
         return false;
     for (int32_t i = 0; i < ndim; i++)
         if (mask->shape[i] != shape[i])
@@ -243,7 +245,7 @@ bool hone_mask_has_shape(const hone_mask *mask, int32_t ndim, const int64_t *sha
 bool hone_mask_equal(const hone_mask *first, const hone_mask *second)
 {
     return first == second ||
-           (hone_mask_has_shape(first, second->ndim, second->shape) &&
+           (second != NULL && hone_mask_has_shape(first, second->ndim, second->shape) &&
             first->count == second->count &&
             memcmp(first->words, second->words,
                    (size_t)hone_mask_word_count(first) * sizeof *first->words) == 0);
@@ -260,6 +262,8 @@ static uint64_t mix(uint64_t state, uint64_t value)
 
 uint64_t hone_mask_hash(const hone_mask *mask)
 {
+    if (mask == NULL)
+        return 0;
     uint64_t hash = mix(0, (uint64_t)mask->ndim);
     for (int32_t i = 0; i < mask->ndim; i++)
         hash = mix(hash, (uint64_t)mask->shape[i]);

@@ -105,7 +105,7 @@ hone_status hone_mask_from_positions(hone_mask **mask, const hone_context *conte
 
 hone_dtype hone_mask_position_dtype(const hone_mask *mask)
 {
-    return mask->numel > (int64_t)INT32_MAX + 1 ? HONE_I64 : HONE_I32;
+    return hone_mask_numel(mask) > (int64_t)INT32_MAX + 1 ? HONE_I64 : HONE_I32;
 }
 
 /* Calls for every true element, in ascending order: the body of a loop over `position`. */

@@ -35,7 +35,7 @@ static hone_mask_memory report(hone_mask_form form, int64_t bytes, int64_t dense
 
 hone_mask_memory hone_mask_memory_as(const hone_mask *mask, hone_mask_form form)
 {
-    return report(form, form_bytes(mask, form), mask->numel);
+    return mask == NULL ? report(form, 0, 0) : report(form, form_bytes(mask, form), mask->numel);
 }
 
 hone_mask_memory hone_mask_set_memory_as(const hone_mask_set *set, hone_mask_form form)

@@ -45,9 +45,9 @@ static bool fits(const struct hone_param *param, const hone_mask *mask)
 hone_status hone_optimizer_set_mask(hone_optimizer *optimizer, int64_t index, const hone_mask *mask,
                                     hone_error *error)
 {
-    if (optimizer == NULL || index < 0 || index >= optimizer->count)
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "parameter %lld does not exist",
-                         (long long)index);
+    const hone_status found = hone_check_index(optimizer, index, error);
+    if (found != HONE_OK)
+        return found;
     struct hone_param *const param = &optimizer->params[index];
     hone_mask *words = NULL;
     if (mask != NULL) {

@@ -153,9 +153,9 @@ hone_status hone_table_erase(hone_table *table, const int64_t *keys, int64_t n, 
 {
     if (table == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
-    if (n < 0 || (uint64_t)n > HONE_INDEX_BATCH || (n > 0 && keys == NULL))
+    if (n < 0 || (uint64_t)n >= HONE_INDEX_BATCH || (n > 0 && keys == NULL))
         return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "a batch of %lld keys; it must be 0 to 2^32 - 1 keys at an address that "
+                         "a batch of %lld keys; it must be 0 to 2^32 - 2 keys at an address that "
                          "is not NULL",
                          (long long)n);
     const size_t count = (size_t)n;
@@ -254,8 +254,8 @@ hone_status hone_table_make_rows(struct hone_table *table, const int64_t *keys, 
 static hone_status check_batch(const int64_t *keys, int64_t n, const int64_t *rows,
                                hone_error *error)
 {
-    if (n < 0 || (uint64_t)n > HONE_INDEX_BATCH)
-        return hone_fail(error, HONE_ERROR_RANGE, "a batch of %lld keys; it must be 0 to 2^32 - 1",
+    if (n < 0 || (uint64_t)n >= HONE_INDEX_BATCH)
+        return hone_fail(error, HONE_ERROR_RANGE, "a batch of %lld keys; it must be 0 to 2^32 - 2",
                          (long long)n);
     if (n > 0 && (keys == NULL || rows == NULL))
         return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is NULL", keys == NULL ? "keys" : "rows");

@@ -340,12 +340,12 @@ static struct hone_device_status norm(struct hone_device_queue queue,
             const size_t n = t->count - first < HONE_CHUNK ? t->count - first : HONE_CHUNK;
             double *const share = &call->shares[t->share + first / HONE_CHUNK];
             *share = support()->norm[format](grad, n, call->order, scale, call->value_limit);
-            if (!call->unhide)
+            if (!call->scaling || !hone_share_hides(*share, call->value_limit))
                 continue;
             const double largest =
                 support()->norm[format](grad, n, (double)INFINITY, scale, (double)INFINITY);
             if (!isfinite(largest))
-                *share = largest;
+                *share = (double)NAN;
         }
     }
     return status;

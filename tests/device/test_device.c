@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What parameters on a device answer: wrong pointers, streams and devices, captures, memory that runs
  * out, devices that are lost; and what a step may cost. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -337,6 +338,35 @@ static void test_one_launch(void **state)
     stop(&s);
 }
 
+/* Finite gradients whose powers overflow do not make a scaler back off; one that is infinite does, also
+ * where the value clip hides it. */
+static void test_overflowing_norm(void **state)
+{
+    (void)state;
+    struct subject s;
+    start(&s, "sgd");
+    hone_scaler scaler;
+    hone_scaler_init(&scaler);
+    scaler.scale = 1;
+    OK(hone_optimizer_set_scaler(s.optimizer, &scaler, &problem));
+    OK(hone_optimizer_clip_norm(s.optimizer, 1, 10000, HONE_NONFINITE_PROPAGATE, &problem));
+    hone_step_report report;
+    OK(hone_optimizer_step(s.optimizer, &report, &problem));
+    assert_false(report.skipped);
+    assert_true(isinf(report.total_norm) && report.clip_coef == 0);
+    assert_true(hone_optimizer_loss_scale(s.optimizer) == 1);
+    const float strange = -INFINITY;
+    device_write((float *)s.grad.data + 77, &strange, sizeof strange);
+    for (int hidden = 0; hidden < 2; hidden++) {
+        OK(hone_optimizer_clip_value(s.optimizer, hidden ? 2 : (double)INFINITY, &problem));
+        OK(hone_optimizer_step(s.optimizer, &report, &problem));
+        assert_true(report.skipped && isnan(report.total_norm));
+        assert_true(hone_optimizer_loss_scale(s.optimizer) == (hidden ? 0.25 : 0.5));
+    }
+    assert_unmoved(&s);
+    stop(&s);
+}
+
 /* ---- what can go wrong on the way --------------------------------------------------------------- */
 
 static void test_out_of_memory(void **state)
@@ -454,8 +484,9 @@ int main(void)
         cmocka_unit_test(test_no_kernels),    cmocka_unit_test(test_rules),
         cmocka_unit_test(test_captures),      cmocka_unit_test(test_callbacks),
         cmocka_unit_test(test_bound_numbers), cmocka_unit_test(test_bound_states),
-        cmocka_unit_test(test_one_launch),    cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_lost_device),   cmocka_unit_test(test_own_memory),
+        cmocka_unit_test(test_one_launch),    cmocka_unit_test(test_overflowing_norm),
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_lost_device),
+        cmocka_unit_test(test_own_memory),
     };
     device_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

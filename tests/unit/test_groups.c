@@ -314,7 +314,7 @@ static void test_bad_callback(void **state)
     assert_memory_equal(before, place.w, sizeof before);
     FAILS(HONE_ERROR_NAME, "adopt has no curve named \"lr\"",
           hone_optimizer_set_curve_callback(place.optimizer, 0, "lr", curve, &calls, &problem));
-    FAILS(HONE_ERROR_NAME, "adopt has no curve named \"NULL\"",
+    FAILS(HONE_ERROR_ARGUMENT, "the name of a curve is NULL",
           hone_optimizer_set_curve_callback(place.optimizer, 0, NULL, curve, &calls, &problem));
     FAILS(HONE_ERROR_ARGUMENT, NULL,
           hone_optimizer_set_curve(place.optimizer, 0, "lr", 1, 1, &problem));

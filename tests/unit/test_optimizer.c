@@ -157,7 +157,7 @@ static void test_null_results(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    FAILS(HONE_ERROR_NAME, "a parameter needs a name; this one's is NULL",
+    FAILS(HONE_ERROR_ARGUMENT, "a parameter needs a name; this one's is NULL",
           try_add(NULL, &place.w_view));
     FAILS(HONE_ERROR_NAME, "a parameter needs a name; this one's is empty",
           try_add("", &place.w_view));

@@ -299,8 +299,7 @@ static void refusals(void **state)
                    "\"items\" is a table; only parameters are placed: hone_filter_out_sparse "
                    "separates the two");
     expect_failure("{\"optimizer_type\": \"sgd\"}", models, -1, HONE_ERROR_ARGUMENT,
-                   "hone_placement_create needs a placement, a context, a spec and models; one is "
-                   "missing");
+                   "the number of models is -1");
     const hone_model_parameter plain = parameter("a.b", NULL, 0);
     const hone_model huge = {NULL, &plain, 1};
     expect_failure("{\"optimizer_type\": \"sgd\", \"lr_multipliers\": {\"a\": 1e300}, \"groups\": "

@@ -160,6 +160,7 @@ static void test_scaler_beside_value_clip(void **state)
         hone_step_report report;
         OK(hone_optimizer_step(optimizer, &report, &problem));
         assert_true(report.skipped);
+        assert_true(isnan(report.total_norm));
         assert_true(hone_optimizer_loss_scale(optimizer) == scaler.scale / 2);
         assert_memory_equal(param, reference, sizeof param);
         grad[N - 1] = 1e30f;
@@ -169,6 +170,50 @@ static void test_scaler_beside_value_clip(void **state)
         hone_optimizer_free(optimizer);
     }
     hone_context_free(context);
+}
+
+/* Finite gradients whose powers overflow: no reason to back off. The norm is infinite, so its clip makes
+ * zeros of them, as torch's does, and a policy that asks about the norm still stops the step. */
+static void check_overflowing_norm(hone_dtype dtype, double order, hone_nonfinite policy)
+{
+    static const int64_t two[] = {2};
+    float narrow[] = {1, 1}, narrow_grad[] = {3 * 65536.f, 4 * 65536.f};
+    double wide[] = {1, 1}, wide_grad[] = {3e160, 4e160};
+    const bool is_wide = dtype == HONE_F64, stopped = policy != HONE_NONFINITE_PROPAGATE;
+    const hone_tensor p = hone_tensor_view(is_wide ? (void *)wide : narrow, dtype, 1, two);
+    const hone_tensor g =
+        hone_tensor_view(is_wide ? (void *)wide_grad : narrow_grad, dtype, 1, two);
+    hone_context *const context = test_context(1, NULL);
+    hone_optimizer *const optimizer = test_optimizer(context, "sgd");
+    hone_scaler scaler;
+    hone_scaler_init(&scaler);
+    OK(hone_optimizer_add(optimizer, "p", &p, 0, NULL, &problem));
+    OK(hone_optimizer_set_grad(optimizer, 0, &g, &problem));
+    OK(hone_optimizer_set_scaler(optimizer, &scaler, &problem));
+    OK(hone_optimizer_clip_norm(optimizer, 1, order, policy, &problem));
+    hone_step_report report = {.skipped = !stopped};
+    const hone_status status = hone_optimizer_step(optimizer, &report, &problem);
+    assert_int_equal(status, policy == HONE_NONFINITE_ERROR ? HONE_ERROR_NONFINITE : HONE_OK);
+    if (status == HONE_OK) {
+        assert_int_equal(report.skipped, stopped);
+        assert_true(isinf(report.total_norm) && report.clip_coef == 0);
+    }
+    OK(hone_optimizer_scaler(optimizer, &scaler) ? HONE_OK : HONE_ERROR_ARGUMENT);
+    assert_true(scaler.scale == 65536);
+    assert_int_equal(scaler.growth_tracker, 1);
+    assert_int_equal(hone_optimizer_skipped(optimizer), stopped);
+    assert_true(is_wide ? wide[0] == 1 && wide[1] == 1 : narrow[0] == 1 && narrow[1] == 1);
+    hone_optimizer_free(optimizer);
+    hone_context_free(context);
+}
+
+static void test_scaler_beside_overflowing_norm(void **state)
+{
+    (void)state;
+    for (int policy = HONE_NONFINITE_PROPAGATE; policy <= HONE_NONFINITE_SKIP; policy++) {
+        check_overflowing_norm(HONE_F32, 1000, (hone_nonfinite)policy);
+        check_overflowing_norm(HONE_F64, 2, (hone_nonfinite)policy);
+    }
 }
 
 /* However many steps are skipped, the scale stays above 0, and what a checkpoint holds can be loaded. */
@@ -230,9 +275,12 @@ static void test_accumulation(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stagnation),    cmocka_unit_test(test_switch),
-        cmocka_unit_test(test_scaler),        cmocka_unit_test(test_scaler_beside_value_clip),
-        cmocka_unit_test(test_scaler_bounds), cmocka_unit_test(test_accumulation)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_stagnation),
+                                       cmocka_unit_test(test_switch),
+                                       cmocka_unit_test(test_scaler),
+                                       cmocka_unit_test(test_scaler_beside_value_clip),
+                                       cmocka_unit_test(test_scaler_beside_overflowing_norm),
+                                       cmocka_unit_test(test_scaler_bounds),
+                                       cmocka_unit_test(test_accumulation)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,7 +70,7 @@ static void test_batches(void **state)
     float values[8] = {0};
     expect(hone_table_insert(table, keys, -1, rows, NULL, &error), &error, HONE_ERROR_RANGE, "-1");
     expect(hone_table_insert(table, keys, (int64_t)1 << 32, rows, NULL, &error), &error,
-           HONE_ERROR_RANGE, "2^32 - 1");
+           HONE_ERROR_RANGE, "2^32 - 2");
     expect(hone_table_find(table, NULL, 2, rows, NULL, &error), &error, HONE_ERROR_ARGUMENT,
            "keys is NULL");
     require(hone_table_insert(table, NULL, 0, NULL, NULL, &error), &error);
