@@ -57,13 +57,13 @@ typedef struct hone_restore_report {
     char problem[HONE_ERROR_MESSAGE_SIZE]; /* the file that could not be used, and why; or "" */
 } hone_restore_report;
 
-/* Brings empty tables, made with the same names, widths, dtypes, rules and seed, to the newest state
- * that the directory's files give without a gap: the last full snapshot that is sound and the
- * increments after it up to the first that is missing or damaged, which is named in
- * report->problem. Hyperparameters and schedules are
- * the file's. Errors: IO (no snapshot there), MISMATCH (another
- * width, dtype, rule, seed, or set of tables), RANGE (more rows than a table's byte budget holds),
- * FORMAT (nothing sound), ARGUMENT (tables not empty), MEMORY; the tables are empty then. */
+/* Brings empty tables, made with the same names, widths, dtypes, rules, bias, decay, rounding
+ * (stochastic or not) and seed, to the newest state that the directory's files give without a gap:
+ * the last full snapshot that is sound and the increments after it up to the first that is missing
+ * or damaged, which is named in report->problem. Hyperparameters and schedules are the file's.
+ * Errors: IO (no snapshot there), MISMATCH (another width, dtype, rule, bias, decay, rounding, seed,
+ * or set of tables), RANGE (more rows than a table's byte budget holds), FORMAT (nothing sound),
+ * ARGUMENT (tables not empty), MEMORY; the tables are empty then. */
 HONE_API hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count,
                                            const char *directory, hone_restore_report *report,
                                            hone_error *error);

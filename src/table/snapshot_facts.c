@@ -80,6 +80,35 @@ static const char *rule_name(const struct hone_table *table)
     return table->preset != NULL ? table->preset->name : table->spec->groups[0].rule->name;
 }
 
+/* What the arithmetic of steps depends on besides the rule: it is the table's, never taken over. */
+#define SWITCHES(X)               \
+    X("bias", bias_name(table))   \
+    X("decay", decay_name(table)) \
+    X("rounding", rounding_name(table))
+
+static const char *bias_name(const struct hone_table *table)
+{
+    static const char *const names[] = {
+        [HONE_BIAS_TABLE] = "table", [HONE_BIAS_GLOBAL] = "global", [HONE_BIAS_ROW] = "row"};
+    return names[table->bias];
+}
+
+static const char *decay_name(const struct hone_table *table)
+{
+    static const char *const names[] = {[HONE_DECAY_DEFAULT] = "the rule's",
+                                        [HONE_DECAY_NONE] = "none",
+                                        [HONE_DECAY_L2] = "l2",
+                                        [HONE_DECAY_RATE] = "rate",
+                                        [HONE_DECAY_RAW] = "raw",
+                                        [HONE_DECAY_CATCH_UP] = "catch_up"};
+    return names[table->decay];
+}
+
+static const char *rounding_name(const struct hone_table *table)
+{
+    return table->stage.extra == HONE_EXTRA_STOCHASTIC ? "stochastic" : "nearest";
+}
+
 /* (key, field) of every 64-bit counter. */
 #define COUNTERS(X)               \
     X("next", next)               \
@@ -123,6 +152,9 @@ hone_status hone_table_facts(const struct hone_table *table, json_t **written, h
     json_object_set_new(facts, "spec", json_string(spec));
     json_object_set_new(facts, "width", json_integer(table->options.width));
     json_object_set_new(facts, "dtype", json_string(hone_dtype_name(table->options.dtype)));
+#define WRITE(key, name) json_object_set_new(facts, key, json_string(name));
+    SWITCHES(WRITE)
+#undef WRITE
     json_object_set_new(facts, "stream", hone_json_of_bits(table->stream));
     json_object_set_new(facts, "count", json_integer((json_int_t)table->index.count));
 #define WRITE(key, field) json_object_set_new(facts, key, hone_json_of_bits(table->field));
@@ -137,13 +169,39 @@ hone_status hone_table_facts(const struct hone_table *table, json_t **written, h
     hone_string_free(table->context, spec);
     if (group->schedule != NULL)
         json_object_set_new(facts, "schedule", schedule_facts(&group->schedule_state));
-    const size_t expected = 12 + COUNTER_COUNT + (group->schedule != NULL);
+    const size_t expected = 15 + COUNTER_COUNT + (group->schedule != NULL);
     if (set != 0 || json_object_size(facts) != expected) {
         json_decref(facts);
         return hone_fail_memory(error, sizeof *table, "a snapshot's metadata");
     }
     *written = facts;
     return HONE_OK;
+}
+
+static hone_status check_switch(const struct hone_table *table, const json_t *facts,
+                                const char *key, const char *own, hone_error *error)
+{
+    const char *const found = json_string_value(json_object_get(facts, key));
+    if (found == NULL)
+        return hone_fail(error, HONE_ERROR_FORMAT, "table \"%s\": its description has no %s",
+                         table->name, key);
+    if (strcmp(found, own) != 0)
+        return hone_fail(error, HONE_ERROR_MISMATCH,
+                         "table \"%s\" has the %s \"%s\"; the snapshot's has \"%s\"", table->name,
+                         key, own, found);
+    return HONE_OK;
+}
+
+static hone_status check_switches(const struct hone_table *table, const json_t *facts,
+                                  hone_error *error)
+{
+    hone_status status = HONE_OK;
+#define CHECK(key, name)   \
+    if (status == HONE_OK) \
+        status = check_switch(table, facts, key, name, error);
+    SWITCHES(CHECK)
+#undef CHECK
+    return status;
 }
 
 static hone_status check_facts(const struct hone_table *table, const json_t *facts,
@@ -168,7 +226,7 @@ static hone_status check_facts(const struct hone_table *table, const json_t *fac
         return hone_fail(error, HONE_ERROR_MISMATCH,
                          "table \"%s\": the snapshot was made under another seed of the context",
                          table->name);
-    return HONE_OK;
+    return check_switches(table, facts, error);
 }
 
 /* The place of the spec's schedule, which the spec's text does not tell. */

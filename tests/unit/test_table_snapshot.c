@@ -344,15 +344,33 @@ static void test_other_tables_are_refused(void **state)
         const char *name, *rule, *message;
         int64_t width;
         hone_dtype dtype;
+        hone_bias bias;
+        hone_decay decay;
+        bool stochastic;
     } const cases[] = {
-        {"items", "sparse_adamw", "width", WIDTH + 1, HONE_F32},
-        {"items", "sparse_adamw", "BF16", WIDTH, HONE_BF16},
-        {"items", "sparse_adam", "follows", WIDTH, HONE_F32},
-        {"else", "sparse_adamw", "no table", WIDTH, HONE_F32},
+        {"items", "sparse_adamw", "width", WIDTH + 1, HONE_F32, 0, 0, false},
+        {"items", "sparse_adamw", "BF16", WIDTH, HONE_BF16, 0, 0, false},
+        {"items", "sparse_adam", "follows", WIDTH, HONE_F32, 0, 0, false},
+        {"else", "sparse_adamw", "no table", WIDTH, HONE_F32, 0, 0, false},
+        {"items", "sparse_adamw",
+         "table \"items\" has the bias \"row\"; the snapshot's has \"table\"", WIDTH, HONE_F32,
+         HONE_BIAS_ROW, 0, false},
+        {"items", "sparse_adamw",
+         "table \"items\" has the decay \"catch_up\"; the snapshot's has \"rate\"", WIDTH, HONE_F32,
+         0, HONE_DECAY_CATCH_UP, false},
+        {"users", "adamw",
+         "table \"users\" has the decay \"l2\"; the snapshot's has \"the rule's\"", WIDTH,
+         HONE_BF16, 0, HONE_DECAY_L2, true},
+        {"users", "adamw",
+         "table \"users\" has the rounding \"nearest\"; the snapshot's has \"stochastic\"", WIDTH,
+         HONE_BF16, 0, 0, false},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         hone_table_options options = plain_options(cases[i].width, cases[i].rule);
         options.dtype = cases[i].dtype;
+        options.bias = cases[i].bias;
+        options.decay = cases[i].decay;
+        options.stochastic = cases[i].stochastic;
         hone_table *table = make_table(whole.context, cases[i].name, &options);
         assert_int_equal(hone_snapshot_restore(&table, 1, directory, NULL, &error),
                          HONE_ERROR_MISMATCH);
