@@ -212,6 +212,17 @@ int hone_table_variant(const struct hone_table *table)
     return kernel_variant(table, &group);
 }
 
+/* The row-wise presets take their numbers by adamw's names, but keep no greatest second moment. */
+static hone_status check_amsgrad(const struct hone_table *table, double amsgrad, hone_error *error)
+{
+    const bool single = table->kind == HONE_ROW_KIND_ADAGRAD || table->kind == HONE_ROW_KIND_ADAM;
+    if (!single || amsgrad == 0)
+        return HONE_OK;
+    return hone_fail(error, HONE_ERROR_UNSUPPORTED,
+                     "table \"%s\": amsgrad is %g; \"%s\" has no amsgrad, so it must be 0",
+                     table->name, amsgrad, table->preset->name);
+}
+
 hone_status hone_table_set_rule(struct hone_table *table, hone_error *error)
 {
     const hone_status status = make_spec(table, error);
@@ -234,6 +245,9 @@ hone_status hone_table_set_rule(struct hone_table *table, hone_error *error)
             error, HONE_ERROR_UNSUPPORTED,
             "table \"%s\": \"%s\" is a rule over matrices; rows need one over elements",
             table->name, table->kernel_rule->name);
+    const hone_status allowed = check_amsgrad(table, hone_table_hyper(table, "amsgrad"), error);
+    if (allowed != HONE_OK)
+        return allowed;
     struct hone_group group;
     const int variant = kernel_variant(table, &group);
     lay_out(table, &group);
@@ -256,6 +270,8 @@ hone_status hone_table_set(hone_table *table, const char *hyper, double value, h
     double before;
     hone_status status = hone_spec_get(table->spec, 0, hyper, &before, error);
     const int variant = hone_table_variant(table);
+    if (status == HONE_OK && strcmp(hyper, "amsgrad") == 0)
+        status = check_amsgrad(table, value, error);
     if (status == HONE_OK)
         status = hone_spec_set(table->spec, 0, hyper, value, error);
     if (status != HONE_OK)

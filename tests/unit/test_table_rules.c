@@ -268,13 +268,43 @@ static void test_spec(void **state)
     hone_table_free(table);
 }
 
+/* A row-wise preset has one second moment and keeps no greatest one. */
+static void test_no_rowwise_amsgrad(void **state)
+{
+    (void)state;
+    const char *const rules[] = {"rowwise_adagrad", "rowwise_adam"};
+    hone_spec *spec = NULL;
+    require(hone_spec_create(&spec, context, "adamw", &error), &error);
+    require(hone_spec_set(spec, 0, "amsgrad", 1, &error), &error);
+    for (int adam = 0; adam < 2; adam++) {
+        hone_table *table = make(rules[adam], HONE_BIAS_DEFAULT, HONE_DECAY_DEFAULT);
+        require(hone_table_set(table, "amsgrad", 0, &error), &error);
+        assert_int_equal(hone_table_set(table, "amsgrad", 1, &error), HONE_ERROR_UNSUPPORTED);
+        assert_non_null(strstr(error.message, "amsgrad is 1; \"rowwise_ada"));
+        double value = 2;
+        require(hone_table_get(table, "amsgrad", &value, &error), &error);
+        assert_true(value == 0);
+        hone_table_free(table);
+        hone_table_options o = plain_options(WIDTH, rules[adam]);
+        o.spec = spec;
+        assert_int_equal(hone_table_create(&table, context, "t", &o, &error),
+                         HONE_ERROR_UNSUPPORTED);
+    }
+    hone_spec_free(spec);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decay),           cmocka_unit_test(test_catch_up),
-        cmocka_unit_test(test_bias_correction), cmocka_unit_test(test_rowwise_adagrad),
-        cmocka_unit_test(test_rowwise_adam),    cmocka_unit_test(test_rowwise_l2),
-        cmocka_unit_test(test_stochastic_rows), cmocka_unit_test(test_spec),
+        cmocka_unit_test(test_decay),
+        cmocka_unit_test(test_catch_up),
+        cmocka_unit_test(test_bias_correction),
+        cmocka_unit_test(test_rowwise_adagrad),
+        cmocka_unit_test(test_rowwise_adam),
+        cmocka_unit_test(test_rowwise_l2),
+        cmocka_unit_test(test_stochastic_rows),
+        cmocka_unit_test(test_spec),
+        cmocka_unit_test(test_no_rowwise_amsgrad),
     };
     return cmocka_run_group_tests(tests, open_single_context, close_context);
 }
