@@ -226,6 +226,36 @@ def test_gradients_come_in_any_form():
     assert not torch.equal(before, single.read(torch.arange(5)))
 
 
+def test_a_gradient_that_is_changed_before_the_step_is_refused():
+    """It waits without a copy; the caller may still hold it, or a view of its memory."""
+    ids = torch.arange(3)
+    other, table = HashTable([2], name="other"), HashTable([2], name="t")
+    optimizer = SparseOptimizer({"other": other, "t": table}, "sgd", lr=1.0)
+    before, untouched = table(ids).detach(), other(ids).detach()
+    memory = torch.ones(4, 2)
+    for grad in (memory[:3], torch.ones(3, 2)):
+        other(ids).sum().backward()
+        table(ids).backward(grad)
+        (memory if grad.data_ptr() == memory.data_ptr() else grad).fill_(100.0)
+        with pytest.raises(RuntimeError, match='table "t": the gradient .* was changed in place'):
+            optimizer.step()
+        assert torch.equal(table.read(ids), before) and torch.equal(other.read(ids), untouched)
+        with pytest.raises(RuntimeError, match="changed in place"):
+            table(ids).backward(torch.ones(3, 2))  # would be added to it
+        optimizer.zero_grad()
+    grad = torch.full((3, 2), 2.0)
+    table(ids).backward(grad)
+    optimizer.step()
+    grad.fill_(100.0)  # after the step it is the caller's again
+    optimizer.step()
+    assert torch.equal(table.read(ids), before - 2)
+    with torch.inference_mode():
+        grad = torch.full((3, 2), 2.0)
+    table(ids).backward(grad)
+    optimizer.step()
+    assert torch.equal(table.read(ids), before - 2 - 2)
+
+
 def test_a_gradient_of_an_erased_row_is_dropped():
     table = HashTable([2], initializer=1.0)
     optimizer = SparseAdamW({"t": table})

@@ -18,7 +18,7 @@ class Waiting:
     """What is known of the gradients that wait in one table for a step."""
 
     def __init__(self, stash):
-        self._stash = stash  # the table's list of (lookup, gradient)
+        self._stash = stash  # the table's list of (lookup, gradient, version)
         self.forget()
 
     def forget(self):
@@ -36,7 +36,7 @@ class Waiting:
     def mark(self):
         """1 where all of them are finite, else infinity; None where there are none."""
         if self._mark is None and (self._moved or self._stash):
-            finite = self._finite and all(_is_finite(grad) for _, grad in self._stash)
+            finite = self._finite and all(_is_finite(grad) for _, grad, _ in self._stash)
             self._mark = torch.tensor(1.0 if finite else math.inf)
         return self._mark
 

@@ -197,6 +197,9 @@ class SparseOptimizer(torch.optim.Optimizer):
         scale = getattr(self, "grad_scale", None)
         scale = 1.0 if scale is None else _number(scale)
         self._meet_expectations()
+        for tables in self._tables:
+            for table in tables:
+                table._stashed()  # raises before any table is stepped
         report = {}
         for group, tables in zip(self.param_groups, self._tables):
             values = self._values(group)

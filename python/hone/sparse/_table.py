@@ -271,7 +271,7 @@ class HashTable(torch.nn.Module):
         """What is not saved: the library's table and what hangs on it."""
         self._core = core
         self._rule = rule
-        self._stash = []  # at most one (lookup, gradient): a step from it needs no copy
+        self._stash = []  # at most one (lookup, gradient, its version): a step needs no copy of it
         self._pushed = {}  # hyperparameters that the library was told
         self._loss_scale = None
         self._optimizer = None
@@ -352,7 +352,9 @@ class HashTable(torch.nn.Module):
         grad = grad.contiguous().view(-1, self._options.width)
         self._waiting.change()
         if core.accumulation[0] == 1 and not self._stash:
-            self._stash.append((lookup, grad))
+            if grad.is_inference():  # has no version
+                grad = grad.clone()
+            self._stash.append((lookup, grad, grad._version))
             return
         self._flush()
         self._add(lookup, grad)
@@ -363,10 +365,25 @@ class HashTable(torch.nn.Module):
             lookup, grad.shape[0], grad.data_ptr(), _memory.DTYPES[grad.dtype]
         )
 
+    def _stashed(self):
+        """(lookup, gradient) that waits here, or None. It may be a tensor of the caller's, which is not
+        copied: one that was written to since is no gradient any more."""
+        if not self._stash:
+            return None
+        lookup, grad, version = self._stash[0]
+        if grad._version != version:
+            raise RuntimeError(
+                f'table "{self.name}": the gradient that backward() was given was changed in place '
+                "before the step; give backward() a clone of it, or change it after the step "
+                "(zero_grad() forgets this one)"
+            )
+        return lookup, grad
+
     def _flush(self):
         """Moves the gradient that waits here to those that wait in the library."""
-        if self._stash:
-            self._add(*self._stash[0])
+        waiting = self._stashed()
+        if waiting is not None:
+            self._add(*waiting)
             self._stash.clear()
 
     def zero_grad(self, set_to_none=True):
@@ -411,14 +428,15 @@ class HashTable(torch.nn.Module):
             self._waiting.forget()
 
     def _step(self, loss_scale):
+        waiting = self._stashed()
         loss_scale /= self._waiting.factor()
         self._waiting.forget()
         if loss_scale != self._loss_scale:
             self._core.set_loss_scale(loss_scale)
             self._loss_scale = loss_scale
-        if not self._stash:
+        if waiting is None:
             return self._core.step()
-        lookup, grad = self._stash[0]
+        lookup, grad = waiting
         report = self._core.apply(
             lookup, grad.shape[0], grad.data_ptr(), _memory.DTYPES[grad.dtype]
         )
