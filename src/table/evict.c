@@ -10,13 +10,17 @@
 #define SAMPLE 64 /* rows compared with each other when room is needed */
 #define SHARE 8   /* of which so many go at most */
 
-static void evict_row(struct hone_table *table, uint64_t number)
+static void tell(const struct hone_table *table, uint64_t number)
 {
     const struct hone_row *const row = hone_table_row(table, number);
-    int64_t key = row->key, was;
     if (table->options.evicted != NULL)
-        table->options.evicted(key, hone_row_column(row, hone_table_column(table, NULL)),
+        table->options.evicted(row->key, hone_row_column(row, hone_table_column(table, NULL)),
                                table->options.evicted_user);
+}
+
+static void take_out(struct hone_table *table, uint64_t number)
+{
+    int64_t key = hone_table_row(table, number)->key, was;
     hone_index_erase(&table->index, &key, 1, &was);
     hone_table_release_row(table, number);
 }
@@ -62,7 +66,7 @@ static size_t evict_sample(struct hone_table *table, size_t most)
     const size_t share = count < SHARE ? count : SHARE;
     const size_t gone = most < share ? most : share;
     for (size_t i = 0; i < gone; i++)
-        evict_row(table, sample[i].row);
+        take_out(table, sample[i].row);
     return gone;
 }
 
@@ -131,6 +135,7 @@ hone_status hone_table_make_room(struct hone_table *table, const int64_t *keys, 
     status = hone_table_reserve_removals(table, excess, error);
     if (status != HONE_OK)
         return status;
+    const uint64_t hand = table->hand;
     const size_t present = protect(table, rows, n);
     for (size_t left = present + absent > limit ? 0 : excess; left > 0;)
         left -= evict_sample(table, left);
@@ -141,7 +146,35 @@ hone_status hone_table_make_room(struct hone_table *table, const int64_t *keys, 
                          "holds %llu rows",
                          table->name, present + absent,
                          (unsigned long long)table->options.max_bytes, (unsigned long long)limit);
+    table->leaving = excess;
+    table->leaving_hand = hand;
     return HONE_OK;
+}
+
+void hone_table_end_eviction(struct hone_table *table)
+{
+    const size_t first = table->recycled_count - table->leaving;
+    for (size_t i = 0; i < table->leaving; i++)
+        tell(table, table->recycled[first + i]);
+    table->leaving = 0;
+}
+
+void hone_table_undo_eviction(struct hone_table *table)
+{
+    if (table->leaving == 0)
+        return;
+    const size_t first = table->recycled_count - table->leaving;
+    for (size_t i = 0; i < table->leaving; i++) {
+        const uint64_t number = table->recycled[first + i];
+        struct hone_row *const row = hone_table_row(table, number);
+        hone_index_put_back(&table->index, row->key, number);
+        row->flags |= HONE_ROW_LIVE;
+    }
+    table->recycled_count = first;
+    table->removals -= table->leaving;
+    table->gone_count -= table->tracking ? table->leaving : 0;
+    table->hand = table->leaving_hand;
+    table->leaving = 0;
 }
 
 hone_status hone_table_make_budget(struct hone_table *table, const int64_t *keys, size_t n,
@@ -200,7 +233,8 @@ hone_status hone_table_evict(hone_table *table, const hone_eviction *policy, int
         const struct hone_row *const row = hone_table_row(table, number);
         if ((row->flags & HONE_ROW_LIVE) == 0 || !falls(table, row, policy))
             continue;
-        evict_row(table, number);
+        tell(table, number);
+        take_out(table, number);
         gone++;
     }
     if (evicted != NULL)

@@ -157,6 +157,14 @@ static void put(struct hone_bucket *segment, uint64_t hash, int64_t key, uint64_
     hone_bucket_put(bucket, (unsigned)__builtin_ctz(~bucket->meta & HONE_BUCKET_TAKEN), key, row);
 }
 
+void hone_index_put_back(struct hone_index *index, int64_t key, uint64_t row)
+{
+    const uint64_t hash = hone_index_hash(key, index->seed);
+    const struct hone_index_view view = hone_index_view_of(index);
+    put(index->directory[hone_index_entry(&view, hone_index_place(hash))], hash, key, row);
+    index->count++;
+}
+
 /* Deals the keys of `from`, a copy, to two empty segments by bit `bit` of their places. */
 static void deal(const struct hone_index *index, const struct hone_bucket *from, int bit,
                  struct hone_bucket *const half[2])

@@ -53,6 +53,10 @@ hone_status hone_index_insert(struct hone_index *index, const int64_t *keys, siz
 /* rows[i]: where keys[i] was, or -1; a key that occurs twice is found once. */
 void hone_index_erase(struct hone_index *index, const int64_t *keys, size_t n, int64_t *rows);
 
+/* Puts back a key that was erased. The keys that came after it are to be gone, so that there is room:
+ * it cannot fail. */
+void hone_index_put_back(struct hone_index *index, int64_t key, uint64_t row);
+
 /* ---- shared by index.c and index_batch.c ---------------------------------------------------- */
 
 static inline struct hone_index_view hone_index_view_of(const struct hone_index *index)

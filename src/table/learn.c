@@ -483,12 +483,9 @@ hone_status hone_table_apply_gradients(hone_table *table, const int64_t *keys, i
 {
     if (table == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
-    if (n < 0 || (uint64_t)n >= HONE_INDEX_BATCH || (n > 0 && keys == NULL))
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "a batch of %lld keys; it must be 0 to 2^32 - 2 keys at an address that "
-                         "is not NULL",
-                         (long long)n);
-    hone_status status = hone_lookup_find(table, table->own, keys, (size_t)n, error);
+    hone_status status = hone_table_check_batch(keys, n, error);
+    if (status == HONE_OK)
+        status = hone_lookup_find(table, table->own, keys, (size_t)n, error);
     if (status == HONE_OK)
         status = hone_table_apply(table, table->own, gradients, report, error);
     if (status == HONE_OK && report != NULL)

@@ -330,6 +330,7 @@ static hone_status look_up(struct hone_table *table, struct hone_lookup *lookup,
         status = insert_admitted(table, lookup, &inserted, error);
     }
     if (status != HONE_OK) {
+        hone_table_undo_eviction(table);
         table->tick--;
         lookup->n = lookup->head_count = 0;
         return status;

@@ -153,17 +153,15 @@ hone_status hone_table_erase(hone_table *table, const int64_t *keys, int64_t n, 
 {
     if (table == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
-    if (n < 0 || (uint64_t)n >= HONE_INDEX_BATCH || (n > 0 && keys == NULL))
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "a batch of %lld keys; it must be 0 to 2^32 - 2 keys at an address that "
-                         "is not NULL",
-                         (long long)n);
+    hone_status status = hone_table_check_batch(keys, n, error);
+    if (status != HONE_OK)
+        return status;
     const size_t count = (size_t)n;
     const size_t size = count * sizeof(int64_t);
     int64_t *const rows = hone_allocate(table->context, size);
     if (rows == NULL)
         return hone_fail_memory(error, size, "rows of a batch");
-    const hone_status status = hone_table_reserve_removals(table, count, error);
+    status = hone_table_reserve_removals(table, count, error);
     if (status == HONE_OK) {
         int64_t removed = 0;
         hone_index_erase(&table->index, keys, count, rows);
@@ -219,6 +217,7 @@ static hone_status insert_keys(struct hone_table *table, const int64_t *keys, si
         }
         return status;
     }
+    hone_table_end_eviction(table);
     table->births++;
     fill_rows(table, keys, rows, to);
     table->next = end;
@@ -251,15 +250,23 @@ hone_status hone_table_make_rows(struct hone_table *table, const int64_t *keys, 
 /* ---- batches of keys --------------------------------------------------------------------------
  */
 
-static hone_status check_batch(const int64_t *keys, int64_t n, const int64_t *rows,
-                               hone_error *error)
+hone_status hone_table_check_batch(const int64_t *keys, int64_t n, hone_error *error)
 {
     if (n < 0 || (uint64_t)n >= HONE_INDEX_BATCH)
         return hone_fail(error, HONE_ERROR_RANGE, "a batch of %lld keys; it must be 0 to 2^32 - 2",
                          (long long)n);
-    if (n > 0 && (keys == NULL || rows == NULL))
-        return hone_fail(error, HONE_ERROR_ARGUMENT, "%s is NULL", keys == NULL ? "keys" : "rows");
+    if (n > 0 && keys == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "keys is NULL");
     return HONE_OK;
+}
+
+static hone_status check_batch(const int64_t *keys, int64_t n, const int64_t *rows,
+                               hone_error *error)
+{
+    const hone_status status = hone_table_check_batch(keys, n, error);
+    if (status == HONE_OK && n > 0 && rows == NULL)
+        return hone_fail(error, HONE_ERROR_ARGUMENT, "rows is NULL");
+    return status;
 }
 
 hone_status hone_table_find(const hone_table *table, const int64_t *keys, int64_t n, int64_t *rows,
@@ -290,7 +297,9 @@ hone_status hone_table_insert(hone_table *table, const int64_t *keys, int64_t n,
     size_t made = 0;
     if (status == HONE_OK)
         status = hone_table_make_rows(table, keys, (size_t)n, rows, &made, error);
-    if (status == HONE_OK && inserted != NULL)
+    if (status != HONE_OK)
+        hone_table_undo_eviction(table);
+    else if (inserted != NULL)
         *inserted = (int64_t)made;
     return status;
 }

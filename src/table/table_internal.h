@@ -125,12 +125,14 @@ struct hone_table {
     uint64_t version; /* of everything scalars depend on but the count */
     hone_lookup *own; /* of apply_gradients */
 
-    uint64_t row_limit; /* the byte budget in rows; UINT64_MAX: none */
-    uint64_t hand;      /* eviction's samples go on from here */
-    uint64_t removals;  /* rows erased or evicted so far */
-    uint8_t *counters;  /* admission's */
-    bool tracking;      /* there is a snapshot to make increments to */
-    uint64_t *dirty;    /* rows changed since, */
+    uint64_t row_limit;    /* the byte budget in rows; UINT64_MAX: none */
+    uint64_t hand;         /* eviction's samples go on from here */
+    uint64_t removals;     /* rows erased or evicted so far */
+    size_t leaving;        /* last of `recycled`: evicted, for keys that are not in yet */
+    uint64_t leaving_hand; /* and where the hand was before */
+    uint8_t *counters;     /* admission's */
+    bool tracking;         /* there is a snapshot to make increments to */
+    uint64_t *dirty;       /* rows changed since, */
     size_t dirty_count, dirty_capacity;
     int64_t *gone; /* and keys removed */
     size_t gone_count, gone_capacity;
@@ -185,6 +187,9 @@ hone_status hone_table_grow(const hone_context *context, void **array, size_t *c
 /* Blocks for all rows below `end`. */
 hone_status hone_table_reserve_blocks(struct hone_table *table, uint64_t end, hone_error *error);
 void hone_table_free_blocks(struct hone_table *table);
+
+/* Checks the size and address of a batch. */
+hone_status hone_table_check_batch(const int64_t *keys, int64_t n, hone_error *error);
 
 /* Finds or inserts, and fills new rows. Asks neither admission nor the budget. */
 hone_status hone_table_make_rows(struct hone_table *table, const int64_t *keys, size_t n,
@@ -244,12 +249,15 @@ hone_status hone_lookup_find(struct hone_table *table, struct hone_lookup *looku
 #define HONE_ROW_REFUSED (-2)
 void hone_table_admit(struct hone_table *table, const int64_t *keys, size_t n, int64_t *rows);
 /* Evicts until those keys of the batch fit the budget whose row is -1; the rows that others have
- * stay. */
+ * stay. The evicted ones are as they were until hone_table_make_rows, which ends the eviction and
+ * tells of it, has all that it needs; a call that fails before undoes it. */
 hone_status hone_table_make_room(struct hone_table *table, const int64_t *keys, size_t n,
                                  const int64_t *rows, hone_error *error);
 /* The same for all absent keys; `rows` is written over. */
 hone_status hone_table_make_budget(struct hone_table *table, const int64_t *keys, size_t n,
                                    int64_t *rows, hone_error *error);
+void hone_table_end_eviction(struct hone_table *table);
+void hone_table_undo_eviction(struct hone_table *table);
 
 /* Where rows' values go: position i's to the i-th row of a dense array, zeros for row -1. */
 struct hone_row_copy {

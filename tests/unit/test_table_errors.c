@@ -71,11 +71,20 @@ static void test_batches(void **state)
     expect(hone_table_insert(table, keys, -1, rows, NULL, &error), &error, HONE_ERROR_RANGE, "-1");
     expect(hone_table_insert(table, keys, (int64_t)1 << 32, rows, NULL, &error), &error,
            HONE_ERROR_RANGE, "2^32 - 2");
+    hone_tensor view = ROWS(values, HONE_F32, 2, 4);
+    for (int64_t n = -1; n <= (int64_t)1 << 32; n += ((int64_t)1 << 32) + 1) {
+        const char *const message = n < 0 ? "a batch of -1 keys" : "a batch of 4294967296 keys";
+        expect(hone_table_erase(table, keys, n, NULL, &error), &error, HONE_ERROR_RANGE, message);
+        expect(hone_table_apply_gradients(table, keys, n, &view, NULL, &error), &error,
+               HONE_ERROR_RANGE, message);
+    }
+    expect(hone_table_erase(table, NULL, 2, NULL, &error), &error, HONE_ERROR_ARGUMENT,
+           "keys is NULL");
     expect(hone_table_find(table, NULL, 2, rows, NULL, &error), &error, HONE_ERROR_ARGUMENT,
            "keys is NULL");
     require(hone_table_insert(table, NULL, 0, NULL, NULL, &error), &error);
     require(hone_table_insert(table, keys, 2, rows, NULL, &error), &error);
-    hone_tensor view = ROWS(values, HONE_F32, 2, 3);
+    view = ROWS(values, HONE_F32, 2, 3);
     expect(hone_table_gather(table, rows, 2, NULL, &view, &error), &error, HONE_ERROR_SHAPE,
            "[2, 4]");
     view = ROWS(values, HONE_I32, 2, 4);
@@ -273,6 +282,18 @@ static void limited_release(void *memory, size_t size, void *user)
     free(memory);
 }
 
+static hone_context *limited_context(struct budget *budget, int threads)
+{
+    hone_context_options options;
+    hone_context_options_init(&options);
+    options.threads = threads;
+    options.allocator = (hone_allocator){limited_allocate, limited_release, budget};
+    hone_context *limited = NULL;
+    hone_error error;
+    require(hone_context_create(&limited, &options, &error), &error);
+    return limited;
+}
+
 enum { GROW = 30000 };
 
 /* Grows a table by calls that may each fail; what fails leaves the count as it was, and with memory
@@ -280,13 +301,8 @@ enum { GROW = 30000 };
 static void grow_with(int threads, int64_t step)
 {
     struct budget budget = {.left = INT64_MAX};
-    hone_context_options options;
-    hone_context_options_init(&options);
-    options.threads = threads;
-    options.allocator = (hone_allocator){limited_allocate, limited_release, &budget};
-    hone_context *limited = NULL;
+    hone_context *const limited = limited_context(&budget, threads);
     hone_error error;
-    require(hone_context_create(&limited, &options, &error), &error);
     const hone_table_options o = plain_options(8, "adamw");
     hone_table *table = NULL;
     int64_t tries = 0;
@@ -347,12 +363,118 @@ static void test_growth_without_memory(void **state)
     grow_with(3, 1);
 }
 
+enum { NEW = 3000 };
+
+static void count_evicted(int64_t key, const void *row, void *user)
+{
+    (void)key;
+    (void)row;
+    ++*(int64_t *)user;
+}
+
+/* A table under a budget, filled to it. */
+static hone_table *fill(const hone_context *from, int64_t *told)
+{
+    hone_table_options o = plain_options(8, "adamw");
+    o.max_bytes = 3000000;
+    o.evicted = count_evicted;
+    o.evicted_user = told;
+    hone_table *const table = make_table(from, "t", &o);
+    hone_error error;
+    for (int64_t key = 0, row; *told == 0; key++)
+        require(hone_table_insert(table, &key, 1, &row, NULL, &error), &error);
+    *told = 0;
+    return table;
+}
+
+static hone_status bring(hone_table *table, hone_lookup *lookup, const int64_t *keys, int64_t *rows,
+                         hone_error *error)
+{
+    if (lookup == NULL)
+        return hone_table_insert(table, keys, NEW, rows, NULL, error);
+    const hone_status status =
+        hone_table_lookup(table, lookup, keys, NEW, HONE_LOOKUP_TRAIN, NULL, error);
+    if (status == HONE_OK)
+        memcpy(rows, hone_lookup_rows(lookup), NEW * sizeof *rows);
+    return status;
+}
+
+/* New keys for a full table: a call that finds too little memory evicts nothing and tells of nothing;
+ * with memory again the same rows go as in a table that never lacked any. */
+static void evict_with(int threads, bool look)
+{
+    struct budget budget = {.left = INT64_MAX};
+    hone_context *const limited = limited_context(&budget, threads);
+    int64_t told = 0, twin_told = 0, failures = 0;
+    hone_table *const table = fill(limited, &told), *const twin = fill(limited, &twin_told);
+    hone_lookup *lookup = NULL, *twin_lookup = NULL;
+    hone_error error;
+    if (look) {
+        require(hone_lookup_create(&lookup, table, &error), &error);
+        require(hone_lookup_create(&twin_lookup, twin, &error), &error);
+    }
+    const int64_t full = hone_table_count(table);
+    const size_t size = (size_t)full * sizeof(int64_t);
+    int64_t *const old = malloc(size), *const at = malloc(size), *const found = malloc(size);
+    int64_t keys[NEW], rows[NEW], twin_rows[NEW], missing;
+    for (int64_t round = 0; round < 8; round++) {
+        require(hone_table_keys(table, old, &error), &error);
+        require(hone_table_find(table, old, full, at, NULL, &error), &error);
+        for (int64_t i = 0; i < NEW; i++)
+            keys[i] = (round + 1) * 1000000 + i;
+        for (int64_t allowed = 0;; allowed++) {
+            told = 0;
+            budget.left = allowed;
+            const hone_status status = bring(table, lookup, keys, rows, &error);
+            if (status == HONE_OK)
+                break;
+            failures++;
+            assert_int_equal(status, HONE_ERROR_MEMORY);
+            assert_int_equal(told, 0);
+            assert_int_equal(hone_table_count(table), full);
+            require(hone_table_find(table, old, full, found, NULL, &error), &error);
+            assert_memory_equal(found, at, size);
+            require(hone_table_find(table, keys, NEW, rows, &missing, &error), &error);
+            assert_int_equal(missing, NEW);
+        }
+        budget.left = INT64_MAX;
+        assert_int_equal(told, NEW);
+        require(bring(twin, twin_lookup, keys, twin_rows, &error), &error);
+        assert_memory_equal(rows, twin_rows, sizeof rows);
+        require(hone_table_keys(table, old, &error), &error);
+        require(hone_table_keys(twin, found, &error), &error);
+        assert_memory_equal(old, found, size);
+    }
+    assert_true(failures >= 8);
+    hone_lookup_free(lookup);
+    hone_lookup_free(twin_lookup);
+    hone_table_free(table);
+    hone_table_free(twin);
+    hone_context_free(limited);
+    free(old);
+    free(at);
+    free(found);
+}
+
+static void test_eviction_without_memory(void **state)
+{
+    (void)state;
+    for (int look = 0; look < 2; look++) {
+        evict_with(1, look == 1);
+        evict_with(3, look == 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options),          cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_empty_batches),    cmocka_unit_test(test_null),
-        cmocka_unit_test(test_refused_gradient), cmocka_unit_test(test_growth_without_memory),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_empty_batches),
+        cmocka_unit_test(test_null),
+        cmocka_unit_test(test_refused_gradient),
+        cmocka_unit_test(test_growth_without_memory),
+        cmocka_unit_test(test_eviction_without_memory),
     };
     return cmocka_run_group_tests(tests, open_single_context, close_context);
 }
