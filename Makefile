@@ -33,7 +33,7 @@ test-tsan: build/setup/test ## the suite under ThreadSanitizer
 test-valgrind: build/setup/test ## the suite under valgrind
 	tools/test.sh valgrind
 
-gpu-test: build/setup/test ## the tests that need a GPU, and compute-sanitizer over them
+gpu-test: build/setup/gpu ## the tests that need a GPU, and compute-sanitizer over them
 	tools/gpu_test.sh
 
 fuzz: build/setup/test ## fuzz each parser for SECONDS_EACH (60) seconds

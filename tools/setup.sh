@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# tools/setup.sh PURPOSE [STAMP]: makes sure that what PURPOSE (build, demo, test, python, format, docs) needs
-# is there. Probes for the commands and headers themselves; installs what is missing with apt-get on
+# tools/setup.sh PURPOSE [STAMP]: makes sure that what PURPOSE (build, demo, test, gpu, python, format, docs)
+# needs is there. Probes for the commands and headers themselves; installs what is missing with apt-get on
 # Debian and Ubuntu, and says what and why; elsewhere names the packages and stops.
 set -u
 purpose=${1:-build}
@@ -52,12 +52,21 @@ probe_demo() {
     need gnuplot-nox "the demo's picture" have gnuplot
 }
 
-probe_test() {
-    probe_demo
-    probe_format
+probe_cmocka() {
     need libcmocka-dev "the unit tests" compiles cc \
         "#include <setjmp.h>\n#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>
 #include <cmocka.h>\n$main" -lcmocka
+}
+
+probe_gpu() {
+    probe_build
+    probe_cmocka
+}
+
+probe_test() {
+    probe_demo
+    probe_format
+    probe_cmocka
     need clang "the second compiler, and the fuzzers" have clang
     need libomp-dev "clang's OpenMP" compiles clang "#include <omp.h>\n$main" -fopenmp
     need libclang-rt-dev "clang's sanitizers" compiles clang "$main" -fsanitize=thread
@@ -119,8 +128,8 @@ install_missing() {
 }
 
 case $purpose in
-build | demo | test | python | format | docs) ;;
-*) echo "tools/setup.sh: '$purpose' is none of build, demo, test, python, format, docs" >&2 && exit 2 ;;
+build | demo | test | gpu | python | format | docs) ;;
+*) echo "tools/setup.sh: '$purpose' is none of build, demo, test, gpu, python, format, docs" >&2 && exit 2 ;;
 esac
 
 "probe_$purpose" >"$folder/list" # in this shell, so that $missing stays

@@ -171,6 +171,8 @@ static double *train(const struct trial *trial, bool on_device, double **begin)
 
 static void compare(const char *law, const struct trial *trial)
 {
+    if (test_is_left_out())
+        return;
     double *begin, *unused;
     double *const wanted = train(trial, false, &begin), *const found = train(trial, true, &unused);
     size_t first = 0;

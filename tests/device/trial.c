@@ -282,6 +282,8 @@ double *trial_end(const struct trial *trial, bool on_device, size_t *count)
 
 void trial_check(const char *law, const struct trial *trial)
 {
+    if (test_is_left_out())
+        return;
     size_t count, count_on_device;
     double *const host = trial_end(trial, false, &count);
     double *const device = trial_end(trial, true, &count_on_device);
