@@ -2,6 +2,8 @@
 // hone's index against the hash maps people use: random 64-bit keys to row numbers. Prints CSV:
 // map, threads, keys, millions of operations per second growing, finding hits, finding misses,
 // bytes per key where the map can tell, and the longest batch over the median one while growing.
+// Arguments: keys, then the maps to run (hone, hone2: two threads, boost, absl, khash, std); all if
+// none is named.
 #include <absl/container/flat_hash_map.h>
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <htslib/khash.h>
@@ -10,7 +12,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -19,16 +20,11 @@
 #include <vector>
 
 #include "subject.h"
+#include "support.h"
 
 namespace
 {
 constexpr size_t batch_size = 65536;
-
-double now()
-{
-    using namespace std::chrono;
-    return duration<double>(steady_clock::now().time_since_epoch()).count();
-}
 
 // splitmix64: a different key for every i, and no key of one stream in another.
 int64_t key_of(uint64_t i)
@@ -133,7 +129,7 @@ struct khash_map {
 void warm_heap(size_t size)
 {
     mallopt(M_MMAP_THRESHOLD, INT32_MAX);
-    mallopt(M_TRIM_THRESHOLD, INT32_MAX);
+    mallopt(M_TRIM_THRESHOLD, -1); // never: the largest positive one is only 2 GiB
     mallopt(M_MMAP_MAX, 0);
     mallopt(M_TOP_PAD, 0);
     void *const memory = std::malloc(size);
@@ -158,40 +154,42 @@ template <typename map> void measure(const char *name, int threads, size_t count
         const size_t n = std::min(batch_size, count - first);
         for (size_t i = 0; i < n; i++)
             keys[i] = key_of(first + i);
-        const double start = now();
+        const double start = bench_now();
         subject.insert(keys.data(), n, rows.data());
-        const double took = now() - start;
+        const double took = bench_now() - start;
         growing += took;
         if (n == batch_size && first >= count / 2)
             batches.push_back(took);
         sink = rows[n - 1];
     }
-    const auto look = [&](uint64_t offset, bool present) {
-        double took = 0;
-        uint64_t state = 1;
-        const size_t lookups = std::min<size_t>(count, 20000000);
-        for (size_t first = 0; first < lookups; first += batch_size) {
-            const size_t n = std::min(batch_size, lookups - first);
-            for (size_t i = 0; i < n; i++) {
-                state = state * 6364136223846793005u + 1442695040888963407u;
-                keys[i] = key_of(offset + (state >> 20) % count);
+    uint64_t state = 1;
+    const auto look = [&](size_t n, uint64_t offset, bool present) {
+        for (size_t i = 0; i < n; i++)
+            keys[i] = key_of(offset + bench_random(&state, count));
+        const double start = bench_now();
+        subject.find(keys.data(), n, rows.data());
+        const double took = bench_now() - start;
+        for (size_t i = 0; i < n; i++)
+            if ((rows[i] >= 0) != present) {
+                std::fprintf(stderr, "bench: %s lost a key\n", name);
+                std::exit(1);
             }
-            const double start = now();
-            subject.find(keys.data(), n, rows.data());
-            took += now() - start;
-            for (size_t i = 0; i < n; i++)
-                if ((rows[i] >= 0) != present) {
-                    std::fprintf(stderr, "bench: %s lost a key\n", name);
-                    std::exit(1);
-                }
-        }
-        return static_cast<double>(lookups) / took / 1e6;
+        return took;
     };
-    const double hits = look(0, true), misses = look(uint64_t{1} << 40, false);
+    // Batches of both kinds take turns: the memory's speed varies from second to second.
+    const size_t lookups = std::min<size_t>(count, 20000000);
+    double hitting = 0, missing = 0;
+    for (size_t first = 0; first < lookups; first += batch_size) {
+        const size_t n = std::min(batch_size, lookups - first);
+        hitting += look(n, 0, true);
+        missing += look(n, uint64_t{1} << 40, false);
+    }
+    const double hits = static_cast<double>(lookups) / hitting / 1e6;
+    const double misses = static_cast<double>(lookups) / missing / 1e6;
     double stall = 0;
     if (!batches.empty()) {
-        std::sort(batches.begin(), batches.end());
-        stall = batches.back() / batches[batches.size() / 2];
+        const double median = bench_median(batches.data(), batches.size());
+        stall = batches.back() / median; // they are in order now
     }
     std::printf("%s,%d,%zu,%.2f,%.2f,%.2f,%.2f,%.2f\n", name, threads, count,
                 static_cast<double>(count) / growing / 1e6, hits, misses,
@@ -203,8 +201,10 @@ template <typename map> void measure(const char *name, int threads, size_t count
 int main(int argc, char **argv)
 {
     const size_t count = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1000000;
-    const std::string only = argc > 2 ? argv[2] : "";
-    const auto wanted = [&](const char *name) { return only.empty() || only == name; };
+    const std::vector<std::string> only(argv + std::min(argc, 2), argv + argc);
+    const auto wanted = [&](const char *name) {
+        return only.empty() || std::find(only.begin(), only.end(), name) != only.end();
+    };
     warm_heap(count * 64 + (size_t{64} << 20));
     std::printf("map,threads,keys,grow_Mps,hit_Mps,miss_Mps,bytes_per_key,longest_over_median\n");
     if (wanted("hone"))

@@ -6,42 +6,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <omp.h>
 #include <sys/mman.h>
 
-#include <hone/hone.h>
+#include "support.h"
 
 #define BATCH 65536
 #define AHEAD 16 /* with requests up to the second cache: faster than 2 to 8, and than the first */
 #define HUGE_PAGE ((size_t)1 << 21)
 
-static void require(hone_status status, const hone_error *error)
-{
-    if (status == HONE_OK)
-        return;
-    fprintf(stderr, "bench: %s\n", error->message);
-    exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* A permutation of 0..n-1, so that batches are unique. */
 static int64_t *shuffled(int64_t n)
 {
-    int64_t *const order = malloc((size_t)n * sizeof *order);
+    int64_t *const order = bench_demand(malloc((size_t)n * sizeof *order));
     uint64_t state = 1;
     for (int64_t i = 0; i < n; i++)
         order[i] = i;
     for (int64_t i = n - 1; i > 0; i--) {
-        state = state * 6364136223846793005u + 1442695040888963407u;
-        const int64_t j = (int64_t)((state >> 16) % (uint64_t)(i + 1));
+        const int64_t j = (int64_t)bench_random(&state, (uint64_t)(i + 1));
         const int64_t swap = order[i];
         order[i] = order[j];
         order[j] = swap;
@@ -59,7 +42,7 @@ static double bare_loop(int64_t rows, size_t width, const int64_t *order, const 
     madvise(records, size, MADV_HUGEPAGE); /* as the table asks for */
     memset(records, 0, size);
     const int64_t batches = rows / BATCH;
-    const double start = now();
+    const double start = bench_now();
     for (int64_t b = 0; b < batches; b++) {
         const int64_t *const list = order + b * BATCH;
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -78,7 +61,7 @@ static double bare_loop(int64_t rows, size_t width, const int64_t *order, const 
             }
         }
     }
-    const double took = now() - start;
+    const double took = bench_now() - start;
     free(records);
     return (double)(batches * BATCH) / took / 1e6;
 }
@@ -86,41 +69,37 @@ static double bare_loop(int64_t rows, size_t width, const int64_t *order, const 
 static double steps(int64_t rows, size_t width, const int64_t *order, const float *grads,
                     int threads, const char *rule, double *looked_up)
 {
-    hone_context_options options;
-    hone_context_options_init(&options);
-    options.threads = threads;
-    hone_context *context = NULL;
+    hone_context *const context = bench_context(threads);
     hone_table *table = NULL;
     hone_lookup *lookup = NULL;
     hone_error error;
-    require(hone_context_create(&context, &options, &error), &error);
     hone_table_options o;
     hone_table_options_init(&o);
     o.width = (int64_t)width;
     o.rule = rule;
     o.initial = HONE_INITIAL_CONSTANT;
-    require(hone_table_create(&table, context, "bench", &o, &error), &error);
-    require(hone_lookup_create(&lookup, table, &error), &error);
-    int64_t *const found = malloc(BATCH * sizeof *found), *const keys =
-                                                              malloc(BATCH * sizeof *keys);
+    bench_require(hone_table_create(&table, context, "bench", &o, &error), &error);
+    bench_require(hone_lookup_create(&lookup, table, &error), &error);
+    int64_t *const found = bench_demand(malloc(BATCH * sizeof *found));
+    int64_t *const keys = bench_demand(malloc(BATCH * sizeof *keys));
     for (int64_t first = 0; first < rows; first += BATCH) {
         for (int64_t i = 0; i < BATCH; i++)
             keys[i] = first + i;
-        require(hone_table_insert(table, keys, BATCH, found, NULL, &error), &error);
+        bench_require(hone_table_insert(table, keys, BATCH, found, NULL, &error), &error);
     }
     const int64_t shape[] = {BATCH, (int64_t)width};
     const hone_tensor view = hone_tensor_view((void *)(uintptr_t)grads, HONE_F32, 2, shape);
     double looking = 0, learning = 0;
     const int64_t batches = rows / BATCH;
     for (int64_t b = 0; b < batches; b++) {
-        const double start = now();
-        require(hone_table_lookup(table, lookup, order + b * BATCH, BATCH, HONE_LOOKUP_TRAIN, NULL,
-                                  &error),
-                &error);
-        const double middle = now();
-        require(hone_table_apply(table, lookup, &view, NULL, &error), &error);
+        const double start = bench_now();
+        bench_require(hone_table_lookup(table, lookup, order + b * BATCH, BATCH, HONE_LOOKUP_TRAIN,
+                                        NULL, &error),
+                      &error);
+        const double middle = bench_now();
+        bench_require(hone_table_apply(table, lookup, &view, NULL, &error), &error);
         looking += middle - start;
-        learning += now() - middle;
+        learning += bench_now() - middle;
     }
     hone_lookup_free(lookup);
     hone_table_free(table);
@@ -143,7 +122,7 @@ int main(int argc, char **argv)
         return 2;
     }
     int64_t *const order = shuffled(rows);
-    float *const grads = malloc((size_t)BATCH * width * sizeof *grads);
+    float *const grads = bench_demand(malloc((size_t)BATCH * width * sizeof *grads));
     for (size_t i = 0; i < (size_t)BATCH * width; i++)
         grads[i] = (float)(i % 17) * 0.01f - 0.08f;
     printf("what,threads,width,rows,Mrows_per_s,lookup_Mrows_per_s\n");

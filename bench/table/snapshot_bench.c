@@ -8,9 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
-#include <hone/hone.h>
+#include "support.h"
 
 #define ROWS ((int64_t)1 << 19)
 #define WIDTH 64
@@ -18,26 +17,11 @@
 #define ROUNDS 5
 #define HUGE_PAGE ((size_t)2 << 20)
 
-static void require(hone_status status, const hone_error *error)
-{
-    if (status == HONE_OK)
-        return;
-    fprintf(stderr, "bench: %s\n", error->message);
-    exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static double timed_copy(void *to, const void *from, size_t bytes)
 {
-    const double start = now();
+    const double start = bench_now();
     memcpy(to, from, bytes);
-    return now() - start;
+    return bench_now() - start;
 }
 
 /* Into new memory, asked for as the library's is, and once more. */
@@ -65,12 +49,12 @@ static uint64_t save(hone_table *table, hone_snapshot_kind kind, const char *dir
     double fresh = 0, warm = 0;
     if (bytes > 0)
         copy(bytes, &fresh, &warm);
-    const double start = now();
-    require(hone_snapshot_take(&snapshot, &table, 1, kind, &error), &error);
-    const double took = now() - start;
-    const double writing = now();
-    require(hone_snapshot_write(snapshot, directory, NULL, 0, &error), &error);
-    const double wrote = now() - writing;
+    const double start = bench_now();
+    bench_require(hone_snapshot_take(&snapshot, &table, 1, kind, &error), &error);
+    const double took = bench_now() - start;
+    const double writing = bench_now();
+    bench_require(hone_snapshot_write(snapshot, directory, NULL, 0, &error), &error);
+    const double wrote = bench_now() - writing;
     const uint64_t size = hone_snapshot_bytes(snapshot);
     if (bytes > 0)
         printf("%s,%lld,%llu,%.2f,%.2f,%.2f,%.2f\n",
@@ -93,13 +77,12 @@ int main(int argc, char **argv)
     hone_table_options o;
     hone_table_options_init(&o);
     o.width = WIDTH;
-    hone_context *context = NULL;
+    hone_context *const context = bench_context(1);
     hone_table *table = NULL;
     hone_lookup *lookup = NULL;
     hone_error error;
-    require(hone_context_create(&context, &options, &error), &error);
-    require(hone_table_create(&table, context, "bench", &o, &error), &error);
-    require(hone_lookup_create(&lookup, table, &error), &error);
+    bench_require(hone_table_create(&table, context, "bench", &o, &error), &error);
+    bench_require(hone_lookup_create(&lookup, table, &error), &error);
     int64_t *const keys = malloc((size_t)BATCH * sizeof *keys);
     float *const grads = calloc((size_t)(BATCH * WIDTH), sizeof *grads);
     const int64_t shape[] = {BATCH, WIDTH};
@@ -109,9 +92,9 @@ int main(int argc, char **argv)
     for (int64_t b = 0; b <= ROWS / BATCH + ROUNDS; b++) {
         for (int64_t i = 0; i < BATCH; i++)
             keys[i] = (b * BATCH + i) * 0x9e3779b1 % ROWS;
-        require(hone_table_lookup(table, lookup, keys, BATCH, HONE_LOOKUP_TRAIN, NULL, &error),
-                &error);
-        require(hone_table_apply(table, lookup, &view, NULL, &error), &error);
+        bench_require(
+            hone_table_lookup(table, lookup, keys, BATCH, HONE_LOOKUP_TRAIN, NULL, &error), &error);
+        bench_require(hone_table_apply(table, lookup, &view, NULL, &error), &error);
         for (int round = 0; b == ROWS / BATCH - 1 && round <= ROUNDS; round++)
             full = save(table, HONE_SNAPSHOT_FULL, argv[1], full);
         if (b >= ROWS / BATCH)

@@ -6,42 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include <hone/hone.h>
+#include "support.h"
 
 #define WARM 5 /* batches that are not counted */
 #define FILLED 65536
-
-static void require(hone_status status, const hone_error *error)
-{
-    if (status == HONE_OK)
-        return;
-    fprintf(stderr, "bench: %s\n", error->message);
-    exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static void *demand(void *memory)
-{
-    if (memory == NULL) {
-        fprintf(stderr, "bench: out of memory\n");
-        exit(1);
-    }
-    return memory;
-}
 
 static int64_t *read_ids(const char *path, size_t *count)
 {
@@ -52,7 +21,7 @@ static int64_t *read_ids(const char *path, size_t *count)
     }
     *count = (size_t)ftell(file) / sizeof(int64_t);
     rewind(file);
-    int64_t *const ids = demand(malloc(*count * sizeof *ids));
+    int64_t *const ids = bench_demand(malloc(*count * sizeof *ids));
     if (fread(ids, sizeof *ids, *count, file) != *count) {
         fprintf(stderr, "bench: '%s' ends early\n", path);
         exit(1);
@@ -63,13 +32,13 @@ static int64_t *read_ids(const char *path, size_t *count)
 
 static void fill(hone_table *table, int64_t rows)
 {
-    int64_t *const keys = demand(malloc(2 * FILLED * sizeof *keys));
+    int64_t *const keys = bench_demand(malloc(2 * FILLED * sizeof *keys));
     hone_error error;
     for (int64_t first = 0; first < rows; first += FILLED) {
         const int64_t n = rows - first < FILLED ? rows - first : FILLED;
         for (int64_t i = 0; i < n; i++)
             keys[i] = first + i;
-        require(hone_table_insert(table, keys, n, keys + FILLED, NULL, &error), &error);
+        bench_require(hone_table_insert(table, keys, n, keys + FILLED, NULL, &error), &error);
     }
     free(keys);
 }
@@ -84,13 +53,13 @@ struct subject {
 static double train(const struct subject *subject, const int64_t *ids)
 {
     hone_error error;
-    const double start = now();
-    require(hone_table_lookup(subject->table, subject->lookup, ids, subject->batch,
-                              HONE_LOOKUP_TRAIN, &subject->out, &error),
-            &error);
-    require(hone_table_apply(subject->table, subject->lookup, &subject->grads, NULL, &error),
-            &error);
-    return now() - start;
+    const double start = bench_now();
+    bench_require(hone_table_lookup(subject->table, subject->lookup, ids, subject->batch,
+                                    HONE_LOOKUP_TRAIN, &subject->out, &error),
+                  &error);
+    bench_require(hone_table_apply(subject->table, subject->lookup, &subject->grads, NULL, &error),
+                  &error);
+    return bench_now() - start;
 }
 
 int main(int argc, char **argv)
@@ -102,28 +71,24 @@ int main(int argc, char **argv)
     const int64_t rows = atoll(argv[2]), width = atoll(argv[3]), batch = atoll(argv[4]);
     size_t count;
     int64_t *const ids = read_ids(argv[1], &count);
-    hone_context_options options;
-    hone_context_options_init(&options);
-    options.threads = atoi(argv[6]);
     hone_table_options o;
     hone_table_options_init(&o);
     o.width = width;
     o.rule = argv[5];
-    hone_context *context = NULL;
+    hone_context *const context = bench_context(atoi(argv[6]));
     struct subject subject = {.batch = batch};
     hone_error error;
-    require(hone_context_create(&context, &options, &error), &error);
-    require(hone_table_create(&subject.table, context, "bench", &o, &error), &error);
-    require(hone_lookup_create(&subject.lookup, subject.table, &error), &error);
+    bench_require(hone_table_create(&subject.table, context, "bench", &o, &error), &error);
+    bench_require(hone_lookup_create(&subject.lookup, subject.table, &error), &error);
     fill(subject.table, rows);
-    float *const values = demand(calloc(2 * (size_t)(batch * width), sizeof *values));
+    float *const values = bench_demand(calloc(2 * (size_t)(batch * width), sizeof *values));
     for (int64_t i = 0; i < batch * width; i++)
         values[i] = (float)(i % 17) * 0.01f - 0.08f;
     const int64_t shape[] = {batch, width};
     subject.grads = hone_tensor_view(values, HONE_F32, 2, shape);
     subject.out = hone_tensor_view(values + batch * width, HONE_F32, 2, shape);
     const size_t batches = count / (size_t)batch;
-    double *const took = demand(malloc((batches + 1) * sizeof *took));
+    double *const took = bench_demand(malloc((batches + 1) * sizeof *took));
     size_t timed = 0;
     for (size_t b = 0; b < batches; b++) {
         const double seconds = train(&subject, ids + b * (size_t)batch);
@@ -134,8 +99,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench: more than %d batches of ids are needed\n", WARM);
         return 1;
     }
-    qsort(took, timed, sizeof *took, compare);
-    printf("%.6f\n", took[timed / 2]);
+    printf("%.6f\n", bench_median(took, timed));
     hone_lookup_free(subject.lookup);
     hone_table_free(subject.table);
     hone_context_free(context);

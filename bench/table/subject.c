@@ -2,9 +2,9 @@
 /* The index alone, without rows: what the other maps are compared with. */
 #include "subject.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "support.h"
 #include "table/index.h"
 
 struct subject {
@@ -14,23 +14,12 @@ struct subject {
     size_t room;
 };
 
-static void require(hone_status status, const hone_error *error)
-{
-    if (status == HONE_OK)
-        return;
-    fprintf(stderr, "bench: %s\n", error->message);
-    exit(1);
-}
-
 struct subject *subject_create(int threads)
 {
-    struct subject *const subject = calloc(1, sizeof *subject);
-    hone_context_options options;
-    hone_context_options_init(&options);
-    options.threads = threads;
+    struct subject *const subject = bench_demand(calloc(1, sizeof *subject));
     hone_error error;
-    require(hone_context_create(&subject->context, &options, &error), &error);
-    require(hone_index_create(&subject->index, subject->context, 1, &error), &error);
+    subject->context = bench_context(threads);
+    bench_require(hone_index_create(&subject->index, subject->context, 1, &error), &error);
     return subject;
 }
 
@@ -45,12 +34,12 @@ void subject_free(struct subject *subject)
 void subject_insert(struct subject *subject, const int64_t *keys, size_t n, int64_t *rows)
 {
     if (n > subject->room) {
-        subject->fresh = realloc(subject->fresh, n * sizeof *subject->fresh);
+        subject->fresh = bench_demand(realloc(subject->fresh, n * sizeof *subject->fresh));
         subject->room = n;
     }
     struct hone_insertion to = {.next = subject->index.count, .fresh = subject->fresh};
     hone_error error;
-    require(hone_index_insert(&subject->index, keys, n, rows, &to, &error), &error);
+    bench_require(hone_index_insert(&subject->index, keys, n, rows, &to, &error), &error);
 }
 
 void subject_find(struct subject *subject, const int64_t *keys, size_t n, int64_t *rows)

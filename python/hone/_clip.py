@@ -7,8 +7,8 @@ import warnings
 
 import torch
 
-import hone.optim._engine  # noqa: F401  (tells the extension module what a tensor is)
 from hone import _core
+from hone.optim._engine import thread_count  # which tells the extension module what a tensor is
 from hone._compile import outside_of_compilation
 
 
@@ -44,7 +44,7 @@ def _clip_norm(parameters, max_norm, norm_type, error_if_nonfinite, foreach):
     order = float(norm_type)
     total = None
     if grads and order >= 1 and float(max_norm) >= 0:
-        threads = torch.get_num_threads()
+        threads = thread_count()
         try:
             total = _core.clip_grad_norm(grads, max_norm, order, error_if_nonfinite, threads)
         except RuntimeError:
@@ -72,7 +72,7 @@ def clip_grad_value_(parameters, clip_value, foreach=None):
 def _clip_value(parameters, clip_value):
     grads = _gradients(parameters)
     limit = float(clip_value)
-    if grads and _core.clip_grad_value(grads, limit, torch.get_num_threads()) is not None:
+    if grads and _core.clip_grad_value(grads, limit, thread_count()) is not None:
         torch._C._increment_version(grads)
         return
     for grad in grads:

@@ -110,20 +110,39 @@ static bool is_finite(const struct learning *l, const void *grad)
 /* ---- one row's step ---------------------------------------------------------------------------
  */
 
+/* The mean square of the gradient as the rule sees it, with the share of the row that L2 decay adds. */
+static double decayed_square(const struct learning *l, const struct hone_row *row, const void *grad,
+                             const struct hone_scalars *scalars)
+{
+    if (scalars->l2 == 0)
+        return mean_square(l, grad);
+    const struct hone_column *const values = hone_table_column(l->table, NULL);
+    const double scale = scalars->maximize ? -l->frame.grad_scale : l->frame.grad_scale;
+    double value[HONE_TABLE_MOST_WIDTH], sum = 0;
+    l->table->context->cpu->support->widen_f64[values->format](value, hone_row_column(row, values),
+                                                               l->width);
+    for (size_t i = 0; i < l->width; i++) {
+        const double g = l->wide ? ((const double *)grad)[i] : (double)((const float *)grad)[i];
+        const double seen = scale * g + scalars->l2 * value[i];
+        sum += seen * seen;
+    }
+    return sum / (double)l->width;
+}
+
 /* The rate of a row-wise rule: its one second moment moves first. */
 static double row_rate(const struct learning *l, struct hone_row *row, const void *grad,
-                       uint64_t step)
+                       const struct hone_row_scalars *entry)
 {
     const struct hone_table *const table = l->table;
     const struct hone_column *const column = &table->columns[table->column_count - 1];
     void *const state = hone_row_column(row, column);
     const bool wide = column->format == HONE_FORMAT_F64;
     const double before = wide ? *(double *)state : (double)*(float *)state;
-    const double square = mean_square(l, grad);
+    const double square = decayed_square(l, row, grad, &entry->scalars);
     double after = before + square, rate;
     if (table->kind == HONE_ROW_KIND_ADAM) {
         after = l->beta2 * before + (1 - l->beta2) * square;
-        rate = hone_row_adam_rate(table, after, l->lr, l->eps, step);
+        rate = hone_row_adam_rate(table, after, l->lr, l->eps, entry->step);
     } else {
         rate = l->lr / (sqrt(after) + l->eps);
     }
@@ -142,7 +161,7 @@ static void step_row(const struct learning *l, struct hone_row *row, const void 
     struct hone_scalars own;
     if (table->kind == HONE_ROW_KIND_ADAGRAD || table->kind == HONE_ROW_KIND_ADAM) {
         own = *scalars;
-        own.rate[0] = own.rate[1] = row_rate(l, row, grad, entry->step);
+        own.rate[0] = own.rate[1] = row_rate(l, row, grad, entry);
         scalars = &own;
     }
     struct hone_chunk chunk = {.grad = grad, .n = l->width};

@@ -527,6 +527,78 @@ print("done")
     assert done.stdout.endswith("done\n"), done.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_fork_and_clipping():
+    code = """
+import os, torch, hone
+p = torch.nn.Parameter(torch.ones(200000)); p.grad = torch.ones(200000)
+hone.clip_grad_norm_([p], 1.0)
+child = os.fork()
+if child == 0:
+    hone.clip_grad_norm_([p], 0.5)
+    hone.clip_grad_value_([p], 0.1)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print("done")
+"""
+    done = run_python(code)
+    assert done.stdout == "done\n", done.stderr
+
+
+def test_groups_filled_after_a_step():
+    """A step over nothing, or over nothing that the library steps, does not end the looking."""
+    plain = [torch.nn.Parameter(torch.ones(3)) for _ in range(3)]
+    odd = torch.nn.Parameter(torch.ones(3, device="meta"))
+    for p in (*plain, odd):
+        p.grad = torch.ones_like(p)
+    optimizer = optim.SGD([{"params": []}], lr=1.0)
+    optimizer.step()
+    optimizer.param_groups[0]["params"].append(plain[0])
+    optimizer.step()
+    assert plain[0].tolist() == [0, 0, 0]
+    optimizer.param_groups[0]["params"].clear()
+    optimizer.step()
+    optimizer.add_param_group({"params": [plain[1]]})
+    optimizer.step()
+    assert plain[0].tolist() == plain[1].tolist() == [0, 0, 0]
+    optimizer = optim.SGD([odd, plain[0]], lr=1.0)
+    optimizer.step()
+    optimizer.param_groups[0]["params"][0] = plain[2]
+    optimizer.step()
+    assert plain[2].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("what", ["parameter", "gradient", "state"])
+def test_storage_of_nothing(what):
+    parameter = torch.nn.Parameter(torch.ones(3))
+    parameter.grad = torch.ones(3)
+    optimizer = optim.AdamW([parameter])
+    optimizer.step()
+    state = optimizer.state[parameter]["exp_avg"]
+    tensor = {"parameter": parameter, "gradient": parameter.grad, "state": state}[what]
+    tensor.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match=f"{what}.*has no memory"):
+        optimizer.step()
+
+
+def test_inference_tensor_as_parameter():
+    with torch.inference_mode():
+        parameters = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    texts = []
+    for module, parameter in zip((optim, torch.optim), parameters):
+        parameter.grad = torch.ones(3)
+        optimizer = module.SGD([parameter], lr=1.0)
+        with pytest.raises(RuntimeError) as caught:
+            optimizer.step()
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
+    assert parameters[0].tolist() == [1, 1, 1]
+    optimizer = optim.SGD(parameters[:1], lr=1.0)
+    with torch.inference_mode():
+        optimizer.step()
+    assert parameters[0].tolist() == [0, 0, 0]
+
+
 def test_parameters_with_a_gradient_of_their_own():
     """A step asks for `grad` as Python does, whatever a subclass makes of it."""
 

@@ -107,3 +107,20 @@ def test_copies_have_holders_of_their_own(way):
     assert other._holder.grad is None and table._holder.grad is not None
     other(KEYS).sum().backward()
     assert other._holder.grad.item() == 1.0
+
+
+@pytest.mark.parametrize("way", ["load", "reset"])
+def test_a_table_with_another_content_is_still_seen(way):
+    table, optimizer = make()
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    if way == "load":
+        table.load_state_dict(make()[0].state_dict())
+    else:
+        table.reset()
+    backward(table, scaler)
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    plain, reference = make()
+    plain(KEYS).sum().backward()
+    reference.step()
+    assert torch.equal(table.read(KEYS, "exp_avg"), plain.read(KEYS, "exp_avg"))

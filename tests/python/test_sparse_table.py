@@ -450,6 +450,29 @@ def test_accumulation_arguments():
     assert optimizer.param_groups[0]["grad_accum_steps"] == 2
 
 
+def test_accumulation_is_set_for_all_tables_or_none():
+    tables = {name: HashTable([2], name=name, initializer=0.0) for name in "ab"}
+    optimizer = SparseOptimizer(tables, "sgd", lr=1.0)
+    tables["b"](torch.tensor([1])).sum().backward()
+    with pytest.raises(ValueError, match='table "b": gradients wait'):
+        optimizer.set_grad_accum_steps(2)
+    tables["a"](torch.tensor([1])).sum().backward()
+    optimizer.step()
+    assert [t.embeddings().tolist() for t in tables.values()] == [[[-1, -1]]] * 2
+
+
+def test_an_emptied_table_goes_on_accumulating():
+    table = HashTable([2], initializer=0.0)
+    optimizer = SparseOptimizer(table, "sgd", lr=1.0)
+    optimizer.set_grad_accum_steps(2)
+    table.reset()
+    for _ in range(2):
+        assert not table.count or table.embeddings()[0, 0] == 0
+        table(torch.tensor([1])).sum().backward()
+        optimizer.step()
+    assert table.embeddings().tolist() == [[-2, -2]]
+
+
 def test_groups_hooks_closure_and_a_tensor_as_lr():
     model = Model()
     optimizer = SparseAdamW([{"params": {"users": model.users}, "lr": torch.tensor(0.5)}], lr=0.1)

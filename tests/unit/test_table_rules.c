@@ -181,6 +181,36 @@ static void test_rowwise_adam(void **state)
     hone_table_free(table);
 }
 
+/* L2 decay is a part of the gradient, of its mean square too. */
+static void test_rowwise_l2(void **state)
+{
+    (void)state;
+    const char *const rules[] = {"rowwise_adagrad", "rowwise_adam"};
+    for (int adam = 0; adam < 2; adam++) {
+        hone_table *const table = make(rules[adam], HONE_BIAS_DEFAULT, HONE_DECAY_L2);
+        require(hone_table_set(table, "maximize", 1, &error), &error);
+        double w[WIDTH] = {0.5, 0.5, 0.5}, m[WIDTH] = {0}, v = 0, found[WIDTH];
+        for (int step = 1; step <= 3; step++) {
+            const double given[WIDTH] = {0.1 * step, -0.2, 0.3 / step};
+            double g[WIDTH];
+            for (int d = 0; d < WIDTH; d++)
+                g[d] = WD * w[d] - given[d];
+            apply(table, 1, given);
+            v = adam == 1 ? B2 * v + (1 - B2) * mean_square(g) : v + mean_square(g);
+            for (int d = 0; d < WIDTH; d++) {
+                m[d] = B1 * m[d] + (1 - B1) * g[d];
+                w[d] -= adam == 1 ? LR / (1 - pow(B1, step)) * m[d] /
+                                        (sqrt(v / (1 - pow(B2, step))) + EPS)
+                                  : LR / (sqrt(v) + EPS) * g[d];
+            }
+            read_row(table, 1, NULL, found, WIDTH);
+            for (int d = 0; d < WIDTH; d++)
+                near(found[d], w[d]);
+        }
+        hone_table_free(table);
+    }
+}
+
 /* Stochastic rounding moves a bf16 row by steps that rounding to nearest would lose, on average. */
 static void test_stochastic_rows(void **state)
 {
@@ -241,13 +271,10 @@ static void test_spec(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decay),
-        cmocka_unit_test(test_catch_up),
-        cmocka_unit_test(test_bias_correction),
-        cmocka_unit_test(test_rowwise_adagrad),
-        cmocka_unit_test(test_rowwise_adam),
-        cmocka_unit_test(test_stochastic_rows),
-        cmocka_unit_test(test_spec),
+        cmocka_unit_test(test_decay),           cmocka_unit_test(test_catch_up),
+        cmocka_unit_test(test_bias_correction), cmocka_unit_test(test_rowwise_adagrad),
+        cmocka_unit_test(test_rowwise_adam),    cmocka_unit_test(test_rowwise_l2),
+        cmocka_unit_test(test_stochastic_rows), cmocka_unit_test(test_spec),
     };
     return cmocka_run_group_tests(tests, open_single_context, close_context);
 }

@@ -59,6 +59,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
 
 
+def thread_count():
+    """How many threads the library may use here."""
+    return 1 if _in_child else torch.get_num_threads()
+
+
 class _Side:
     """One optimizer of the library, for parameters on one device, and whom its entries stand for."""
 
@@ -85,7 +90,7 @@ class Engine:
 
     def __init__(self):
         self._sides = []  # one for each device; more only when parameters share memory
-        self._others = []  # (group, parameter) that the library does not step
+        self._others = []  # (group, position, parameter) that the library does not step
         self._threads = -1
         self._loss_scale = 1.0
         self._counts = {}
@@ -98,10 +103,23 @@ class Engine:
         return not self._others and all(side.device is not None for side in self._sides)
 
     def _renew(self, optimizer):
-        threads = 1 if _in_child else torch.get_num_threads()
-        if threads != self._threads:
+        threads = thread_count()
+        if threads != self._threads or not self._has_others_in_place(optimizer):
             self._threads = threads
             self._build(optimizer)
+
+    def _has_others_in_place(self, optimizer):
+        """Whether the groups hold what the library does not step where it was found. What it steps it
+        looks after itself, and with that the lengths of the lists."""
+        groups = optimizer.param_groups
+        if not self._sides and len(self._others) != sum(len(group["params"]) for group in groups):
+            return False
+        return all(
+            g < len(groups)
+            and position < len(groups[g]["params"])
+            and groups[g]["params"][position] is parameter
+            for g, position, parameter in self._others
+        )
 
     def step(self, optimizer, loss_scale, scaler=(None, None)):
         """Steps every parameter that has a gradient. `scaler` are GradScaler's tensors grad_scale and
@@ -180,7 +198,7 @@ class Engine:
         self._moved(side, moved)
 
     def _step_others(self, optimizer):
-        work = [(g, p) for g, p in self._others if p.grad is not None]
+        work = [(g, p) for g, _, p in self._others if p.grad is not None]
         if any(_core.layout(p) is not None for _, p in work):  # it has become one for the library
             self.rebuild()
         for g, parameter in work:
@@ -214,7 +232,7 @@ class Engine:
         for g, group in enumerate(optimizer.param_groups):
             for position, parameter in enumerate(group["params"]):
                 if _core.layout(parameter) is None:
-                    self._others.append((g, parameter))
+                    self._others.append((g, position, parameter))
                 else:
                     self._add(optimizer, g, position, parameter)
         self._check_clipping(optimizer)
@@ -329,6 +347,8 @@ class Engine:
 
 def own_memory(rule, parameter):
     """The parameter if the library can step it where it lies, else an empty tensor to copy it to."""
+    if parameter.is_inference() and not torch.is_inference_mode_enabled():
+        parameter.unsqueeze(0)[:0].zero_()  # PyTorch's error
     if _core.layout(parameter) and (not rule.matrix or parameter.is_contiguous()):
         return parameter
     for length, stride in zip(parameter.shape, parameter.stride()):

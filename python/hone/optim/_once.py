@@ -6,7 +6,7 @@ import torch
 
 from hone import _core
 from hone.optim._device import Device
-from hone.optim._engine import increment_version, own_memory, push_values
+from hone.optim._engine import increment_version, own_memory, push_values, thread_count
 
 
 class Job:
@@ -24,7 +24,7 @@ def step_once(rule, values, jobs, loss_scale=1.0):
 
 def _step_apart(rule, values, jobs, loss_scale):
     """Steps the jobs whose memory is their own; the others are left for the next time."""
-    core = _core.Optimizer([rule.name], [len(jobs)], torch.get_num_threads())
+    core = _core.Optimizer([rule.name], [len(jobs)], thread_count())
     place = jobs[0].parameter.device
     device = None if place.type == "cpu" else Device(core, place)
     core.set_loss_scale(loss_scale)

@@ -188,6 +188,7 @@ class Optimizer(torch.optim.Optimizer):
                 state[slot.name] = torch.full_like(
                     parameter, slot.initial, memory_format=torch.preserve_format
                 ).detach_()
+            check_memory(state[slot.name], f"the state {slot.name}")
             slots.append((slot.name, state[slot.name], adopt))
         return state, tuple(slots)
 
@@ -196,6 +197,8 @@ class Optimizer(torch.optim.Optimizer):
     def _reference_step(self, group, parameter):
         """One parameter's step in PyTorch's own operations."""
         rule = self._rule_of(group)
+        check_memory(parameter, "a parameter")
+        check_memory(parameter.grad, "a gradient")
         if rule.name not in REFERENCES:
             raise RuntimeError(
                 f"{type(self).__name__} has no reference in PyTorch's operations: it steps dense "
@@ -310,6 +313,14 @@ class Optimizer(torch.optim.Optimizer):
                     )
         if "_engine" not in self.__dict__:
             self._start()
+
+
+def check_memory(tensor, what):
+    """Raises for a tensor whose storage was resized to nothing: PyTorch's operations would crash."""
+    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
+    if plain and tensor.device.type == "cpu" and tensor.numel() > 0:
+        if tensor.untyped_storage().nbytes() == 0:
+            raise RuntimeError(f"{what} of {tuple(tensor.shape)} has no memory: its storage is empty")
 
 
 def _scalar(value):

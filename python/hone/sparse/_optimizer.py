@@ -5,6 +5,7 @@ In `param_groups` a table is represented by one tensor of no meaning; states, co
 the table and are saved with it. The optimizer's own state dict holds the groups' values, and how far the
 tables were, so that a mix-up is noticed."""
 
+import contextlib
 from collections.abc import Mapping
 
 import torch
@@ -161,9 +162,18 @@ class SparseOptimizer(torch.optim.Optimizer):
         if grad_accum_steps < 1:
             raise ValueError(f"grad_accum_steps is {grad_accum_steps}; it must be at least 1")
         mean = _choice(mode, "mode", ("sum", "mean")) == "mean"
-        for tables in self._tables:
+        tables = [table for tables in self._tables for table in tables]
+        before = [table._core.accumulation for table in tables]
+        for table in tables:
+            table._flush()
+        try:
             for table in tables:
                 table._push({}, (grad_accum_steps, mean))
+        except ValueError:
+            for table, accumulation in zip(tables, before):
+                with contextlib.suppress(ValueError):
+                    table._push({}, accumulation)
+            raise
         for group in self.param_groups:
             group["grad_accum_steps"] = grad_accum_steps
             group["grad_accum_mean"] = mean

@@ -402,7 +402,6 @@ class HashTable(torch.nn.Module):
                 self._core.set(name, value)
                 self._pushed[name] = value
         if self._core.accumulation != accumulation:
-            self._flush()
             self._core.set_accumulation(*accumulation)
 
     def _skip(self):
@@ -526,11 +525,13 @@ class HashTable(torch.nn.Module):
         """Makes the table empty, with states and counts as at the start."""
         core = self._options.make()
         self._rule.apply(core)
+        core.set_accumulation(*self._core.accumulation)
         self._replace(core)
 
     def _replace(self, core):
         self._core = core
-        self._stash = []
+        self._stash.clear()
+        self._waiting.forget()
         self._pushed = {}
         self._loss_scale = None
 
