@@ -81,12 +81,15 @@ static int set_rates(hone_spec *spec, const struct request *request)
 }
 
 /* The file of the command line, or else the one that the recipe names. */
-static int load_masks(stepping *stepping, const char *given)
+static int load_masks(stepping *stepping, const char *given, const char *masked_lr)
 {
     const char *const path = given != NULL ? given : hone_spec_masks(stepping->spec);
     hone_error error;
     if (path == NULL)
-        return EXIT_DONE;
+        return masked_lr == NULL
+                   ? EXIT_DONE
+                   : report_usage("step", "--masked-lr is the rate under masks; there are none "
+                                          "without --masks or \"masks\" in the recipe");
     return hone_mask_set_load(&stepping->masks, stepping->context, path, NULL, &error) == HONE_OK
                ? EXIT_DONE
                : report_error(&error);
@@ -101,7 +104,7 @@ static int load_inputs(stepping *stepping, const struct request *request)
     if (code == EXIT_DONE)
         code = set_rates(stepping->spec, request);
     if (code == EXIT_DONE)
-        code = load_masks(stepping, request->masks);
+        code = load_masks(stepping, request->masks, request->masked_lr);
     if (code == EXIT_DONE)
         code = open_file(&stepping->params, stepping->context, request->params);
     if (code == EXIT_DONE)
@@ -115,7 +118,7 @@ static int load_inputs(stepping *stepping, const struct request *request)
 /* ---- out ------------------------------------------------------------------------------------ */
 
 /* All tensors of the parameter file, stepped ones in their new state, and its metadata. */
-static int write_params(const stepping *stepping, const char *path)
+static int write_params(const stepping *stepping, const output *to)
 {
     const int64_t notes = hone_file_metadata_count(stepping->params);
     hone_file_pair *const pairs = text_allocate((size_t)notes * sizeof *pairs);
@@ -125,24 +128,25 @@ static int write_params(const stepping *stepping, const char *path)
     }
     hone_error error;
     const hone_status status =
-        hone_file_write(stepping->context, path, stepping->tensors,
+        hone_file_write(stepping->context, to->temporary, stepping->tensors,
                         hone_file_count(stepping->params), pairs, notes, &error);
     free(pairs);
-    return status == HONE_OK ? EXIT_DONE : report_error(&error);
+    return status == HONE_OK ? EXIT_DONE : output_failed(to, &error);
 }
 
-static int write_state(const stepping *stepping, const char *path)
+static int write_state(const stepping *stepping, const output *to)
 {
     hone_error error;
-    return hone_optimizer_save(stepping->optimizer, path, &error) == HONE_OK ? EXIT_DONE
-                                                                             : report_error(&error);
+    return hone_optimizer_save(stepping->optimizer, to->temporary, &error) == HONE_OK
+               ? EXIT_DONE
+               : output_failed(to, &error);
 }
 
 static int write_outputs(const stepping *stepping, output *params, output *state)
 {
-    int code = write_params(stepping, params->temporary);
+    int code = write_params(stepping, params);
     if (code == EXIT_DONE)
-        code = write_state(stepping, state->temporary);
+        code = write_state(stepping, state);
     return code == EXIT_DONE ? output_commit(params, state) : code;
 }
 

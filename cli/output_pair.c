@@ -102,6 +102,15 @@ int output_same(const output *a, const output *b)
     return strcmp(a->target, b->target) == 0;
 }
 
+int output_failed(const output *output, const hone_error *error)
+{
+    const char *const inner = strstr(error->message, output->temporary);
+    if (inner == NULL)
+        return report_error(error);
+    return report_failure("%.*s%s%s", (int)(inner - error->message), error->message, output->name,
+                          inner + strlen(output->temporary));
+}
+
 /* A replaced file's mode stays. */
 static void keep_mode(const output *output)
 {

@@ -5,6 +5,8 @@
 #ifndef HONE_CLI_OUTPUT_PAIR_H
 #define HONE_CLI_OUTPUT_PAIR_H
 
+#include <hone/status.h>
+
 typedef struct output {
     const char *name; /* as the user wrote it */
     char *target;     /* absolute, links followed */
@@ -17,6 +19,9 @@ int output_begin(output *output, const char *name);
 
 /* Whether both name the same file. */
 int output_same(const output *a, const output *b);
+
+/* Reports why the temporary file could not be written, by the name that the user wrote. */
+int output_failed(const output *output, const hone_error *error);
 
 /* Puts both temporary files in place. Returns 0, or an exit code after a sentence. */
 int output_commit(output *first, output *second);

@@ -7,8 +7,20 @@ install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/hone" DESTINATION "${CMAKE_INST
 install(TARGETS hone_shared hone_static EXPORT honeTargets
         LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
         ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" "${PROJECT_SOURCE_DIR}/README.md"
+
+# The documents, laid out as here, so that their links hold; that to the headers leads to where those are.
+file(RELATIVE_PATH headers "${CMAKE_INSTALL_FULL_DOCDIR}" "${CMAKE_INSTALL_FULL_INCLUDEDIR}/hone")
+file(READ "${PROJECT_SOURCE_DIR}/README.md" readme)
+string(REPLACE "](include/hone)" "](${headers})" readme "${readme}")
+file(WRITE "${PROJECT_BINARY_DIR}/package/README.md" "${readme}")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/README.md")
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" "${PROJECT_SOURCE_DIR}/ARCHITECTURE.md"
+              "${PROJECT_SOURCE_DIR}/CONTRIBUTING.md" "${PROJECT_BINARY_DIR}/package/README.md"
         DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/docs" "${PROJECT_SOURCE_DIR}/bench"
+        DESTINATION "${CMAKE_INSTALL_DOCDIR}"
+        FILES_MATCHING PATTERN "*.md" PATTERN "*.json" PATTERN "*.py")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/examples" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 
 # From the folder of hone.pc and of honeConfig.cmake back to the prefix; an absolute library folder
 # has no such way, and then the prefix is a fixed one.

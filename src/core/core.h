@@ -176,6 +176,9 @@ bool hone_globs_take(const struct hone_globs *globs, const char *name);
 /* Whether module `index` of the multipliers holds a parameter of this name. */
 bool hone_module_holds(const hone_spec *spec, int index, const char *name);
 
+/* Where a module of this name, `length` bytes of it, stands or would stand among the multipliers. */
+int hone_spec_place_module(const hone_spec *spec, const char *name, size_t length, bool *there);
+
 /* The most specific module with a multiplier that holds a parameter of this name; -1: none. */
 int hone_spec_find_module(const hone_spec *spec, const char *name);
 

@@ -97,6 +97,12 @@ static bool take_one(const char **glob, const char **name)
     return **glob != '\0' && next_character(glob) == character;
 }
 
+/* A character of one byte that stands for itself, as most do; the end too, which no name goes on with. */
+static bool is_plain(char c)
+{
+    return (unsigned char)c < 0x80 && c != '*' && c != '?' && c != '[' && c != '\\';
+}
+
 bool hone_glob_takes(const char *glob, const char *name)
 {
     const char *star = NULL,
@@ -107,7 +113,12 @@ bool hone_glob_takes(const char *glob, const char *name)
             stopped = name;
             continue;
         }
-        if (*glob != '\0' && take_one(&glob, &name))
+        if (is_plain(*glob) && *glob == *name) {
+            glob++;
+            name++;
+            continue;
+        }
+        if (!is_plain(*glob) && take_one(&glob, &name))
             continue;
         if (star == NULL)
             return false;

@@ -4,6 +4,8 @@
 #include "core/json_load.h"
 
 #include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/core.h"
@@ -104,6 +106,83 @@ static hone_status fail_syntax(const json_error_t *problem, const char *text, si
     }
 }
 
+/* ---- numbers that vanish ---------------------------------------------------------------------- */
+
+/* A number as digits * 10^exponent, without the zeros before them. */
+struct decimal {
+    char digits[24]; /* as many as could matter, not terminated */
+    int count;
+    long long exponent;
+};
+
+static void read_exponent(const char *text, size_t length, struct decimal *number)
+{
+    const bool negative = length > 0 && text[0] == '-';
+    long long exponent = 0;
+    for (size_t i = 0; i < length && exponent < INT_MAX; i++)
+        if (text[i] >= '0' && text[i] <= '9')
+            exponent = exponent * 10 + (text[i] - '0');
+    number->exponent += negative ? -exponent : exponent;
+}
+
+static struct decimal read_decimal(const char *text, size_t length)
+{
+    struct decimal number = {.count = 0};
+    bool fraction = false;
+    size_t i = 0;
+    for (; i < length && text[i] != 'e' && text[i] != 'E'; i++) {
+        if (text[i] == '.')
+            fraction = true;
+        if (text[i] < '0' || text[i] > '9')
+            continue;
+        const bool kept =
+            (number.count > 0 || text[i] != '0') && number.count < (int)sizeof number.digits;
+        if (kept)
+            number.digits[number.count++] = text[i];
+        /* A digit of the fraction that counts, or leads it, moves the point; one that is cut off before
+         * the point does so the other way. */
+        if (fraction && (kept || number.count == 0))
+            number.exponent--;
+        else if (!fraction && !kept && number.count > 0)
+            number.exponent++;
+    }
+    if (i < length)
+        read_exponent(text + i + 1, length - i - 1, &number);
+    return number;
+}
+
+/* Whether a number that is not 0 becomes 0 as a double. */
+static bool vanishes(const char *text, size_t length)
+{
+    const struct decimal number = read_decimal(text, length);
+    char plain[64]; /* without a point, which is the locale's */
+    if (number.count == 0)
+        return false;
+    snprintf(plain, sizeof plain, "%.*se%lld", number.count, number.digits, number.exponent);
+    return strtod(plain, NULL) == 0;
+}
+
+/* jansson reads them as 0 without a word; they would be another recipe. */
+static hone_status check_small_numbers(const char *text, size_t length, hone_error *error)
+{
+    size_t at = 0;
+    for (int64_t start; (start = hone_json_next_token(text, length, &at)) >= 0;) {
+        const char *const token = text + start;
+        const size_t size = at - (size_t)start;
+        if ((token[0] != '-' && (token[0] < '0' || token[0] > '9')) || !vanishes(token, size))
+            continue;
+        struct hone_json_token place;
+        char found[HONE_JSON_QUOTE_SIZE];
+        hone_json_last_token(text, length, at, &place);
+        return hone_fail_at(
+            error, HONE_ERROR_SPEC, start,
+            "%s: found %s, which a double holds as 0; allowed: 0, or at least about "
+            "4.9e-324 in size",
+            place.path, hone_json_quote(token, size, found));
+    }
+    return HONE_OK;
+}
+
 hone_status hone_json_load(json_t **value, const char *text, size_t length, hone_error *error)
 {
     if (length > INT_MAX) /* jansson counts its position in an int */
@@ -114,6 +193,10 @@ hone_status hone_json_load(json_t **value, const char *text, size_t length, hone
         text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &problem);
     if (loaded == NULL)
         return fail_syntax(&problem, text, length, error);
-    *value = loaded;
-    return HONE_OK;
+    const hone_status status = check_small_numbers(text, length, error);
+    if (status == HONE_OK)
+        *value = loaded;
+    else
+        json_decref(loaded);
+    return status;
 }

@@ -113,6 +113,17 @@ struct hone_json_offsets hone_json_locate(const char *text, size_t length,
     return (struct hone_json_offsets){key, (int64_t)cursor.at};
 }
 
+int64_t hone_json_next_token(const char *text, size_t length, size_t *at)
+{
+    struct cursor cursor = {text, length, *at};
+    skip_space(&cursor);
+    const int64_t start = at_end(&cursor) ? -1 : (int64_t)cursor.at;
+    if (start >= 0)
+        skip_token(&cursor);
+    *at = cursor.at;
+    return start;
+}
+
 /* ---- paths ---------------------------------------------------------------------------------- */
 
 const char *hone_json_quote(const char *text, size_t length, char *quoted)

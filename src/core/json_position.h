@@ -39,6 +39,9 @@ struct hone_json_token {
 void hone_json_last_token(const char *text, size_t length, size_t position,
                           struct hone_json_token *token);
 
+/* The offset of the next token of a well-formed text, which *at is moved past; -1 at the end. */
+int64_t hone_json_next_token(const char *text, size_t length, size_t *at);
+
 /* `length` bytes in double quotes, cut with "..." and with everything unprintable as "\xHH", so
  * that hostile input cannot draw on a terminal. `quoted` holds HONE_JSON_QUOTE_SIZE bytes. */
 const char *hone_json_quote(const char *text, size_t length, char *quoted);

@@ -39,7 +39,7 @@ static hone_status read_number(const struct hone_spec_reader *reader, const plac
     hone_format_number(low_text, low);
     hone_format_number(high_text, high);
     snprintf(allowed, sizeof allowed,
-             isinf(high) || high == 0x1p53 ? "%s >= %s" : "%s from %s to %s",
+             isinf(high) || (high == 0x1p53 && !(found > high)) ? "%s >= %s" : "%s from %s to %s",
              integer ? "an integer" : "a number", low_text, high_text);
     return hone_refuse_value(reader, at, value, allowed);
 }
@@ -144,6 +144,11 @@ static hone_status read_common(struct schedule_reader *own, const place *at, jso
         schedule->warmup_from_one = number != 0;
         return status;
     }
+    if (strcmp(at->key, "per") == 0 && own->depth > 0)
+        return hone_refuse(
+            own->reader, at, HONE_AT_KEY,
+            "a schedule within a schedule counts as the outermost one does; allowed: "
+            "\"per\" in that one");
     if (strcmp(at->key, "per") == 0) {
         status = read_word(own->reader, at, value, per, &number);
         schedule->per_epoch = number == 1;

@@ -132,16 +132,6 @@ static hone_status append_group_copy(hone_spec *spec, const struct hone_group *f
 
 /* ---- multipliers ---------------------------------------------------------------------------- */
 
-/* Where a module stands or would stand in the order of names. */
-static int find_module(const hone_spec *spec, const char *module, bool *there)
-{
-    int at = 0;
-    while (at < spec->multiplier_count && strcmp(spec->multipliers[at].module, module) < 0)
-        at++;
-    *there = at < spec->multiplier_count && strcmp(spec->multipliers[at].module, module) == 0;
-    return at;
-}
-
 static hone_status insert_module(hone_spec *spec, int at, const char *module, double value,
                                  hone_error *error)
 {
@@ -177,7 +167,7 @@ hone_status hone_spec_set_lr_multiplier(hone_spec *spec, const char *module, dou
                          "finite and at least 0",
                          module, hone_format_number(number, multiplier));
     bool there;
-    const int at = find_module(spec, module, &there);
+    const int at = hone_spec_place_module(spec, module, strlen(module), &there);
     if (!there)
         return insert_module(spec, at, module, multiplier + 0.0, error);
     spec->multipliers[at].value = multiplier + 0.0;

@@ -102,13 +102,36 @@ bool hone_module_holds(const hone_spec *spec, int index, const char *name)
     return strncmp(module, name, length) == 0 && (name[length] == '\0' || name[length] == '.');
 }
 
+int hone_spec_place_module(const hone_spec *spec, const char *name, size_t length, bool *there)
+{
+    int low = 0, high = spec->multiplier_count;
+    *there = false;
+    while (low < high) {
+        const int middle = low + (high - low) / 2;
+        const char *const module = spec->multipliers[middle].module;
+        const int order = strncmp(module, name, length);
+        if (order == 0 && module[length] == '\0')
+            *there = true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 int hone_spec_find_module(const hone_spec *spec, const char *name)
 {
-    int found = -1;
-    for (int i = 0; i < spec->multiplier_count; i++)
-        if (hone_module_holds(spec, i, name)) /* in order of names: the longest is last */
-            found = i;
-    return found;
+    size_t length = spec->multiplier_count == 0 ? 0 : strlen(name);
+    for (; length > 0; length--) {
+        if (name[length] != '\0' && name[length] != '.')
+            continue;
+        bool there;
+        const int at = hone_spec_place_module(spec, name, length, &there);
+        if (there)
+            return at;
+    }
+    return -1;
 }
 
 hone_status hone_spec_multiplier(const hone_spec *spec, int group, int module, const char *name,

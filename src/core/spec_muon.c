@@ -211,7 +211,7 @@ hone_status hone_read_muon_spec(struct hone_spec_reader *reader, const hone_cont
         const struct hone_group *const group = &reader->spec->groups[part];
         const char *const complaint = group->rule->check(group->values);
         if (complaint != NULL)
-            status = hone_refuse(reader, NULL, HONE_AT_VALUE, "%s", complaint);
+            status = hone_refuse_values(reader, NULL, root, complaint);
     }
     return status == HONE_OK ? share(reader, root) : status;
 }

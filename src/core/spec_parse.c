@@ -58,6 +58,21 @@ static hone_status refuse_key(const struct hone_recipe *recipe, const place *at)
                             recipe->keys.count);
 }
 
+hone_status hone_refuse_values(const struct hone_spec_reader *reader, const place *at,
+                               json_t *object, const char *complaint)
+{
+    place member = {at, NULL, 0};
+    json_t *value;
+    json_object_foreach(object, member.key, value)
+    {
+        const size_t length = strlen(member.key);
+        if (strncmp(complaint, member.key, length) == 0 && complaint[length] == ' ')
+            return hone_refuse(reader, &member, HONE_AT_VALUE, "%s", complaint + length + 1);
+        member.index++;
+    }
+    return hone_refuse(reader, at, HONE_AT_VALUE, "%s", complaint);
+}
+
 static hone_status read_recipe(struct hone_recipe *recipe)
 {
     const hone_rule *rule = hone_recipe_group(recipe)->rule;
@@ -75,9 +90,9 @@ static hone_status read_recipe(struct hone_recipe *recipe)
         member.index++;
     }
     const char *complaint = rule->check(hone_recipe_group(recipe)->values);
-    if (complaint != NULL)
-        return hone_refuse(recipe->reader, recipe->at, HONE_AT_VALUE, "%s", complaint);
-    return HONE_OK;
+    if (complaint == NULL)
+        return HONE_OK;
+    return hone_refuse_values(recipe->reader, recipe->at, recipe->object, complaint);
 }
 
 json_t *hone_find_member(json_t *object, const place *at, const char *name, place *found)

@@ -37,6 +37,12 @@ hone_status hone_read_globs(const struct hone_spec_reader *reader, const struct 
 json_t *hone_find_member(json_t *object, const struct hone_json_place *at, const char *name,
                          struct hone_json_place *found);
 
+/* Refuses with a rule's complaint about its values. Where that begins with a hyperparameter's name that
+ * `object` gives, it is said of that member. */
+hone_status hone_refuse_values(const struct hone_spec_reader *reader,
+                               const struct hone_json_place *at, json_t *object,
+                               const char *complaint);
+
 /* The short form of Muon beside AdamW (spec_muon.c): whether an object whose type is "muon" has it;
  * reading all of it but "groups". */
 bool hone_is_muon_spec(json_t *root);

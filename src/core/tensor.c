@@ -133,6 +133,10 @@ hone_status hone_tensor_check_anywhere(const hone_tensor *tensor, const char *wh
     if (tensor->data == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "%s: data is NULL for %lld elements", what,
                          (long long)numel);
+    if ((uintptr_t)tensor->data > UINTPTR_MAX - (size_t)numel * size)
+        return hone_fail(error, HONE_ERROR_ARGUMENT,
+                         "%s: data at %p and %lld elements reach past the end of memory", what,
+                         tensor->data, (long long)numel);
     if (tensor->strides != NULL && !contiguous(tensor))
         return hone_fail(error, HONE_ERROR_SHAPE,
                          "%s: the tensor is not contiguous; pass a row-major view without gaps",

@@ -30,6 +30,18 @@ pc=$(find "$prefix" -name hone.pc)
 for file in include/hone/hone.h share/doc/hone/LICENSE; do
     [ -f "$prefix/$file" ] || fail "$file is missing"
 done
+
+# Every link of the installed documents leads to something that is installed.
+documents=$prefix/share/doc/hone
+find "$documents" -name '*.md' | while read -r page; do
+    grep -o ']([^)#]*' "$page" | sed 's/^](//' | grep -v '^https\{0,1\}:' | while read -r link; do
+        [ -z "$link" ] || [ -e "$(dirname "$page")/$link" ] ||
+            echo "$(basename "$page") links to $link"
+    done
+done >"$tree/broken.txt"
+[ ! -s "$tree/broken.txt" ] || fail "in the installed documents $(cat "$tree/broken.txt")"
+[ -f "$documents/docs/spec.md" ] || fail "share/doc/hone/docs/spec.md is missing"
+
 PKG_CONFIG_PATH=$(dirname "$pc")
 export PKG_CONFIG_PATH
 library=$(pkg-config --variable=libdir hone)

@@ -107,6 +107,52 @@ def test_mixed_devices():
     assert len(here) == len(there)
 
 
+def test_two_cards():
+    if torch.cuda.device_count() < 2:
+        print("skipped, one GPU: test_two_cards")
+        return
+    lists = [parameters(place) for place in ("cuda:0", "cuda:1", "cpu")]
+    alone = parameters("cpu")
+    mixed = optim.AdamW([p for some in lists for p in some], lr=1e-2)
+    single = optim.AdamW(alone, lr=1e-2)
+    for step in range(4):
+        give_grads([*lists, alone], step)
+        mixed.step()
+        single.step()
+    for some in lists:
+        assert_same(some, alone, atol=0, rtol=0)
+
+
+def test_database():
+    """Every configuration that PyTorch tests its own classes with on CUDA."""
+    try:
+        from torch.testing._internal import common_optimizers as database
+    except ImportError as reason:
+        print(f"skipped, {reason}: test_database")
+        return
+    tried = 0
+    for info in database.optim_db:
+        name = info.optim_cls.__name__
+        if name not in ("SGD", "Adam", "AdamW", "RMSprop"):
+            continue
+        for given in database._get_optim_inputs_including_global_cliquey_kwargs(
+            "cuda", torch.float32, info, skip=("differentiable",)
+        ):
+            mine, theirs = parameters("cuda"), parameters("cuda")
+            ours = getattr(optim, name)(mine, **copy.deepcopy(given.kwargs))
+            reference = info.optim_cls(theirs, **copy.deepcopy(given.kwargs))
+            for step in range(5):
+                give_grads([mine, theirs], step)
+                ours.step()
+                reference.step()
+            try:
+                assert_same(mine, theirs, atol=1e-5, rtol=1.3e-5)
+            except AssertionError as error:
+                raise AssertionError(f"{name} {given.desc} {given.kwargs}: {error}") from None
+            tried += 1
+    assert tried > 40
+
+
 def test_graph_with_a_rate_on_the_device():
     mine, alone = parameters("cuda"), parameters("cuda")
     lr = torch.tensor(1e-2, device="cuda", dtype=torch.float64)

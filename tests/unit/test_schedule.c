@@ -199,6 +199,24 @@ static void test_own(void **state)
                   1e-3, annealed, 7);
 }
 
+/* torch takes a pct_start of 0.0: no way up, the first value is on the way down already. torch 2.11. */
+static void test_one_cycle_from_the_top(void **state)
+{
+    (void)state;
+    const double two[] = {0.000961939918497, 0.00085355397638, 0.000691342950816, 0.000500002,
+                          0.000308661049184, 0.00014645002362, 3.80640815034e-05, 4e-09};
+    expect_values(
+        "{\"type\": \"one_cycle\", \"max_lr\": 1e-3, \"total_steps\": 8, \"pct_start\": 0}", 1, two,
+        8);
+    const double three[] = {3.53213567735e-05, 3.0001e-05, 2.3474616257e-05,
+                            1.6529383743e-05,  1.0003e-05, 4.68264322651e-06,
+                            1.21002696952e-06, 4e-09};
+    expect_values(
+        "{\"type\": \"one_cycle\", \"max_lr\": 1e-3, \"total_steps\": 8, \"pct_start\": 0, "
+        "\"three_phase\": true}",
+        1, three, 8);
+}
+
 static void test_end(void **state)
 {
     (void)state;
@@ -410,11 +428,12 @@ static void test_checkpoint(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_torch),      cmocka_unit_test(test_callback),
-        cmocka_unit_test(test_own),        cmocka_unit_test(test_end),
-        cmocka_unit_test(test_edit),       cmocka_unit_test(test_momentum),
-        cmocka_unit_test(test_canonical),  cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_checkpoint), cmocka_unit_test(test_out_of_range),
+        cmocka_unit_test(test_torch),        cmocka_unit_test(test_callback),
+        cmocka_unit_test(test_own),          cmocka_unit_test(test_one_cycle_from_the_top),
+        cmocka_unit_test(test_end),          cmocka_unit_test(test_edit),
+        cmocka_unit_test(test_momentum),     cmocka_unit_test(test_canonical),
+        cmocka_unit_test(test_groups),       cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_out_of_range),
     };
     return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -6,6 +6,7 @@
 
 #include "support/checks.h"
 #include "support/fixtures.h"
+#include "support/random.h"
 
 /* An optimizer over two numbers, "a" and "b", with gradients of 1 each, after `steps` steps. */
 struct subject {
@@ -224,6 +225,57 @@ static void test_waiting_states_get_the_new_type(void **state)
     hone_spec_free(spec);
 }
 
+static const char *random_name(struct random *random, char name[16])
+{
+    const int length = 1 + (int)random_below(random, 7);
+    for (int i = 0; i < length; i++)
+        name[i] = "ab.-"[random_below(random, 4)];
+    name[length] = '\0';
+    return name;
+}
+
+static bool holds(const char *module, const char *name)
+{
+    const size_t length = strlen(module);
+    return strncmp(module, name, length) == 0 && (name[length] == '\0' || name[length] == '.');
+}
+
+/* Many modules within each other: the longest that holds a name counts, found here by looking at all. */
+static void test_many_modules(void **state)
+{
+    (void)state;
+    struct random random = {.state = 5};
+    char name[16];
+    hone_spec *const spec = parse_spec("{\"optimizer_type\": \"sgd\"}");
+    for (int i = 0; i < 300; i++)
+        OK(hone_spec_set_lr_multiplier(spec, random_name(&random, name), i + 2, &problem));
+    hone_optimizer *const optimizer = test_optimizer(context, "sgd");
+    static float values[1000];
+    for (int64_t i = 0; i < 1000; i++) {
+        const hone_tensor value = hone_tensor_view(&values[i], HONE_F32, 1, one);
+        if (hone_optimizer_find(optimizer, random_name(&random, name)) < 0)
+            OK(hone_optimizer_add(optimizer, name, &value, 0, NULL, &problem));
+    }
+    OK(hone_optimizer_set_spec(optimizer, spec, &problem));
+    int covered = 0;
+    for (int64_t i = 0; i < hone_optimizer_count(optimizer); i++) {
+        double wanted = 1, multiplier, found;
+        size_t longest = 0;
+        const char *module;
+        for (int k = 0; (module = hone_spec_lr_module(spec, k, &multiplier)) != NULL; k++)
+            if (holds(module, hone_optimizer_name(optimizer, i)) && strlen(module) > longest) {
+                wanted = multiplier;
+                longest = strlen(module);
+            }
+        OK(hone_optimizer_lr_multiplier(optimizer, i, &found, &problem));
+        assert_true(found == wanted);
+        covered += longest > 0;
+    }
+    assert_in_range(covered, 50, hone_optimizer_count(optimizer) - 50);
+    hone_optimizer_free(optimizer);
+    hone_spec_free(spec);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_masters_do_not_outlive_their_use),
         cmocka_unit_test(test_waiting_gradients),
         cmocka_unit_test(test_null),
+        cmocka_unit_test(test_many_modules),
     };
     return cmocka_run_group_tests(tests, open_single_context, close_context);
 }

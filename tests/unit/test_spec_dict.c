@@ -373,7 +373,7 @@ static void every_field_has_a_range(void **state)
         {"muon", "{\"adamw_eps\": -1}", "adamw_eps is -1; adamw allows"},
         {"muon", "{\"ns_steps\": 0}", "ns_steps is 0; muon allows"},
         {"muon", "{\"ns_steps\": 100}", "ns_steps is 100; muon allows"},
-        {"muon", "{\"ns_steps\": 5.5}", "top level: ns_steps must be a whole number"},
+        {"muon", "{\"ns_steps\": 5.5}", "ns_steps: must be a whole number"},
         {"muon", "{\"adjust_lr_fn\": \"no\"}", "adjust_lr_fn: found the string \"no\""},
         {"muon", "{\"split\": \"transformers\"}",
          "split: found the string \"transformers\"; nearest: \"transformer\"; allowed: "

@@ -166,6 +166,9 @@ static void test_hypers(void **state)
          "amsgrad: found the string \"true\"; allowed: true or false"},
         {SGD "\"dampening\": @[]}",
          "dampening: found a list of 0; allowed: a number, any finite number"},
+        {"{\"optimizer_type\": \"muon\", \"ns_steps\": @1.5}", "ns_steps: must be a whole number"},
+        {SGD "\"groups\": [{\"match\": \"a\", \"optimizer_type\": \"muon\", \"ns_steps\": @1.5}]}",
+         "groups[0].ns_steps: must be a whole number"},
         {"@" SGD "\"nesterov\": true}",
          "top level: Nesterov momentum requires a momentum and zero dampening"},
         {SGD "\"nesterov\": true, \"momentum\": 0.9,\n \"groups\": [{\"match\": \"[,]{}\\\"\"}, "
@@ -176,6 +179,61 @@ static void test_hypers(void **state)
          "1"},
     };
     EXPECT_ALL(refusals);
+}
+
+#define TOO_SMALL ", which a double holds as 0; allowed: 0, or at least about 4.9e-324 in size"
+
+/* A number that would become 0 by itself is another recipe. */
+static void test_small_numbers(void **state)
+{
+    (void)state;
+    static const struct refusal refusals[] = {
+        {SGD "\"lr\": @1e-400}", "lr: found \"1e-400\"" TOO_SMALL},
+        {SGD "\"lr\": @2.4e-324 }", "lr: found \"2.4e-324\"" TOO_SMALL},
+        {SGD "\"lr\": @1E-99999999999999999999}",
+         "lr: found \"1E-99999999999999999999\"" TOO_SMALL},
+        {SGD "\"dampening\":@-0.1e-330}", "dampening: found \"-0.1e-330\"" TOO_SMALL},
+        {ADOPT "\"clip_lambda\": {\"power\": @3e-325, \"scale\": 1}}",
+         "clip_lambda.power: found \"3e-325\"" TOO_SMALL},
+        {ADAMW "\"betas\": [0.5, @1000e-400]}", "betas[1]: found \"1000e-400\"" TOO_SMALL},
+    };
+    EXPECT_ALL(refusals);
+    static const char *const numbers[] = {"2.5e-324", "0",     "0.0e-400",   "0e-99999999999",
+                                          "-0.0",     "1e-10", "100000e-328"};
+    static const double values[] = {0x1p-1074, 0, 0, 0, 0, 1e-10, 1e-323};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char json[128];
+        double value = -1;
+        hone_spec *spec = NULL;
+        snprintf(json, sizeof json, "%s\"lr\": %s, \"masks\": \"1e-400\"}", SGD, numbers[i]);
+        assert_int_equal(hone_spec_parse(&spec, context, json, strlen(json), NULL), HONE_OK);
+        assert_int_equal(hone_spec_get(spec, 0, "lr", &value, NULL), HONE_OK);
+        assert_true(value == values[i]);
+        hone_spec_free(spec);
+    }
+}
+
+static hone_status parse_long(const char *begin, int zeros, const char *end)
+{
+    char json[1024];
+    hone_spec *spec = NULL;
+    snprintf(json, sizeof json, "%s\"lr\": %s%0*d%s}", SGD, begin, zeros, 0, end);
+    const hone_status status = hone_spec_parse(&spec, context, json, strlen(json), NULL);
+    if (status == HONE_OK)
+        hone_spec_free(spec);
+    return status;
+}
+
+/* As many digits as one likes: 0.00...01 and 100...0e-400. */
+static void test_long_numbers(void **state)
+{
+    (void)state;
+    assert_int_equal(parse_long("0.", 322, "1"), HONE_OK);
+    assert_int_equal(parse_long("0.", 400, "1"), HONE_ERROR_SPEC);
+    assert_int_equal(parse_long("1", 400, "e-400"), HONE_OK);
+    assert_int_equal(parse_long("1", 400, "e-800"), HONE_ERROR_SPEC);
+    assert_int_equal(parse_long("0.", 400, ""), HONE_OK);
+    assert_int_equal(parse_long("0.1", 400, "9"), HONE_OK);
 }
 
 #define CURVES "{\"power\": p, \"scale\": c}, a number, or null"
@@ -234,6 +292,20 @@ static void test_frame(void **state)
          "per, warmup_from_one, warmup_steps, step_size, gamma"},
         {ADAMW "\"schedule\": {\"type\": \"step\", \"step_size\": @0}}",
          "schedule.step_size: found the number 0; allowed: an integer >= 1"},
+        {"{\"optimizer_type\": \"sgd\", \"schedule\": {\"type\": \"step\", \"step_size\": "
+         "@9223372036854775807}}",
+         "schedule.step_size: found the number 9.223372036854776e18; allowed: an integer from 1 to "
+         "9007199254740992"},
+        {"{\"optimizer_type\": \"sgd\", \"schedule\": {\"type\": \"step\", \"step_size\": 1, "
+         "\"warmup_steps\": @1e18}}",
+         "schedule.warmup_steps: found the number 1e18; allowed: an integer from 0 to "
+         "9007199254740992"},
+        {"{\"optimizer_type\": \"sgd\", \"schedule\": {\"type\": \"sequential\", \"milestones\": "
+         "[], "
+         "\"schedulers\": [{\"type\": \"step\", \"step_size\": 1, @\"per\": \"epoch\"}]}}",
+         "schedule.schedulers[0].per: a schedule within a schedule counts as the outermost one "
+         "does; "
+         "allowed: \"per\" in that one"},
         {ADAMW "\"schedule\": @{\"type\": \"step\"}}",
          "schedule: \"step_size\" is missing, which the schedule step needs"},
         {ADAMW
@@ -462,13 +534,14 @@ static void test_every_byte_replaced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_top_level), cmocka_unit_test(test_rule_names),
-        cmocka_unit_test(test_keys),      cmocka_unit_test(test_hypers),
-        cmocka_unit_test(test_curves),    cmocka_unit_test(test_frame),
-        cmocka_unit_test(test_groups),    cmocka_unit_test(test_syntax),
-        cmocka_unit_test(test_depth),     cmocka_unit_test(test_long_text),
-        cmocka_unit_test(test_length),    cmocka_unit_test(test_null_arguments),
-        cmocka_unit_test(test_truncated), cmocka_unit_test(test_every_byte_replaced),
+        cmocka_unit_test(test_top_level),    cmocka_unit_test(test_rule_names),
+        cmocka_unit_test(test_keys),         cmocka_unit_test(test_hypers),
+        cmocka_unit_test(test_curves),       cmocka_unit_test(test_small_numbers),
+        cmocka_unit_test(test_long_numbers), cmocka_unit_test(test_frame),
+        cmocka_unit_test(test_groups),       cmocka_unit_test(test_syntax),
+        cmocka_unit_test(test_depth),        cmocka_unit_test(test_long_text),
+        cmocka_unit_test(test_length),       cmocka_unit_test(test_null_arguments),
+        cmocka_unit_test(test_truncated),    cmocka_unit_test(test_every_byte_replaced),
     };
     return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -193,6 +193,16 @@ static void test_good_strides(void **state)
     }
 }
 
+/* An address near the end of memory, from which the elements would go on at 0. */
+static void test_end_of_memory(void **state)
+{
+    (void)state;
+    hone_tensor tensor = place.good;
+    tensor.data = (void *)(UINTPTR_MAX - 7);
+    FAILS(HONE_ERROR_ARGUMENT, NULL, add(&tensor));
+    assert_non_null(strstr(problem.message, "reach past the end of memory"));
+}
+
 static void test_alignment(void **state)
 {
     (void)state;
@@ -230,6 +240,7 @@ int main(void)
         PLACED(test_shape),
         PLACED(test_strides),
         PLACED(test_good_strides),
+        PLACED(test_end_of_memory),
         PLACED(test_alignment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,3 +35,7 @@ for rate in fast nan; do
     misused "--masked-lr \"$rate\" is no number" step --spec spec.json --params params.st \
         --grads grads.st --params-out out4.st --state-out state4.st --masked-lr "$rate"
 done
+misused '--masked-lr is the rate under masks; there are none without --masks or "masks" in the recipe' \
+    step --spec spec.json --params params.st --grads grads.st --params-out out4.st \
+    --state-out state4.st --masked-lr 0.5
+expect_no_file out4.st

@@ -75,8 +75,8 @@ fails 'cannot write "dangling"' step --spec s.json --params p.st --grads g.st --
 expect_same q.st p.st
 rm dangling
 # /proc takes no new files from anybody, not even from the superuser.
-outputs_fail /proc/hone.st q.st /proc/hone.st
-outputs_fail /proc/hone.st /proc/hone.st o.st
+outputs_fail "cannot create a file beside '/proc/hone.st': " q.st /proc/hone.st
+outputs_fail "cannot create a file beside '/proc/hone.st': " /proc/hone.st o.st
 if [ "$(id -u)" -ne 0 ]; then
     mkdir locked
     chmod 555 locked
