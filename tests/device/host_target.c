@@ -5,6 +5,7 @@
 #include "device/host_target.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,8 @@ struct block {
     int device;
 };
 
+/* The list of blocks and the counters, which optimizers on several threads share. */
+static pthread_mutex_t shared = PTHREAD_MUTEX_INITIALIZER;
 static struct block blocks[MOST_BLOCKS];
 struct host_control host_device_control;
 
@@ -33,12 +36,20 @@ static struct hone_device_status failing(enum hone_device_fault fault, const cha
     return (struct hone_device_status){fault, text};
 }
 
+/* The counter after one more. */
+static size_t count(size_t *counter)
+{
+    pthread_mutex_lock(&shared);
+    const size_t counted = ++*counter;
+    pthread_mutex_unlock(&shared);
+    return counted;
+}
+
 /* Counts a call that the real device could refuse. */
 static struct hone_device_status attempt(void)
 {
-    struct host_control *const control = &host_device_control;
-    control->calls++;
-    if (control->fail_at != 0 && control->calls >= control->fail_at)
+    const size_t calls = count(&host_device_control.calls);
+    if (host_device_control.fail_at != 0 && calls >= host_device_control.fail_at)
         return failing(HONE_DEVICE_LOST, "the device fell off the bus");
     return fine;
 }
@@ -46,7 +57,7 @@ static struct hone_device_status attempt(void)
 static struct hone_device_status launch(struct hone_device_queue queue)
 {
     const struct host_stream *const stream = queue.stream;
-    host_device_control.launches++;
+    count(&host_device_control.launches);
     if (stream != NULL && stream->device != queue.device)
         return failing(HONE_DEVICE_ARGUMENT, "invalid resource handle");
     return attempt();
@@ -69,10 +80,12 @@ static struct hone_device_status open_device(int device, struct hone_device_fact
 static struct hone_device_status locate(const void *memory, int *device)
 {
     *device = -1;
+    pthread_mutex_lock(&shared);
     for (int i = 0; i < MOST_BLOCKS; i++)
         if (blocks[i].data != NULL && (const char *)memory >= blocks[i].data &&
             (const char *)memory < blocks[i].data + blocks[i].size)
             *device = blocks[i].device;
+    pthread_mutex_unlock(&shared);
     return fine;
 }
 
@@ -85,37 +98,54 @@ static struct hone_device_status inspect(struct hone_device_queue queue, bool *c
     return fine;
 }
 
+/* The first block whose memory is this, NULL the first free one; NULL: there is none. */
+static struct block *find_block(const void *memory)
+{
+    for (int i = 0; i < MOST_BLOCKS; i++)
+        if (blocks[i].data == memory)
+            return &blocks[i];
+    return NULL;
+}
+
 static struct hone_device_status allocate(struct hone_device_queue queue, size_t size,
                                           void **memory)
 {
     struct host_control *const control = &host_device_control;
-    control->allocations++;
-    if (control->refuse_at != 0 && control->allocations >= control->refuse_at)
+    const size_t allocations = count(&control->allocations);
+    if (control->refuse_at != 0 && allocations >= control->refuse_at)
         return failing(HONE_DEVICE_MEMORY, "out of memory");
-    for (int i = 0; i < MOST_BLOCKS; i++)
-        if (blocks[i].data == NULL) {
-            *memory = aligned_alloc(256, (size + 255) / 256 * 256);
-            if (*memory == NULL)
-                break;
-            memset(*memory, 0xa5, size);
-            blocks[i] = (struct block){*memory, size, queue.device};
-            control->bytes += size;
-            return fine;
-        }
-    return failing(HONE_DEVICE_MEMORY, "out of memory");
+    char *const made = aligned_alloc(256, (size + 255) / 256 * 256);
+    if (made == NULL)
+        return failing(HONE_DEVICE_MEMORY, "out of memory");
+    memset(made, 0xa5, size);
+    pthread_mutex_lock(&shared);
+    struct block *const block = find_block(NULL);
+    if (block != NULL) {
+        *block = (struct block){made, size, queue.device};
+        control->bytes += size;
+    }
+    pthread_mutex_unlock(&shared);
+    if (block == NULL) {
+        free(made);
+        return failing(HONE_DEVICE_MEMORY, "out of memory");
+    }
+    *memory = made;
+    return fine;
 }
 
 static void release(struct hone_device_queue queue, void *memory)
 {
     (void)queue;
-    for (int i = 0; i < MOST_BLOCKS; i++)
-        if (blocks[i].data == memory) {
-            host_device_control.bytes -= blocks[i].size;
-            free(memory);
-            blocks[i] = (struct block){0};
-            return;
-        }
-    host_device_control.wrong++;
+    pthread_mutex_lock(&shared);
+    struct block *const block = memory == NULL ? NULL : find_block(memory);
+    if (block != NULL) {
+        host_device_control.bytes -= block->size;
+        *block = (struct block){0};
+    } else {
+        host_device_control.wrong++;
+    }
+    pthread_mutex_unlock(&shared);
+    free(block == NULL ? NULL : memory);
 }
 
 static struct hone_device_status copy(struct hone_device_queue queue, void *to, const void *from,
@@ -133,7 +163,7 @@ static struct hone_device_status copy_outside(struct hone_device_queue queue, vo
 {
     bool capturing;
     inspect(queue, &capturing);
-    host_device_control.waits++;
+    count(&host_device_control.waits);
     return capturing
                ? failing(HONE_DEVICE_ARGUMENT, "operation not permitted when stream is capturing")
                : copy(queue, to, from, size);
@@ -149,7 +179,7 @@ static struct hone_device_status zero(struct hone_device_queue queue, void *memo
 
 static struct hone_device_status wait_for(struct hone_device_queue queue)
 {
-    host_device_control.waits++;
+    count(&host_device_control.waits);
     return launch(queue);
 }
 
@@ -291,7 +321,7 @@ static struct hone_device_status step(struct hone_device_queue queue, int rule, 
     const struct hone_frame frame = frame_of(call);
     if (status.fault != HONE_DEVICE_OK || (call->outcome != NULL && call->outcome->go == 0))
         return status;
-    host_device_control.steps++;
+    count(&host_device_control.steps);
     for (uint32_t i = 0; i < call->tensor_count; i++)
         step_tensor(call, &call->tensors[i], rule, wide, &frame);
     return status;
