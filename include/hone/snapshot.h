@@ -63,7 +63,7 @@ typedef struct hone_restore_report {
  * or damaged, which is named in report->problem. Hyperparameters and schedules are the file's.
  * Errors: IO (no snapshot there), MISMATCH (another width, dtype, rule, bias, decay, rounding, seed,
  * or set of tables), RANGE (more rows than a table's byte budget holds), FORMAT (nothing sound),
- * ARGUMENT (tables not empty), MEMORY; the tables are empty then. */
+ * ARGUMENT (tables not empty), MEMORY; the tables are empty then and their settings as before. */
 HONE_API hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count,
                                            const char *directory, hone_restore_report *report,
                                            hone_error *error);
@@ -78,7 +78,7 @@ HONE_API hone_status hone_snapshot_pack(const hone_snapshot *snapshot, void *byt
 
 /* Brings empty tables, as for hone_snapshot_restore, to where they stood when the bytes of a copy or
  * the file of a full snapshot were made. The next snapshot has to be a full one. Errors: FORMAT,
- * MISMATCH, RANGE, ARGUMENT, MEMORY; the tables are empty then. */
+ * MISMATCH, RANGE, ARGUMENT, MEMORY; the tables are empty then and their settings as before. */
 HONE_API hone_status hone_snapshot_unpack(hone_table *const *tables, int64_t count,
                                           const void *bytes, size_t size, hone_error *error);
 

@@ -284,6 +284,7 @@ hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count, cons
         tables[i]->last_checksum = r.last;
         tables[i]->sequence = listing.files[listing.count - 1].sequence;
         tables[i]->tracking = true;
+        hone_table_forget_settings(tables[i]);
     }
     hone_release(r.context, listing.files, listing.capacity * sizeof *listing.files);
     if (report != NULL)
@@ -308,6 +309,8 @@ static hone_status take_loaded(hone_table *const *tables, int64_t count,
         status = hone_table_apply_loaded(tables[i], loaded, error);
     for (int64_t i = 0; i < count; i++)
         tables[i]->tracking = false; /* no file holds these rows */
+    for (int64_t i = 0; status == HONE_OK && i < count; i++)
+        hone_table_forget_settings(tables[i]);
     if (status != HONE_OK)
         clear_tables(tables, count);
     return status;

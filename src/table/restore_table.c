@@ -297,14 +297,35 @@ hone_status hone_table_apply_loaded(struct hone_table *table, const struct hone_
     return status;
 }
 
+static void restore_settings(struct hone_table *table)
+{
+    const struct hone_table_settings *const kept = &table->kept;
+    if (kept->spec == NULL)
+        return;
+    hone_spec_free(table->spec);
+    table->spec = kept->spec;
+    table->clock = kept->clock;
+    table->global_step = kept->global_step;
+    table->accumulate = kept->accumulate;
+    table->accumulate_mean = kept->accumulate_mean;
+    table->loss_scale = kept->loss_scale;
+    table->kept = (struct hone_table_settings){.spec = NULL};
+}
+
+void hone_table_forget_settings(struct hone_table *table)
+{
+    hone_spec_free(table->kept.spec);
+    table->kept = (struct hone_table_settings){.spec = NULL};
+}
+
 void hone_table_clear(struct hone_table *table)
 {
+    restore_settings(table);
     hone_index_clear(&table->index);
     table->next = table->recycled_count = table->pending_count = 0;
     table->births = table->tick = table->step = table->calls = 0;
     table->hand = table->removals = 0;
     table->power1 = table->power2 = 1;
-    table->global_step = 1;
     table->registered = false;
     table->version++;
     if (table->counters != NULL)

@@ -297,6 +297,17 @@ static hone_status check_numbers(const struct hone_table *table, const json_t *f
         table->name, power1, power2, scale, (unsigned long long)next_step);
 }
 
+/* Those that the first of a restore's files takes the place of come back if the restore fails. */
+static void keep_settings(struct hone_table *table)
+{
+    if (table->kept.spec != NULL)
+        hone_spec_free(table->spec);
+    else
+        table->kept = (struct hone_table_settings){
+            table->spec,       table->clock,           table->global_step,
+            table->accumulate, table->accumulate_mean, table->loss_scale};
+}
+
 hone_status hone_table_take_facts(struct hone_table *table, const json_t *facts, bool apply,
                                   hone_error *error)
 {
@@ -315,7 +326,7 @@ hone_status hone_table_take_facts(struct hone_table *table, const json_t *facts,
         hone_spec_free(spec);
         return status;
     }
-    hone_spec_free(table->spec);
+    keep_settings(table);
     table->spec = spec;
     table->version++;
 #define READ(key, field) table->field = hone_json_bits(facts, key);

@@ -77,6 +77,15 @@ struct hone_row_scalars {
 
 #define HONE_SCALARS_CACHE 512 /* entries for each thread */
 
+/* What a table's owner has set, as far as a snapshot takes its place. */
+struct hone_table_settings {
+    hone_spec *spec;
+    uint64_t clock, global_step;
+    int64_t accumulate;
+    bool accumulate_mean;
+    double loss_scale;
+};
+
 struct hone_table {
     const hone_context *context;
     char *name;
@@ -138,6 +147,7 @@ struct hone_table {
     size_t gone_count, gone_capacity;
     uint64_t chain, sequence, last_checksum; /* of the last snapshot that was written */
     bool copied, was_tracking;               /* a snapshot is at work */
+    struct hone_table_settings kept; /* those from before, while restoring; spec NULL: none */
 };
 
 struct hone_lookup {

@@ -465,6 +465,63 @@ static void test_eviction_without_memory(void **state)
     }
 }
 
+/* A restore that finds too little memory, after one table or none, leaves both empty and their
+ * settings as they were. */
+static void test_restore_without_memory(void **state)
+{
+    (void)state;
+    struct budget budget = {.left = INT64_MAX};
+    hone_context *const limited = limited_context(&budget, 1);
+    const hone_table_options o = plain_options(4, "sparse_adamw");
+    hone_table *from[2], *to[2];
+    hone_error error;
+    int64_t keys[64], rows[64], failures = 0;
+    for (int64_t i = 0; i < 64; i++)
+        keys[i] = i;
+    for (int t = 0; t < 2; t++) {
+        from[t] = make_table(limited, t == 0 ? "t" : "u", &o);
+        to[t] = make_table(limited, t == 0 ? "t" : "u", &o);
+        require(hone_table_set(from[t], "lr", 0.5, &error), &error);
+        require(hone_table_set_grad_accum_steps(from[t], 3, true, &error), &error);
+        require(hone_table_insert(from[t], keys, 64, rows, NULL, &error), &error);
+        require(hone_table_set(to[t], "lr", 0.25, &error), &error);
+        require(hone_table_set_grad_accum_steps(to[t], 2, false, &error), &error);
+    }
+    hone_snapshot *copy = NULL;
+    size_t size = 0;
+    require(hone_snapshot_take(&copy, from, 2, HONE_SNAPSHOT_COPY, &error), &error);
+    require(hone_snapshot_pack(copy, NULL, 0, &size, &error), &error);
+    void *const bytes = malloc(size);
+    require(hone_snapshot_pack(copy, bytes, size, &size, &error), &error);
+    hone_snapshot_free(copy);
+    for (int64_t allowed = 0;; allowed++) {
+        budget.left = allowed;
+        const hone_status status = hone_snapshot_unpack(to, 2, bytes, size, &error);
+        budget.left = INT64_MAX;
+        for (int t = 0; t < 2; t++) {
+            double lr;
+            bool mean;
+            require(hone_table_get(to[t], "lr", &lr, &error), &error);
+            assert_true(lr == (status == HONE_OK ? 0.5 : 0.25));
+            assert_int_equal(hone_table_grad_accum_steps(to[t], &mean), status == HONE_OK ? 3 : 2);
+            assert_int_equal(mean, status == HONE_OK);
+            assert_int_equal(hone_table_count(to[t]), status == HONE_OK ? 64 : 0);
+        }
+        if (status == HONE_OK)
+            break;
+        assert_int_equal(status, HONE_ERROR_MEMORY);
+        failures++;
+    }
+    assert_true(failures > 2);
+    free(bytes);
+    for (int t = 0; t < 2; t++) {
+        hone_table_free(from[t]);
+        hone_table_free(to[t]);
+    }
+    hone_context_free(limited);
+    assert_int_equal(budget.open, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +532,7 @@ int main(void)
         cmocka_unit_test(test_refused_gradient),
         cmocka_unit_test(test_growth_without_memory),
         cmocka_unit_test(test_eviction_without_memory),
+        cmocka_unit_test(test_restore_without_memory),
     };
     return cmocka_run_group_tests(tests, open_single_context, close_context);
 }
