@@ -23,7 +23,7 @@ static inline void put(struct image *image, const void *bytes, size_t size)
 static inline void put_number(struct image *image, uint64_t number, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
-        const unsigned char byte = i < 8 ? (unsigned char)(number >> 8 * i) : 0;
+        const unsigned char byte = (unsigned char)(i < 8 ? number >> 8 * i : 0);
         put(image, &byte, 1);
     }
 }

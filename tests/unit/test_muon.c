@@ -512,7 +512,7 @@ static void test_empty_matrices(void **state)
     (void)state;
     static const int64_t shapes[][2] = {{0, 3}, {3, 0}, {0, 0}};
     for (int i = 0; i < 3; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "e%d", i);
         int64_t index;
         const hone_tensor view = hone_tensor_view(place.param, HONE_F32, 2, shapes[i]);

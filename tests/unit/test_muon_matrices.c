@@ -151,7 +151,7 @@ static void run(int threads, int products, int first, int end, float **params)
     set(optimizer, "products", products);
     set(optimizer, "matrices", BATCH);
     for (int k = first; k < end; k++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "w%d", k);
         grads[k] = malloc(size_of(k) * sizeof *grads[k]);
         assert_non_null(grads[k]);

@@ -10,7 +10,7 @@
 #define TO 2
 
 static hone_error error;
-static char folder[FOLDER_SIZE], path[FROM][FOLDER_SIZE + 16];
+static char folder[FOLDER_SIZE], path[FROM][FOLDER_SIZE + 24];
 
 static int set_up(void **state)
 {
