@@ -89,7 +89,11 @@ struct mixed_hash {
     }
 };
 
+/* khash's own narrowing. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
 KHASH_MAP_INIT_INT64(rows, int64_t)
+#pragma GCC diagnostic pop
 
 struct khash_map {
     khash_map() : items(kh_init(rows))

@@ -144,6 +144,9 @@ void hone_device_move_grad(struct hone_device *device, const struct hone_plan_te
 /* Whether steps are prepared on the devices: by their own counters and rates. */
 bool hone_devices_prepare(const hone_optimizer *optimizer);
 
+/* Whether the rate of a group lies in a device's memory. */
+bool hone_devices_have_lr(const struct hone_devices *devices);
+
 /* Whether a capture of the device's stream is under way, and that the stream is the device's. */
 hone_status hone_device_inspect(struct hone_device *device, bool *capturing, hone_error *error);
 
@@ -192,7 +195,9 @@ struct hone_outcome {
     bool finite, go;
 };
 
-/* Makes everything ready that a step needs on devices; all that can fail. */
+#define HONE_EACH_DEVICE(devices, i) for (int i = 0; (devices) != NULL && i < (devices)->count; i++)
+
+/* Makes everything ready that a step needs on devices; all that can fail (device_ready.c). */
 hone_status hone_devices_ready(hone_optimizer *optimizer, hone_error *error);
 
 /* Whether all parameters are on one device, which then decides about the step itself. */

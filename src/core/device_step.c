@@ -2,12 +2,9 @@
 /* A device's part of a step: launches on its stream, and no waiting unless the caller asks what came
  * of it. Scalars are prepared on the host and travel with the launch, or, where the step itself
  * decides whether it counts or its rate lies in device memory, on the device. */
-#include <math.h>
 #include <string.h>
 
 #include "core/device.h"
-
-#define EACH_DEVICE(devices, i) for (int i = 0; (devices) != NULL && i < (devices)->count; i++)
 
 /* ---- who decides ------------------------------------------------------------------------------ */
 
@@ -21,12 +18,12 @@ static bool conditional(const hone_optimizer *optimizer)
 bool hone_devices_alone(const hone_optimizer *optimizer)
 {
     int places = optimizer->plan.host_count > 0;
-    EACH_DEVICE(optimizer->devices, i)
+    HONE_EACH_DEVICE(optimizer->devices, i)
     places += optimizer->devices->list[i]->member_count > 0;
     return optimizer->plan.host_count == 0 && places == 1;
 }
 
-static bool has_lr(const struct hone_devices *devices)
+bool hone_devices_have_lr(const struct hone_devices *devices)
 {
     for (int g = 0; g < devices->lr_count; g++)
         if (devices->lr[g].data != NULL)
@@ -38,291 +35,16 @@ bool hone_devices_prepare(const hone_optimizer *optimizer)
 {
     const struct hone_devices *const devices = optimizer->devices;
     return devices != NULL &&
-           (devices->capturable || has_lr(devices) || devices->grad_scale != NULL ||
+           (devices->capturable || hone_devices_have_lr(devices) || devices->grad_scale != NULL ||
             (conditional(optimizer) && hone_devices_alone(optimizer)));
 }
 
 int64_t hone_devices_param_count(const hone_optimizer *optimizer)
 {
     int64_t count = 0;
-    EACH_DEVICE(optimizer->devices, i)
+    HONE_EACH_DEVICE(optimizer->devices, i)
     count += (int64_t)optimizer->devices->list[i]->member_count;
     return count;
-}
-
-/* ---- getting ready ---------------------------------------------------------------------------- */
-
-static size_t padded(size_t size)
-{
-    return (size + 255) / 256 * 256;
-}
-
-static hone_status reserve(struct hone_device *device, struct hone_device_memory *memory,
-                           size_t size, bool capturing, hone_error *error)
-{
-    if (size <= memory->size)
-        return HONE_OK;
-    if (capturing)
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "device %d: a step needs memory that it does not have yet, and a graph is "
-                         "being captured; call hone_optimizer_prepare before the capture",
-                         device->queue.device);
-    void *data;
-    const hone_status status = hone_device_allocate(device, size, &data, "a step", error);
-    if (status != HONE_OK)
-        return status;
-    hone_device_release(device, memory->data, memory->size);
-    device->bytes += size - memory->size;
-    *memory = (struct hone_device_memory){data, size};
-    return HONE_OK;
-}
-
-static bool takes_norm(const hone_optimizer *optimizer)
-{
-    return isfinite(optimizer->spec->clip_norm) ||
-           optimizer->spec->nonfinite != HONE_NONFINITE_PROPAGATE || optimizer->scaling;
-}
-
-/* Memory of the numbers that do not travel with a launch. */
-static hone_status reserve_numbers(hone_optimizer *optimizer, struct hone_device *device,
-                                   bool capturing, hone_error *error)
-{
-    const bool prepared = hone_devices_prepare(optimizer);
-    const bool stored = prepared || device->class_count > HONE_DEVICE_SCALARS;
-    const size_t groups = (size_t)optimizer->spec->group_count;
-    const size_t at_scalars = padded(sizeof *device->outcome);
-    const size_t at_classes =
-        at_scalars + (stored ? padded(sizeof *device->scalars * device->class_count) : 0);
-    const size_t at_groups =
-        at_classes + (prepared ? padded(sizeof *device->own_classes * device->class_count) : 0);
-    const size_t end = at_groups + (prepared ? padded(sizeof *device->own_groups * groups) : 0);
-    const void *const before = device->prepared.data;
-    hone_status status = reserve(device, &device->prepared, end, capturing, error);
-    if (status == HONE_OK && takes_norm(optimizer))
-        status = reserve(device, &device->shares, sizeof(double) * (device->chunk_count + 1),
-                         capturing, error);
-    if (status != HONE_OK)
-        return status;
-    char *const base = device->prepared.data;
-    struct hone_device_class *const own_classes = (void *)(base + at_classes);
-    struct hone_device_group *const own_groups = (void *)(base + at_groups);
-    if (base != before || own_classes != device->own_classes || own_groups != device->own_groups) {
-        device->counts = false;
-        device->sent_groups = 0;
-    }
-    device->outcome = (void *)base;
-    device->scalars = (void *)(base + at_scalars);
-    device->own_classes = own_classes;
-    device->own_groups = own_groups;
-    return HONE_OK;
-}
-
-static int hyper_index(const hone_rule *rule, const char *name)
-{
-    return hone_rule_hyper_find(rule, name);
-}
-
-static hone_status describe_group(const hone_optimizer *optimizer, const struct hone_device *device,
-                                  int index, struct hone_device_group *out, hone_error *error)
-{
-    const struct hone_devices *const devices = optimizer->devices;
-    const struct hone_group *const group = &optimizer->spec->groups[index];
-    memset(out, 0, sizeof *out); /* compared as bytes */
-    for (int i = 0; i < group->rule->hyper_count; i++) {
-        if (group->values[i].callback != NULL)
-            return hone_fail(
-                error, HONE_ERROR_UNSUPPORTED,
-                "group %d: %s is computed by a callback, which a step that is prepared "
-                "on device %d cannot call; give it as a scale and a power",
-                index, group->rule->hypers[i].name, device->queue.device);
-        out->number[i] = group->values[i].number;
-        out->power[i] = group->values[i].power;
-    }
-    out->masked_lr = group->masked_lr;
-    out->rule = hone_rule_index(group->rule);
-    out->lr_index = hyper_index(group->rule, "lr");
-    out->maximize_index = hyper_index(group->rule, "maximize");
-    if (index < devices->lr_count && devices->lr[index].data != NULL) {
-        out->lr = devices->lr[index].data;
-        out->lr_is_double = devices->lr[index].is_double;
-    }
-    return HONE_OK;
-}
-
-static hone_status fail_capture(const struct hone_device *device, const char *what,
-                                hone_error *error)
-{
-    return hone_fail(error, HONE_ERROR_ARGUMENT,
-                     "device %d: %s since the last step, and a graph is being captured; call "
-                     "hone_optimizer_prepare before the capture",
-                     device->queue.device, what);
-}
-
-/* Hyperparameters that differ from what the device holds go there. */
-static hone_status send_groups(hone_optimizer *optimizer, struct hone_device *device,
-                               bool capturing, hone_error *error)
-{
-    const size_t count = (size_t)optimizer->spec->group_count;
-    if (count > device->group_capacity) {
-        struct hone_device_group *const grown =
-            hone_allocate(device->context, sizeof *grown * count);
-        if (grown == NULL)
-            return hone_fail_memory(error, sizeof *grown * count, "the groups of a device");
-        hone_release(device->context, device->groups,
-                     sizeof *device->groups * device->group_capacity);
-        device->groups = grown;
-        device->group_capacity = count;
-        device->sent_groups = 0;
-    }
-    for (size_t g = 0; g < count; g++) {
-        struct hone_device_group now;
-        hone_status status = describe_group(optimizer, device, (int)g, &now, error);
-        if (status != HONE_OK)
-            return status;
-        if (g < device->sent_groups && memcmp(&now, &device->groups[g], sizeof now) == 0)
-            continue;
-        if (capturing)
-            return fail_capture(device, "hyperparameters have changed", error);
-        device->groups[g] = now;
-        status = hone_device_check(
-            device, device->target->put(device->queue, device->own_groups + g, &now, sizeof now),
-            "a step", error);
-        if (status != HONE_OK) {
-            device->sent_groups = 0;
-            return status;
-        }
-    }
-    device->sent_groups = count;
-    return HONE_OK;
-}
-
-/* The host's counters become the device's. */
-static hone_status send_counters(hone_optimizer *optimizer, struct hone_device *device,
-                                 bool capturing, hone_error *error)
-{
-    if (device->counts)
-        return HONE_OK;
-    if (capturing)
-        return fail_capture(device, "counters or multipliers have changed", error);
-    const struct hone_device_outcome outcome = {.norm = (double)NAN,
-                                                .coef = 1,
-                                                .grad_scale = 1,
-                                                .finite = 1,
-                                                .go = 1,
-                                                .skipped = optimizer->skipped,
-                                                .scale = hone_scaler_state(&optimizer->scaler)};
-    hone_status status =
-        hone_device_check(device,
-                          device->target->put(device->queue, device->own_classes, device->classes,
-                                              sizeof *device->classes * device->class_count),
-                          "a step", error);
-    if (status == HONE_OK)
-        status = hone_device_check(
-            device, device->target->put(device->queue, device->outcome, &outcome, sizeof outcome),
-            "a step", error);
-    device->counts = status == HONE_OK;
-    return status;
-}
-
-/* New addresses of gradients, without waiting: they travel inside launches. A graph sends those that it
- * was captured with in every replay; outside of it they have not arrived. */
-static hone_status send_moved(struct hone_device *device, bool capturing, hone_error *error)
-{
-    if (!device->moved)
-        return HONE_OK;
-    const char *const image = device->image.data;
-    const size_t sources =
-        device->sources == NULL ? 0 : (size_t)((char *)device->sources - (char *)device->tensors);
-    hone_status status =
-        hone_device_check(device,
-                          device->target->put(device->queue, device->tensors, image,
-                                              sizeof *device->tensors * device->tensor_count),
-                          "the plan of a device", error);
-    if (status == HONE_OK && sources > 0)
-        status =
-            hone_device_check(device,
-                              device->target->put(device->queue, device->sources, image + sources,
-                                                  sizeof *device->sources * device->tensor_count),
-                              "the plan of a device", error);
-    device->moved = capturing || status != HONE_OK;
-    return status;
-}
-
-static hone_status ready(hone_optimizer *optimizer, struct hone_device *device, hone_error *error)
-{
-    bool capturing;
-    hone_status status = hone_device_inspect(device, &capturing, error);
-    if (status != HONE_OK)
-        return status;
-    if (!device->classified) {
-        status = capturing ? fail_capture(device, "counters or multipliers have changed", error)
-                           : hone_device_plan(optimizer, device, error);
-        if (status != HONE_OK)
-            return status;
-    }
-    const bool prepared = hone_devices_prepare(optimizer);
-    if (capturing && !prepared)
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "device %d: a graph is being captured, but the optimizer keeps its rates "
-                         "and counters on the host; see hone_optimizer_set_capturable",
-                         device->queue.device);
-    if (capturing && device->fresh_masters)
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "device %d: masters are made from the parameters by the first step, which "
-                         "a graph would repeat; take one step before the capture",
-                         device->queue.device);
-    status = send_moved(device, capturing, error);
-    if (status == HONE_OK)
-        status = reserve_numbers(optimizer, device, capturing, error);
-    if (status == HONE_OK && prepared)
-        status = send_groups(optimizer, device, capturing, error);
-    if (status == HONE_OK && prepared)
-        status = send_counters(optimizer, device, capturing, error);
-    device->capturing = capturing;
-    return status;
-}
-
-/* What a step reads from device memory must be on the device that reads it. */
-static hone_status check_bound(const hone_optimizer *optimizer, hone_error *error)
-{
-    const struct hone_devices *const devices = optimizer->devices;
-    for (size_t i = 0; i < optimizer->plan.tensor_count; i++) {
-        const struct hone_param *const param = &optimizer->params[optimizer->plan.tensors[i].param];
-        const int index = param->device == NULL ? -1 : param->device->queue.device;
-        char place[HONE_PLACE_TEXT];
-        if (param->group < devices->lr_count && devices->lr[param->group].data != NULL &&
-            devices->lr[param->group].device != index)
-            return hone_fail(error, HONE_ERROR_ARGUMENT,
-                             "group %d reads its learning rate on device %d, but its parameter "
-                             "\"%.120s\" is on %s",
-                             param->group, devices->lr[param->group].device, param->name,
-                             hone_device_text(place, param->device));
-    }
-    if ((devices->grad_scale != NULL || devices->found_inf != NULL) &&
-        (!hone_devices_alone(optimizer) ||
-         hone_device_find(optimizer, devices->scale_device)->member_count == 0))
-        return hone_fail(error, HONE_ERROR_ARGUMENT,
-                         "the loss scale lies on device %d, but not all stepped parameters do",
-                         devices->scale_device);
-    return HONE_OK;
-}
-
-hone_status hone_devices_ready(hone_optimizer *optimizer, hone_error *error)
-{
-    struct hone_devices *const devices = optimizer->devices;
-    if (devices == NULL)
-        return HONE_OK;
-    hone_status status = HONE_OK;
-    if (has_lr(devices) || devices->grad_scale != NULL || devices->found_inf != NULL)
-        status = check_bound(optimizer, error);
-    EACH_DEVICE(devices, i)
-    if (status == HONE_OK && devices->list[i]->member_count > 0)
-        status = ready(optimizer, devices->list[i], error);
-    if (status == HONE_OK && !hone_devices_prepare(optimizer))
-        EACH_DEVICE(devices, i)
-    if (status == HONE_OK && devices->list[i]->counts)
-        status = hone_devices_take_counters(optimizer, error);
-    return status;
 }
 
 /* ---- what only this call asks for ------------------------------------------------------------- */
@@ -362,7 +84,7 @@ hone_status hone_devices_begin(hone_optimizer *optimizer, const struct hone_call
         call->update && ((reported && (prepared || call->norm)) ||
                          (call->norm && (optimizer->spec->nonfinite == HONE_NONFINITE_ERROR ||
                                          !hone_devices_alone(optimizer))));
-    EACH_DEVICE(devices, i)
+    HONE_EACH_DEVICE(devices, i)
     {
         struct hone_device *const device = devices->list[i];
         if (device->member_count == 0)
@@ -497,7 +219,7 @@ hone_status hone_devices_accumulate(hone_optimizer *optimizer, const struct hone
 {
     struct hone_devices *const devices = optimizer->devices;
     hone_status status = HONE_OK;
-    EACH_DEVICE(devices, i)
+    HONE_EACH_DEVICE(devices, i)
     if (call->accumulate && devices->list[i]->member_count > 0 && status == HONE_OK)
         status = accumulate(devices->list[i], devices->list[i]->sources, error);
     return status;
@@ -526,10 +248,10 @@ hone_status hone_devices_shares(hone_optimizer *optimizer, const struct hone_cal
 {
     struct hone_devices *const devices = optimizer->devices;
     hone_status status = HONE_OK;
-    EACH_DEVICE(devices, i)
+    HONE_EACH_DEVICE(devices, i)
     if (status == HONE_OK)
         status = launch_norm(devices->list[i], call, NULL, error);
-    EACH_DEVICE(devices, i)
+    HONE_EACH_DEVICE(devices, i)
     if (status == HONE_OK && devices->list[i]->chunk_count > 0)
         status = fetch_shares(optimizer, devices->list[i], error);
     return status;
@@ -559,7 +281,7 @@ hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_call 
     struct hone_devices *const devices = optimizer->devices;
     const bool prepared = hone_devices_prepare(optimizer);
     hone_status status = HONE_OK;
-    EACH_DEVICE(devices, i)
+    HONE_EACH_DEVICE(devices, i)
     {
         struct hone_device *const device = devices->list[i];
         if (device->member_count == 0 || status != HONE_OK)
@@ -578,7 +300,7 @@ hone_status hone_devices_clear(hone_optimizer *optimizer, const struct hone_call
 {
     struct hone_devices *const devices = optimizer->devices;
     hone_status status = HONE_OK;
-    EACH_DEVICE(devices, i)
+    HONE_EACH_DEVICE(devices, i)
     if (call->accumulate && call->update && devices->list[i]->member_count > 0 && status == HONE_OK)
         status = accumulate(devices->list[i], NULL, error);
     return status;
@@ -589,7 +311,7 @@ void hone_devices_count(hone_optimizer *optimizer)
     struct hone_devices *const devices = optimizer->devices;
     if (devices == NULL || hone_devices_prepare(optimizer))
         return;
-    EACH_DEVICE(devices, i)
+    HONE_EACH_DEVICE(devices, i)
     {
         struct hone_device *const device = devices->list[i];
         for (size_t k = 0; k < device->class_count; k++) {
@@ -659,7 +381,7 @@ hone_status hone_device_step_alone(hone_optimizer *optimizer, const struct hone_
                                    struct hone_outcome *outcome, hone_error *error)
 {
     struct hone_device *device = NULL;
-    EACH_DEVICE(optimizer->devices, i)
+    HONE_EACH_DEVICE(optimizer->devices, i)
     if (optimizer->devices->list[i]->member_count > 0)
         device = optimizer->devices->list[i];
     hone_status status = hone_devices_accumulate(optimizer, call, error);
