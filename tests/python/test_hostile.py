@@ -333,7 +333,7 @@ def test_gradient_in_a_parameters_memory():
 @pytest.mark.parametrize("name", [*PAIRS, "Muon", "ADOPT", "AdamWTF"])
 def test_sparse_gradient(name):
     parameter = torch.nn.Parameter(torch.ones(4, 2))
-    optimizer = getattr(optim, name)([parameter], **({"momentum": 0.9} if name == "SGD" else {}))
+    optimizer = getattr(optim, name)([parameter], **({"weight_decay": 0.1} if name == "SGD" else {}))
     parameter.grad = torch.ones(4, 2).to_sparse()
     with pytest.raises(RuntimeError, match="does not support sparse gradients"):
         optimizer.step()
@@ -341,19 +341,52 @@ def test_sparse_gradient(name):
     assert not optimizer.state
 
 
-def test_sgd_takes_plain_sparse_gradients():
-    twins = Twins("SGD", shapes=((4, 2),))
-    twins.step()
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"momentum": 0.9, "dampening": 0.5},
+        {"momentum": 0.9, "nesterov": True},
+        {"momentum": 0.9, "maximize": True},
+    ],
+)
+def test_sgd_takes_sparse_gradients(values):
+    twins = Twins("SGD", shapes=((4, 2),), **values)
+    if not values:  # PyTorch has no way from a dense buffer to a sparse one
+        twins.step()
     for _ in range(2):
         indices = torch.tensor([[0, 2, 0]])
         grad = torch.sparse_coo_tensor(indices, torch.randn(3, 2), (4, 2), check_invariants=True)
         twins.ours[0].grad, twins.theirs[0].grad = grad, grad.clone()
         twins.mine.step()
         twins.reference.step()
-        twins.check()
+        torch.testing.assert_close(twins.ours, twins.theirs, **twins.tolerance)
     for parameter in (*twins.ours, *twins.theirs):
         parameter.grad = None
-    twins.step()
+    if not values:
+        twins.step()
+
+
+def test_sgd_loads_a_sparse_buffer():
+    twins = Twins("SGD", shapes=((4, 2),), momentum=0.9)
+
+    def step_theirs():
+        grad = torch.sparse_coo_tensor([[0, 2]], torch.ones(2, 2), (4, 2), check_invariants=True)
+        twins.theirs[0].grad = grad
+        twins.reference.step()
+        return grad.clone()
+
+    step_theirs()
+    with torch.no_grad():
+        twins.ours[0].copy_(twins.theirs[0])
+    twins.mine.load_state_dict(twins.reference.state_dict())
+    twins.ours[0].grad = step_theirs()
+    twins.mine.step()
+    torch.testing.assert_close(twins.ours, twins.theirs, **twins.tolerance)
+    twins.ours[0].grad = torch.ones(4, 2)
+    twins.mine.step()
+    expected = 0.9 * twins.reference.state[twins.theirs[0]]["momentum_buffer"].to_dense() + 1
+    torch.testing.assert_close(twins.mine.state[twins.ours[0]]["momentum_buffer"], expected)
 
 
 @pytest.mark.parametrize("name", PAIRS)

@@ -186,11 +186,18 @@ class _SGD(_RuleOptimizer):
         if values["nesterov"] and (values["momentum"] <= 0 or values["dampening"] != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
 
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for known in self.state.values():  # PyTorch's buffer of sparse gradients is sparse
+            buffer = known.get("momentum_buffer")
+            if buffer is not None and buffer.layout is not torch.strided:
+                known["momentum_buffer"] = buffer.to_dense()
+
     def _check_parameter(self, group, parameter, grad):
         if grad.layout is not torch.strided:
             if group.get("fused"):
                 raise RuntimeError("`_fused_sgd` does not support sparse gradients")
-            if group["momentum"] == 0 and group["weight_decay"] == 0 and not group["nesterov"]:
+            if group["weight_decay"] == 0:
                 return
         super()._check_parameter(group, parameter, grad)
 

@@ -111,9 +111,11 @@ def rmsprop(p, g, s, h, fresh):
 
 
 def sgd(p, g, s, h, fresh):
-    if g.layout is not torch.strided:  # without momentum and decay: only the elements that are there
-        p.add_(g, alpha=-float(h["lr"]))
-        return
+    if g.layout is not torch.strided:  # without decay
+        if h["momentum"] == 0:  # only the elements that are there
+            p.add_(g, alpha=-float(h["lr"]))
+            return
+        g = g.to_dense()
     if h["weight_decay"] != 0:
         g = _plus(g, h["weight_decay"], p)
     if h["momentum"] != 0:
