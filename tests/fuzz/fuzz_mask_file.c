@@ -5,15 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <hone/hone.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition) \
-    do {                   \
-        if (!(condition))  \
-            abort();       \
-    } while (0)
+#include "fuzz/fuzz.h"
 
 #define LIMIT ((int64_t)1 << 20)
 

@@ -6,14 +6,7 @@
 #include <string.h>
 
 #include "checkpoint/pickle.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition) \
-    do {                   \
-        if (!(condition))  \
-            abort();       \
-    } while (0)
+#include "fuzz/fuzz.h"
 
 #define LIMIT ((size_t)1 << 22)
 
@@ -90,13 +83,7 @@ static void walk(const struct hone_node *node, int depth)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static hone_context *context;
-    if (context == NULL) {
-        hone_context_options options;
-        hone_context_options_init(&options);
-        options.threads = 1;
-        REQUIRE(hone_context_create(&context, &options, NULL) == HONE_OK);
-    }
+    hone_context *const context = fuzz_context();
     struct storages storages;
     for (unsigned i = 0; i < 7; i++)
         REQUIRE((storages.bytes[i] = calloc(i == 0 ? 1 : i * 32, 1)) != NULL);

@@ -5,15 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <hone/hone.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition) \
-    do {                   \
-        if (!(condition))  \
-            abort();       \
-    } while (0)
+#include "fuzz/fuzz.h"
 
 static volatile unsigned sink; /* keeps the reads below alive */
 
@@ -151,13 +143,7 @@ static void load(const hone_context *context, const hone_file *file)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static hone_context *context;
-    if (context == NULL) {
-        hone_context_options options;
-        hone_context_options_init(&options);
-        options.threads = 1;
-        REQUIRE(hone_context_create(&context, &options, NULL) == HONE_OK);
-    }
+    hone_context *const context = fuzz_context();
     hone_file *file = NULL;
     if (hone_file_read(&file, context, data, size, NULL) != HONE_OK)
         return 0;

@@ -6,17 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <hone/hone.h>
-
+#include "fuzz/fuzz.h"
 #include "support/reseal.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition) \
-    do {                   \
-        if (!(condition))  \
-            abort();       \
-    } while (0)
 
 enum { WIDTH = 3, TABLES = 2, BATCH = 8 };
 
@@ -128,13 +119,7 @@ static void unpack(const hone_context *context, const void *bytes, size_t size, 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static hone_context *context;
-    if (context == NULL) {
-        hone_context_options options;
-        hone_context_options_init(&options);
-        options.threads = 1;
-        REQUIRE(hone_context_create(&context, &options, NULL) == HONE_OK);
-    }
+    hone_context *const context = fuzz_context();
     void *sealed = NULL;
     size_t sealed_size = 0;
     unpack(context, data, size, true);
