@@ -81,7 +81,9 @@ int main(int argc, char **argv)
     bench_require(hone_table_create(&subject.table, context, "bench", &o, &error), &error);
     bench_require(hone_lookup_create(&subject.lookup, subject.table, &error), &error);
     fill(subject.table, rows);
-    float *const values = bench_demand(calloc(2 * (size_t)(batch * width), sizeof *values));
+    const size_t size = (2 * (size_t)(batch * width) * sizeof(float) + 63) & ~(size_t)63;
+    float *const values = bench_demand(aligned_alloc(64, size)); /* aligned as PyTorch's are */
+    memset(values, 0, size);
     for (int64_t i = 0; i < batch * width; i++)
         values[i] = (float)(i % 17) * 0.01f - 0.08f;
     const int64_t shape[] = {batch, width};
