@@ -255,7 +255,7 @@ static void test_null(void **state)
     hone_table_free(table);
 }
 
-/* A gradient that was refused together with its call leaves accumulation as it is. */
+/* A gradient that was refused together with its call leaves accumulation, and what waits, as it is. */
 static void test_refused_gradient(void **state)
 {
     (void)state;
@@ -280,6 +280,20 @@ static void test_refused_gradient(void **state)
     require(hone_table_step(table, &report, &error), &error);
     assert_true(report.applied);
     assert_int_equal(report.stepped, 1);
+    /* two of four are refused: the others are the two of the next update */
+    const float slopes[] = {0.5f, NAN, INFINITY, 0.25f};
+    float before, after;
+    const hone_tensor was = ROWS(&before, HONE_F32, 1, 1), is = ROWS(&after, HONE_F32, 1, 1);
+    require(hone_table_gather(table, hone_lookup_rows(lookup), 1, NULL, &was, &error), &error);
+    require(hone_table_set(table, "lr", 1, &error), &error);
+    for (size_t i = 0; i < COUNT(slopes); i++) {
+        value = slopes[i];
+        const hone_status status = hone_table_apply(table, lookup, &view, &report, &error);
+        assert_int_equal(status, isfinite(value) ? HONE_OK : HONE_ERROR_NONFINITE);
+        hone_table_zero_grad(table);
+    }
+    require(hone_table_gather(table, hone_lookup_rows(lookup), 1, NULL, &is, &error), &error);
+    assert_true(after == before - 0.75f);
     hone_lookup_free(lookup);
     hone_table_free(table);
 }
