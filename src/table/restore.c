@@ -245,6 +245,12 @@ static hone_status check_empty(hone_table *const *tables, int64_t count, hone_er
             return hone_fail(error, HONE_ERROR_ARGUMENT,
                              "table \"%s\" has rows or steps; restoring needs empty tables",
                              tables[i]->name);
+        if (tables[i]->copied)
+            return hone_fail(
+                error, HONE_ERROR_ARGUMENT,
+                "table \"%s\": a snapshot is at work; restoring has to wait until it is "
+                "freed",
+                tables[i]->name);
     }
     return HONE_OK;
 }

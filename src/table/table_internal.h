@@ -255,9 +255,13 @@ hone_status hone_lookup_find(struct hone_table *table, struct hone_lookup *looku
 /* ---- admit.c, evict.c -------------------------------------------------------------------------
  */
 
-/* Sets rows of absent keys that are not admitted to -2, after counting the sight. */
+/* Sets rows of absent keys that are not admitted to -2, after counting the sight. `counted`, with room
+ * for n, is what hone_table_forget_sights takes the counting back by, for a call that fails later. */
 #define HONE_ROW_REFUSED (-2)
-void hone_table_admit(struct hone_table *table, const int64_t *keys, size_t n, int64_t *rows);
+void hone_table_admit(struct hone_table *table, const int64_t *keys, size_t n, int64_t *rows,
+                      uint32_t *counted);
+void hone_table_forget_sights(struct hone_table *table, const int64_t *keys, size_t n,
+                              const uint32_t *counted);
 /* Evicts until those keys of the batch fit the budget whose row is -1; the rows that others have
  * stay. The evicted ones are as they were until hone_table_make_rows, which ends the eviction and
  * tells of it, has all that it needs; a call that fails before undoes it. */
