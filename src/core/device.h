@@ -213,8 +213,8 @@ hone_status hone_devices_accumulate(hone_optimizer *optimizer, const struct hone
                                     hone_error *error);
 hone_status hone_devices_shares(hone_optimizer *optimizer, const struct hone_call *call,
                                 hone_error *error);
-hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_call *call,
-                              const struct hone_frame *frame, hone_error *error);
+hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_frame *frame,
+                              hone_error *error);
 
 /* Sums that have been used start from nothing. */
 hone_status hone_devices_clear(hone_optimizer *optimizer, const struct hone_call *call,

@@ -428,6 +428,7 @@ static void tell_params(const hone_optimizer *optimizer, const struct hone_devic
     }
 }
 
+/* Steps that the host leads are judged there: it has the scaler, and has counted what was skipped. */
 hone_status hone_devices_settle(const hone_optimizer *constant, hone_error *error)
 {
     /* What a device has counted belongs to the optimizer already; this fetches it. */
@@ -440,9 +441,11 @@ hone_status hone_devices_settle(const hone_optimizer *constant, hone_error *erro
             const hone_status status = fetch(device, &outcome, error);
             if (status != HONE_OK)
                 return status;
-            optimizer->skipped = outcome.skipped;
-            optimizer->scaler.scale = outcome.scale.scale;
-            optimizer->scaler.growth_tracker = outcome.scale.growth_tracker;
+            if (hone_devices_alone(optimizer)) {
+                optimizer->skipped = outcome.skipped;
+                optimizer->scaler.scale = outcome.scale.scale;
+                optimizer->scaler.growth_tracker = outcome.scale.growth_tracker;
+            }
         }
         if (device->counts || device->ahead)
             tell_params(optimizer, device);

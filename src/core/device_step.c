@@ -257,26 +257,27 @@ hone_status hone_devices_shares(hone_optimizer *optimizer, const struct hone_cal
     return status;
 }
 
-/* A step that is prepared on the device, without a norm. */
+/* A step that is prepared on the device. The host has judged already: the device's judgement only lets the
+ * preparation go ahead. */
 static hone_status step_prepared(hone_optimizer *optimizer, struct hone_device *device,
-                                 const struct hone_call *call, hone_error *error)
+                                 const struct hone_frame *frame, hone_error *error)
 {
     const struct hone_device_judgement judgement = {.outcome = device->outcome,
                                                     .open = true,
                                                     .close = true,
-                                                    .loss_scale = optimizer->loss_scale,
-                                                    .accumulated = call->accumulated};
+                                                    .loss_scale = 1,
+                                                    .accumulated = 1};
     hone_status status = hone_device_check(device, device->target->judge(device->queue, &judgement),
                                            "a step", error);
     if (status == HONE_OK)
         status = launch_prepare(device, error);
     return status == HONE_OK
-               ? launch_step(optimizer, device, &call->frame, device->outcome, true, error)
+               ? launch_step(optimizer, device, frame, NULL, true, error)
                : status;
 }
 
-hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_call *call,
-                              const struct hone_frame *frame, hone_error *error)
+hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_frame *frame,
+                              hone_error *error)
 {
     struct hone_devices *const devices = optimizer->devices;
     const bool prepared = hone_devices_prepare(optimizer);
@@ -288,7 +289,7 @@ hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_call 
             continue;
         status = make_masters(optimizer, device, error);
         if (status == HONE_OK)
-            status = prepared ? step_prepared(optimizer, device, call, error)
+            status = prepared ? step_prepared(optimizer, device, frame, error)
                               : launch_step(optimizer, device, frame, NULL,
                                             device->class_count > HONE_DEVICE_SCALARS, error);
     }

@@ -425,6 +425,29 @@ static void test_lost_device(void **state)
     assert_true(lost >= 6);
 }
 
+/* ---- counters ----------------------------------------------------------------------------------- */
+
+/* A policy decides whether the device counts; what it has counted stays. */
+static void test_policy_changes(void **state)
+{
+    (void)state;
+    static float wanted[N], found[N];
+    for (int changing = 0; changing < 2; changing++) {
+        struct subject s;
+        start(&s, "adamw");
+        for (int i = 0; i < 6; i++) {
+            const hone_nonfinite policy =
+                changing && i % 3 != 2 ? HONE_NONFINITE_SKIP : HONE_NONFINITE_PROPAGATE;
+            OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, policy, &problem));
+            OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+        }
+        read_param(&s, changing ? found : wanted);
+        assert_int_equal(count_of(&s), 6);
+        stop(&s);
+    }
+    assert_memory_equal(found, wanted, sizeof wanted);
+}
+
 struct own_memory {
     size_t blocks, bytes;
 };
@@ -486,7 +509,7 @@ int main(void)
         cmocka_unit_test(test_bound_numbers), cmocka_unit_test(test_bound_states),
         cmocka_unit_test(test_one_launch),    cmocka_unit_test(test_overflowing_norm),
         cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_lost_device),
-        cmocka_unit_test(test_own_memory),
+        cmocka_unit_test(test_policy_changes), cmocka_unit_test(test_own_memory),
     };
     device_start();
     return cmocka_run_group_tests(tests, NULL, NULL);
