@@ -456,12 +456,26 @@ static size_t shares_of(const struct hone_device_polar *polar)
     return (polar->rows * polar->columns + HONE_CHUNK - 1) / HONE_CHUNK;
 }
 
-/* The sums of squares, and for one matrix: X, its next value, X X^T, and a row of the square of that. */
+/* The sums of squares, and for one matrix: X, its next value, X X^T, and a row of the square of that.
+ * Something for each step, as a real device has too. */
 static size_t polar_workspace(const struct hone_device_polar *polar)
 {
     const size_t rows = polar->rows, columns = polar->columns;
-    return (polar->batch * shares_of(polar) + 2 * rows * columns + rows * rows + rows) *
+    return (polar->batch * shares_of(polar) + 2 * rows * columns + rows * rows + rows +
+            (size_t)polar->steps * rows) *
            sizeof(double);
+}
+
+/* Whether all of it is memory of one block. */
+static bool is_held(const void *memory, size_t size)
+{
+    bool held = false;
+    pthread_mutex_lock(&shared);
+    for (int i = 0; i < MOST_BLOCKS; i++)
+        held = held || (blocks[i].data != NULL && (const char *)memory >= blocks[i].data &&
+                        (const char *)memory + size <= blocks[i].data + blocks[i].size);
+    pthread_mutex_unlock(&shared);
+    return held;
 }
 
 /* Newton-Schulz as it is written down, X := (a I + b R + c R^2) X, in double. */
@@ -501,6 +515,8 @@ static struct hone_device_status polar(struct hone_device_queue queue, void *pro
     (void)products;
     if (status.fault != HONE_DEVICE_OK)
         return status;
+    if (!is_held(workspace, polar_workspace(call)))
+        return failing(HONE_DEVICE_LOST, "the workspace is too small");
     for (size_t m = 0; m < call->batch; m++) {
         double norm = 0;
         for (size_t i = 0; i < area; i++) {

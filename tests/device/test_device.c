@@ -156,6 +156,26 @@ static void test_rules(void **state)
     stop(&s);
 }
 
+/* The work of a matrix needs room that depends on its steps, which may change at any time. */
+static void test_more_steps_of_a_matrix(void **state)
+{
+    (void)state;
+    struct subject s;
+    start(&s, "adamw");
+    int group;
+    OK(hone_optimizer_add_group(s.optimizer, "muon", &group, &problem));
+    const int64_t matrix[] = {100, 100};
+    const hone_tensor view = device_view(new_values(1), HONE_F32, 2, matrix);
+    const hone_tensor grad = device_view(new_values(0.5f), HONE_F32, 2, matrix);
+    OK(hone_optimizer_add(s.optimizer, "m", &view, group, NULL, &problem));
+    OK(hone_optimizer_set_grad(s.optimizer, 1, &grad, &problem));
+    for (int steps = 1; steps < 50; steps += 12) {
+        OK(hone_optimizer_set(s.optimizer, group, "ns_steps", steps, &problem));
+        OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    }
+    stop(&s);
+}
+
 /* ---- streams and captures ----------------------------------------------------------------------- */
 
 static void test_captures(void **state)
@@ -505,6 +525,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong_memory),  cmocka_unit_test(test_no_library),
         cmocka_unit_test(test_no_kernels),    cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_more_steps_of_a_matrix),
         cmocka_unit_test(test_captures),      cmocka_unit_test(test_callbacks),
         cmocka_unit_test(test_bound_numbers), cmocka_unit_test(test_bound_states),
         cmocka_unit_test(test_one_launch),    cmocka_unit_test(test_overflowing_norm),
