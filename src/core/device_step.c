@@ -49,29 +49,29 @@ int64_t hone_devices_param_count(const hone_optimizer *optimizer)
 
 /* ---- what only this call asks for ------------------------------------------------------------- */
 
+/* A device has at most as many classes as tensors, so the plan's scalars after the host's own have room. */
 static hone_status prepare_on_host(hone_optimizer *optimizer, struct hone_device *device,
                                    hone_error *error)
 {
+    struct hone_scalars *const scalars = optimizer->plan.scalars + optimizer->plan.host_count;
+    const size_t size = sizeof *scalars * device->class_count;
+    memset(scalars, 0, size);
     for (size_t i = 0; i < device->class_count; i++) {
         const struct hone_device_class *const one = &device->classes[i];
         const struct hone_scalars_key key = {.step = one->step + 1,
                                              .multiplier = one->multiplier,
                                              .fresh = one->fresh,
                                              .masked = one->masked != 0};
-        struct hone_scalars scalars;
-        memset(&scalars, 0, sizeof scalars);
-        hone_status status =
-            hone_compute_scalars(&optimizer->spec->groups[one->group], &key, &scalars, error);
-        if (status == HONE_OK && device->class_count > HONE_DEVICE_SCALARS)
-            status = hone_device_check(
-                device,
-                device->target->put(device->queue, device->scalars + i, &scalars, sizeof scalars),
-                "a step", error);
+        const hone_status status =
+            hone_compute_scalars(&optimizer->spec->groups[one->group], &key, &scalars[i], error);
         if (status != HONE_OK)
             return status;
-        if (i < HONE_DEVICE_SCALARS)
-            device->call.own[i] = scalars;
     }
+    if (device->class_count > HONE_DEVICE_SCALARS)
+        return hone_device_check(
+            device, device->target->put(device->queue, device->scalars, scalars, size), "a step",
+            error);
+    memcpy(device->call.own, scalars, size);
     return HONE_OK;
 }
 

@@ -327,9 +327,9 @@ static void test_bound_states(void **state)
 
 #define MANY 300
 
-static void test_one_launch(void **state)
+/* However many tensors, and whether they share their rates or not: then these take a launch more. */
+static void check_launches(bool own_rates)
 {
-    (void)state;
     struct host_control *const control = device_control();
     struct subject s;
     start(&s, "adamw");
@@ -342,6 +342,8 @@ static void test_one_launch(void **state)
         int64_t index;
         OK(hone_optimizer_add(s.optimizer, name, &param, 0, &index, &problem));
         OK(hone_optimizer_set_grad(s.optimizer, index, &grad, &problem));
+        if (own_rates)
+            OK(hone_optimizer_set_lr_multiplier(s.optimizer, index, 1.0 / i, &problem));
     }
     OK(hone_optimizer_step(s.optimizer, NULL, &problem));
     const size_t launches = control == NULL ? 0 : control->launches;
@@ -349,13 +351,20 @@ static void test_one_launch(void **state)
     for (int i = 0; i < 5; i++)
         OK(hone_optimizer_step(s.optimizer, NULL, &problem));
     if (control != NULL) {
-        assert_int_equal(control->launches - launches, 5);
+        assert_int_equal(control->launches - launches, own_rates ? 10 : 5);
         assert_int_equal(control->waits, waits);
     }
     assert_int_equal(count_of(&s), 6);
     assert_true(hone_optimizer_device_bytes(s.optimizer, 0) > 0);
     assert_true(hone_optimizer_device_bytes(s.optimizer, 0) < 1 << 20);
     stop(&s);
+}
+
+static void test_one_launch(void **state)
+{
+    (void)state;
+    check_launches(false);
+    check_launches(true);
 }
 
 /* Finite gradients whose powers overflow do not make a scaler back off; one that is infinite does, also
