@@ -205,11 +205,27 @@ void hone_devices_free(hone_optimizer *optimizer)
 
 /* ---- memory ----------------------------------------------------------------------------------- */
 
+/* What waits for the device would end a capture that is under way. */
+static hone_status check_not_capturing(struct hone_device *device, const char *what,
+                                       hone_error *error)
+{
+    bool capturing = false;
+    const hone_status status = hone_device_inspect(device, &capturing, error);
+    if (status != HONE_OK || !capturing)
+        return status;
+    return hone_fail(error, HONE_ERROR_ARGUMENT,
+                     "%s: device %d would have to be waited for, and a graph is being captured",
+                     what, device->queue.device);
+}
+
 hone_status hone_device_allocate(struct hone_device *device, size_t size, void **memory,
                                  const char *what, hone_error *error)
 {
     const hone_device_allocator *const own = &device->context->device_allocator;
     const size_t some = size == 0 ? 1 : size; /* a valid pointer, as on the host */
+    const hone_status status = check_not_capturing(device, what, error);
+    if (status != HONE_OK)
+        return status;
     if (own->allocate == NULL)
         return hone_device_check(device, device->target->allocate(device->queue, some, memory),
                                  what, error);
@@ -235,8 +251,9 @@ void hone_device_release(struct hone_device *device, void *memory, size_t size)
 hone_status hone_device_upload(struct hone_device *device, void *to, const void *from, size_t size,
                                const char *what, hone_error *error)
 {
-    return size == 0
-               ? HONE_OK
+    const hone_status status = size == 0 ? HONE_OK : check_not_capturing(device, what, error);
+    return status != HONE_OK || size == 0
+               ? status
                : hone_device_check(device, device->target->upload(device->queue, to, from, size),
                                    what, error);
 }
@@ -244,8 +261,9 @@ hone_status hone_device_upload(struct hone_device *device, void *to, const void 
 hone_status hone_device_download(struct hone_device *device, void *to, const void *from,
                                  size_t size, const char *what, hone_error *error)
 {
-    return size == 0
-               ? HONE_OK
+    const hone_status status = size == 0 ? HONE_OK : check_not_capturing(device, what, error);
+    return status != HONE_OK || size == 0
+               ? status
                : hone_device_check(device, device->target->download(device->queue, to, from, size),
                                    what, error);
 }

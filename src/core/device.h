@@ -55,7 +55,8 @@ struct hone_device {
 
     /* The plan, on the device, and the host's copy of the tables. */
     struct hone_device_memory tables, image;
-    bool moved; /* gradients in the image have new addresses */
+    bool moved;    /* gradients in the image have new addresses */
+    bool captured; /* a graph may have put other addresses into the tables */
     struct hone_device_tensor *tensors;
     uint32_t *first;
     struct hone_device_source *sources; /* while gradients are accumulated */

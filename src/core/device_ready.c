@@ -173,11 +173,12 @@ static hone_status send_counters(hone_optimizer *optimizer, struct hone_device *
     return status;
 }
 
-/* New addresses of gradients, without waiting: they travel inside launches. A graph sends those that it
- * was captured with in every replay; outside of it they have not arrived. */
+/* New addresses of gradients, without waiting: they travel inside launches. Each replay of a graph sends
+ * those that it was captured with, whatever steps outside of it have sent, and these send theirs again. */
 static hone_status send_moved(struct hone_device *device, bool capturing, hone_error *error)
 {
-    if (!device->moved)
+    device->captured = device->captured || capturing;
+    if (!device->moved && !device->captured)
         return HONE_OK;
     const char *const image = device->image.data;
     const size_t sources =
@@ -193,7 +194,7 @@ static hone_status send_moved(struct hone_device *device, bool capturing, hone_e
                               device->target->put(device->queue, device->sources, image + sources,
                                                   sizeof *device->sources * device->tensor_count),
                               "the plan of a device", error);
-    device->moved = capturing || status != HONE_OK;
+    device->moved = status != HONE_OK;
     return status;
 }
 

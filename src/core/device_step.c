@@ -68,9 +68,9 @@ static hone_status prepare_on_host(hone_optimizer *optimizer, struct hone_device
             return status;
     }
     if (device->class_count > HONE_DEVICE_SCALARS)
-        return hone_device_check(
-            device, device->target->put(device->queue, device->scalars, scalars, size), "a step",
-            error);
+        return hone_device_check(device,
+                                 device->target->put(device->queue, device->scalars, scalars, size),
+                                 "a step", error);
     memcpy(device->call.own, scalars, size);
     return HONE_OK;
 }
@@ -262,18 +262,13 @@ hone_status hone_devices_shares(hone_optimizer *optimizer, const struct hone_cal
 static hone_status step_prepared(hone_optimizer *optimizer, struct hone_device *device,
                                  const struct hone_frame *frame, hone_error *error)
 {
-    const struct hone_device_judgement judgement = {.outcome = device->outcome,
-                                                    .open = true,
-                                                    .close = true,
-                                                    .loss_scale = 1,
-                                                    .accumulated = 1};
+    const struct hone_device_judgement judgement = {
+        .outcome = device->outcome, .open = true, .close = true, .loss_scale = 1, .accumulated = 1};
     hone_status status = hone_device_check(device, device->target->judge(device->queue, &judgement),
                                            "a step", error);
     if (status == HONE_OK)
         status = launch_prepare(device, error);
-    return status == HONE_OK
-               ? launch_step(optimizer, device, frame, NULL, true, error)
-               : status;
+    return status == HONE_OK ? launch_step(optimizer, device, frame, NULL, true, error) : status;
 }
 
 hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_frame *frame,

@@ -27,8 +27,6 @@ struct block {
 /* The list of blocks and the counters, which optimizers on several threads share. */
 static pthread_mutex_t shared = PTHREAD_MUTEX_INITIALIZER;
 static struct block blocks[MOST_BLOCKS];
-struct host_control host_device_control;
-
 static const struct hone_device_status fine = {HONE_DEVICE_OK, "no error"};
 
 static struct hone_device_status failing(enum hone_device_fault fault, const char *text)
@@ -58,9 +56,64 @@ static struct hone_device_status launch(struct hone_device_queue queue)
 {
     const struct host_stream *const stream = queue.stream;
     count(&host_device_control.launches);
+    if (stream != NULL && stream->capturing && stream->graph != NULL)
+        return failing(HONE_DEVICE_ARGUMENT, "the stand-in records no such launch");
     if (stream != NULL && stream->device != queue.device)
         return failing(HONE_DEVICE_ARGUMENT, "invalid resource handle");
     return attempt();
+}
+
+/* ---- graphs ------------------------------------------------------------------------------------ */
+
+#define MOST_NODES 64
+#define MOST_PUT 8192
+
+enum kind { PUT, STEP, PREPARE, NORM, JUDGE };
+
+/* A launch with its arguments as they were. */
+struct node {
+    enum kind kind;
+    struct hone_device_queue queue;
+    int rule, direct;
+    bool wide;
+    void *to;
+    size_t size;
+    union {
+        unsigned char put[MOST_PUT];
+        struct hone_device_call step;
+        struct hone_device_prepare prepare;
+        struct hone_device_norm norm;
+        struct hone_device_judgement judge;
+    } call;
+};
+
+struct host_graph {
+    size_t count;
+    struct node nodes[MOST_NODES];
+};
+
+static struct host_graph *new_graph(void)
+{
+    return calloc(1, sizeof(struct host_graph));
+}
+
+static void free_graph(struct host_graph *graph)
+{
+    free(graph);
+}
+
+/* Where the launch is recorded; NULL: it goes ahead. */
+static struct node *record(struct hone_device_queue queue, enum kind kind, const void *call,
+                           size_t size)
+{
+    struct host_stream *const stream = queue.stream;
+    if (stream == NULL || !stream->capturing || stream->graph == NULL ||
+        stream->graph->count == MOST_NODES || size > sizeof stream->graph->nodes[0].call)
+        return NULL;
+    struct node *const node = &stream->graph->nodes[stream->graph->count++];
+    *node = (struct node){.kind = kind, .queue = queue, .size = size};
+    memcpy(&node->call, call, size);
+    return node;
 }
 
 /* ---- memory ------------------------------------------------------------------------------------ */
@@ -151,6 +204,11 @@ static void release(struct hone_device_queue queue, void *memory)
 static struct hone_device_status copy(struct hone_device_queue queue, void *to, const void *from,
                                       size_t size)
 {
+    struct node *const node = record(queue, PUT, from, size);
+    if (node != NULL) {
+        node->to = to;
+        return fine;
+    }
     const struct hone_device_status status = launch(queue);
     if (status.fault == HONE_DEVICE_OK)
         memcpy(to, from, size);
@@ -316,7 +374,13 @@ static struct hone_frame frame_of(const struct hone_device_call *call)
 static struct hone_device_status step(struct hone_device_queue queue, int rule, bool wide,
                                       int direct, const struct hone_device_call *call)
 {
-    (void)direct; /* a staged step has the bits of a direct one */
+    struct node *const node = record(queue, STEP, call, sizeof *call);
+    if (node != NULL) {
+        node->rule = rule;
+        node->direct = direct; /* not looked at: a staged step has the bits of a direct one */
+        node->wide = wide;
+        return fine;
+    }
     const struct hone_device_status status = launch(queue);
     const struct hone_frame frame = frame_of(call);
     if (status.fault != HONE_DEVICE_OK || (call->outcome != NULL && call->outcome->go == 0))
@@ -343,6 +407,8 @@ static struct hone_device_status direction(struct hone_device_queue queue, int r
 static struct hone_device_status prepare(struct hone_device_queue queue,
                                          const struct hone_device_prepare *call)
 {
+    if (record(queue, PREPARE, call, sizeof *call) != NULL)
+        return fine;
     const struct hone_device_status status = launch(queue);
     const hone_rule *const rule = hone_rules[call->rule];
     if (status.fault != HONE_DEVICE_OK || call->outcome->go == 0)
@@ -359,6 +425,8 @@ static struct hone_device_status prepare(struct hone_device_queue queue,
 static struct hone_device_status norm(struct hone_device_queue queue,
                                       const struct hone_device_norm *call)
 {
+    if (record(queue, NORM, call, sizeof *call) != NULL)
+        return fine;
     const struct hone_device_status status = launch(queue);
     const double scale = call->outcome == NULL ? call->grad_scale : call->outcome->grad_scale;
     for (uint32_t i = 0; status.fault == HONE_DEVICE_OK && i < call->tensor_count; i++) {
@@ -384,6 +452,8 @@ static struct hone_device_status norm(struct hone_device_queue queue,
 static struct hone_device_status judge(struct hone_device_queue queue,
                                        const struct hone_device_judgement *call)
 {
+    if (record(queue, JUDGE, call, sizeof *call) != NULL)
+        return fine;
     const struct hone_device_status status = launch(queue);
     if (status.fault != HONE_DEVICE_OK)
         return status;
@@ -541,6 +611,34 @@ static struct hone_device_status polar(struct hone_device_queue queue, void *pro
     }
     return status;
 }
+
+/* Graphs run what was captured, on their own. */
+static void replay(struct host_graph *graph)
+{
+    for (size_t i = 0; i < graph->count; i++) {
+        const struct node *const node = &graph->nodes[i];
+        switch (node->kind) {
+        case PUT:
+            copy(node->queue, node->to, node->call.put, node->size);
+            break;
+        case STEP:
+            step(node->queue, node->rule, node->wide, node->direct, &node->call.step);
+            break;
+        case PREPARE:
+            prepare(node->queue, &node->call.prepare);
+            break;
+        case NORM:
+            norm(node->queue, &node->call.norm);
+            break;
+        case JUDGE:
+            judge(node->queue, &node->call.judge);
+            break;
+        }
+    }
+}
+
+struct host_control host_device_control = {
+    .new_graph = new_graph, .replay = replay, .free_graph = free_graph};
 
 static const char *const rule_names[] = {
 #define RULE(rule) #rule,

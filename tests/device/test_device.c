@@ -208,12 +208,84 @@ static void test_captures(void **state)
     FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, &report, &problem));
     OK(hone_optimizer_set(s.optimizer, 0, "lr", 0.5, &problem));
     FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, NULL, &problem));
+    uint64_t count = 0;
+    const size_t waits = device_control()->waits, allocations = device_control()->allocations;
+    FAILS(HONE_ERROR_ARGUMENT,
+          "the step counters: device 0 would have to be waited for, and a graph is being captured",
+          hone_optimizer_step_count(s.optimizer, 0, &count, &problem));
+    static const float values[N];
+    const hone_tensor home = hone_tensor_view((void *)(uintptr_t)values, HONE_F32, 1, shape);
+    FAILS(HONE_ERROR_ARGUMENT, NULL,
+          hone_optimizer_set_state(s.optimizer, 0, "exp_avg", &home, &problem));
+    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_set_capturable(s.optimizer, false, &problem));
+    assert_int_equal(device_control()->waits, waits);
+    assert_int_equal(device_control()->allocations, allocations);
     stream.capturing = false;
     assert_int_equal(count_of(&s), 1);
     OK(hone_optimizer_step(s.optimizer, &report, &problem));
     assert_true(report.total_norm > 0);
     assert_int_equal(count_of(&s), 2);
     stop(&s);
+}
+
+/* What two gradients, the first in turns with the second, do to the parameter. */
+static void step_eagerly(const char *turns, double late_rate, float values[N])
+{
+    struct subject s;
+    start(&s, "adamw");
+    const hone_tensor second = device_view(new_values(-2), HONE_F32, 1, shape);
+    OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_PROPAGATE, &problem));
+    for (; *turns != '\0'; turns++) {
+        if (*turns == '.')
+            OK(hone_optimizer_set(s.optimizer, 0, "lr", late_rate, &problem));
+        else {
+            OK(hone_optimizer_set_grad(s.optimizer, 0, *turns == 'a' ? &s.grad : &second,
+                                       &problem));
+            OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+        }
+    }
+    read_param(&s, values);
+    stop(&s);
+}
+
+/* A graph steps as it was captured, with what it was captured for, and takes new rates; steps beside it
+ * keep gradients of their own. */
+static void test_graphs(void **state)
+{
+    (void)state;
+    struct host_control *const control = device_control();
+    if (control == NULL)
+        return; /* bench/cuda/check_graph.py captures on a real device */
+    static float wanted[N], found[N];
+    struct subject s;
+    struct host_stream stream = {.device = 0, .graph = control->new_graph()};
+    start(&s, "adamw");
+    const hone_tensor second = device_view(new_values(-2), HONE_F32, 1, shape);
+    OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_PROPAGATE, &problem));
+    OK(hone_optimizer_set_capturable(s.optimizer, true, &problem));
+    OK(hone_optimizer_set_stream(s.optimizer, 0, &stream, &problem));
+    OK(hone_optimizer_prepare(s.optimizer, &problem));
+    stream.capturing = true;
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    stream.capturing = false;
+    assert_unmoved(&s);
+    for (int i = 0; i < 3; i++)
+        control->replay(stream.graph);
+    assert_int_equal(count_of(&s), 3);
+    OK(hone_optimizer_set(s.optimizer, 0, "lr", 0.25, &problem));
+    OK(hone_optimizer_prepare(s.optimizer, &problem));
+    control->replay(stream.graph);
+    OK(hone_optimizer_set_grad(s.optimizer, 0, &second, &problem));
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    control->replay(stream.graph);
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    control->replay(stream.graph);
+    assert_int_equal(count_of(&s), 8);
+    read_param(&s, found);
+    control->free_graph(stream.graph);
+    stop(&s);
+    step_eagerly("aaa.ababa", 0.25, wanted);
+    assert_memory_equal(found, wanted, sizeof wanted);
 }
 
 static double half(uint64_t calls, void *user)
@@ -532,14 +604,22 @@ static void test_own_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_memory),  cmocka_unit_test(test_no_library),
-        cmocka_unit_test(test_no_kernels),    cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_wrong_memory),
+        cmocka_unit_test(test_no_library),
+        cmocka_unit_test(test_no_kernels),
+        cmocka_unit_test(test_rules),
         cmocka_unit_test(test_more_steps_of_a_matrix),
-        cmocka_unit_test(test_captures),      cmocka_unit_test(test_callbacks),
-        cmocka_unit_test(test_bound_numbers), cmocka_unit_test(test_bound_states),
-        cmocka_unit_test(test_one_launch),    cmocka_unit_test(test_overflowing_norm),
-        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_lost_device),
-        cmocka_unit_test(test_policy_changes), cmocka_unit_test(test_own_memory),
+        cmocka_unit_test(test_graphs),
+        cmocka_unit_test(test_captures),
+        cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_bound_numbers),
+        cmocka_unit_test(test_bound_states),
+        cmocka_unit_test(test_one_launch),
+        cmocka_unit_test(test_overflowing_norm),
+        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_lost_device),
+        cmocka_unit_test(test_policy_changes),
+        cmocka_unit_test(test_own_memory),
     };
     device_start();
     return cmocka_run_group_tests(tests, NULL, NULL);
