@@ -104,6 +104,20 @@ struct hone_device *hone_device_find(const hone_optimizer *optimizer, int index)
     return NULL;
 }
 
+static hone_status check_opened(const struct hone_device_target *target,
+                                const struct hone_device *device, struct hone_device_status answer,
+                                hone_error *error)
+{
+    const struct hone_device_facts *const facts = &device->facts;
+    if (answer.fault == HONE_DEVICE_OK)
+        return HONE_OK;
+    return hone_fail(error, HONE_ERROR_UNSUPPORTED,
+                     "%s device %d%s%s (compute capability %d.%d) cannot be used: %s; this build "
+                     "has kernels for 8.0, 9.0, 10.0 and what runs their code",
+                     target->name, device->queue.device, facts->name[0] == '\0' ? "" : ", ",
+                     facts->name, facts->major, facts->minor, answer.text);
+}
+
 static hone_status open_device(const hone_context *context, const struct hone_device_target *target,
                                int index, struct hone_device **device, hone_error *error)
 {
@@ -113,19 +127,16 @@ static hone_status open_device(const hone_context *context, const struct hone_de
     made->context = context;
     made->target = target;
     made->queue.device = index;
-    const struct hone_device_status status = target->open(index, &made->facts);
-    if (status.fault != HONE_DEVICE_OK) {
-        const hone_status failed =
-            hone_fail(error, HONE_ERROR_UNSUPPORTED,
-                      "%s device %d%s%s (compute capability %d.%d) cannot be used: %s; this build "
-                      "has kernels for 8.0, 9.0, 10.0 and what runs their code",
-                      target->name, index, made->facts.name[0] == '\0' ? "" : ", ",
-                      made->facts.name, made->facts.major, made->facts.minor, status.text);
+    const struct hone_device_status answer = target->open(index, &made->facts);
+    const hone_status status =
+        answer.fault == HONE_DEVICE_MEMORY || answer.fault == HONE_DEVICE_LOST
+            ? hone_device_check(made, answer, "opening a device", error)
+            : check_opened(target, made, answer, error);
+    if (status != HONE_OK)
         hone_release(context, made, sizeof *made);
-        return failed;
-    }
-    *device = made;
-    return HONE_OK;
+    else
+        *device = made;
+    return status;
 }
 
 hone_status hone_devices_need(hone_optimizer *optimizer, hone_error *error)

@@ -125,9 +125,16 @@ static struct hone_device_status open_device(int device, struct hone_device_fact
     snprintf(facts->name, sizeof facts->name, "host");
     facts->major = 1;
     facts->multiprocessors = 1;
-    if (host_device_control.no_kernels)
+    switch (host_device_control.open_fault) {
+    case HONE_DEVICE_OK:
+        return fine;
+    case HONE_DEVICE_MEMORY:
+        return failing(HONE_DEVICE_MEMORY, "out of memory");
+    case HONE_DEVICE_LOST:
+        return failing(HONE_DEVICE_LOST, "the device fell off the bus");
+    default:
         return failing(HONE_DEVICE_UNSUPPORTED, "no kernel image is available");
-    return fine;
+    }
 }
 
 static struct hone_device_status locate(const void *memory, int *device)

@@ -124,7 +124,7 @@ static void test_no_library(void **state)
     stop(&s);
 }
 
-static void test_no_kernels(void **state)
+static void test_devices_that_do_not_open(void **state)
 {
     (void)state;
     struct host_control *const control = device_control();
@@ -133,12 +133,19 @@ static void test_no_kernels(void **state)
     struct subject s;
     start(&s, "adamw");
     hone_optimizer *const other = test_optimizer(s.context, "sgd");
-    control->no_kernels = true;
+    control->open_fault = HONE_DEVICE_UNSUPPORTED;
     FAILS(HONE_ERROR_UNSUPPORTED,
           "host device 0, host (compute capability 1.0) cannot be used: no kernel image is "
           "available; this build has kernels for 8.0, 9.0, 10.0 and what runs their code",
           hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
-    control->no_kernels = false;
+    control->open_fault = HONE_DEVICE_MEMORY;
+    FAILS(HONE_ERROR_MEMORY, "opening a device: device 0 answers \"out of memory\"",
+          hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
+    control->open_fault = HONE_DEVICE_LOST;
+    FAILS(HONE_ERROR_DEVICE, "opening a device: device 0 answers \"the device fell off the bus\"",
+          hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
+    control->open_fault = HONE_DEVICE_OK;
+    OK(hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
     hone_optimizer_free(other);
     stop(&s);
 }
@@ -606,7 +613,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong_memory),
         cmocka_unit_test(test_no_library),
-        cmocka_unit_test(test_no_kernels),
+        cmocka_unit_test(test_devices_that_do_not_open),
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_more_steps_of_a_matrix),
         cmocka_unit_test(test_graphs),
