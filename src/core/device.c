@@ -195,6 +195,7 @@ static void free_device(struct hone_device *device)
     hone_release(context, device->buckets, sizeof *device->buckets * device->bucket_capacity);
     hone_release(context, device->share_ranges,
                  sizeof *device->share_ranges * device->tensor_capacity);
+    hone_release(context, device->fetched, sizeof *device->fetched * device->fetched_capacity);
     hone_release(context, device->groups, sizeof *device->groups * device->group_capacity);
     hone_release(context, device, sizeof *device);
 }

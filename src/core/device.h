@@ -49,6 +49,8 @@ struct hone_device {
     } * share_ranges;
     size_t tensor_count, tensor_capacity;
     size_t chunk_count;
+    double *fetched; /* shares on their way to the plan's, where the host adds them up */
+    size_t fetched_capacity;
     bool classified;    /* false: counts or multipliers have changed since */
     bool fresh_masters; /* a step has to make them first */
     bool ahead;         /* classes have counted steps that their parameters do not know of */

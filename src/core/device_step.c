@@ -228,18 +228,15 @@ hone_status hone_devices_accumulate(hone_optimizer *optimizer, const struct hone
 static hone_status fetch_shares(hone_optimizer *optimizer, struct hone_device *device,
                                 hone_error *error)
 {
-    const size_t size = sizeof(double) * device->chunk_count;
-    double *const own = hone_allocate(device->context, size);
-    if (own == NULL)
-        return hone_fail_memory(error, size, "the shares of a norm");
+    const double *const own = device->fetched;
     const hone_status status =
-        hone_device_download(device, own, device->shares.data, size, "a norm", error);
+        hone_device_download(device, device->fetched, device->shares.data,
+                             sizeof(double) * device->chunk_count, "a norm", error);
     for (size_t i = 0; i < device->tensor_count && status == HONE_OK; i++) {
         const struct hone_device_share *const range = &device->share_ranges[i];
         memcpy(optimizer->plan.shares + range->global, own + range->own,
                sizeof(double) * range->count);
     }
-    hone_release(device->context, own, size);
     return status;
 }
 
