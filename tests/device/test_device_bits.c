@@ -5,6 +5,7 @@
 
 #include "device/device_memory.h"
 #include "device/trial.h"
+#include "support/shard.h"
 
 static const hone_dtype formats[] = {HONE_F32, HONE_F64, HONE_BF16, HONE_F16};
 static size_t visits;
@@ -129,5 +130,5 @@ int main(void)
         cmocka_unit_test(test_values),
     };
     device_start();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return shard_end(cmocka_run_group_tests(tests, NULL, NULL));
 }
