@@ -106,7 +106,7 @@ static const char *decay_name(const struct hone_table *table)
 
 static const char *rounding_name(const struct hone_table *table)
 {
-    return table->stage.extra == HONE_EXTRA_STOCHASTIC ? "stochastic" : "nearest";
+    return hone_table_is_random(table) ? "stochastic" : "nearest";
 }
 
 /* (key, field) of every 64-bit counter. */
