@@ -84,7 +84,7 @@ typedef struct hone_table_options {
     int64_t width;          /* elements of a row, 1 to 4096; no default */
     hone_dtype dtype;       /* F32 (default), F64, BF16 or F16 */
     hone_dtype state_dtype; /* default F32; F64 tables: F64 */
-    bool stochastic;        /* 16-bit rows are rounded at random when they are stepped */
+    bool stochastic;        /* 16-bit rows and states are rounded at random when they move */
     /* A rule's name, or a preset: "sparse_adam", "sparse_adamw", "sparse_adamw_tf" (as RecIS
      * defines them), "rowwise_adagrad", "rowwise_adam" (one second moment per row). Default
      * "sparse_adamw". */

@@ -196,9 +196,8 @@ static void step_row(const struct learning *l, struct hone_row *row, const void 
         else if (column->slot >= 0)
             chunk.slot[column->slot] = hone_row_column(row, column);
     }
-    if (table->stage.extra == HONE_EXTRA_STOCHASTIC)
-        chunk.noise =
-            (uint32_t)hone_mix(table->stream ^ hone_mix((uint64_t)row->key) ^ row->updates);
+    if (hone_table_is_random(table))
+        chunk.noise = hone_row_noise(table, row, row->updates);
     if (table->kernel != NULL)
         table->kernel(&chunk, scalars, &l->frame);
     else

@@ -114,6 +114,19 @@ static void see(const struct hone_table *table, struct hone_row *row)
     row->frequency += row->frequency != UINT32_MAX;
 }
 
+/* Multiplies the values, rounding at random under noise that no step of the row has. */
+static void scale_at_random(const struct hone_table *table, struct hone_row *row,
+                            const struct hone_column *values, double factor)
+{
+    const struct hone_support_kernels *const support = table->context->cpu->support;
+    void *const data = hone_row_column(row, values);
+    float wide[HONE_TABLE_MOST_WIDTH];
+    support->widen_f32[values->format](wide, data, values->count);
+    support->scale[HONE_FORMAT_F32](wide, values->count, factor);
+    support->narrow_random_f32[values->format](data, wide, values->count,
+                                               hone_row_noise(table, row, ~table->step), 0);
+}
+
 /* Decay of the steps that the row took no part in. */
 static void catch_up(const struct hone_table *table, struct hone_row *row)
 {
@@ -121,8 +134,12 @@ static void catch_up(const struct hone_table *table, struct hone_row *row)
     if (table->decay != HONE_DECAY_CATCH_UP || missed == 0)
         return;
     const struct hone_column *const values = hone_table_column(table, NULL);
-    table->context->cpu->support->scale[values->format](hone_row_column(row, values), values->count,
-                                                        hone_table_missed_decay(table, missed));
+    const double keep = hone_table_missed_decay(table, missed);
+    if (table->stage.extra == HONE_EXTRA_STOCHASTIC)
+        scale_at_random(table, row, values, keep);
+    else
+        table->context->cpu->support->scale[values->format](hone_row_column(row, values),
+                                                            values->count, keep);
     row->updated = (uint32_t)table->step;
 }
 

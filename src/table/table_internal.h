@@ -185,6 +185,19 @@ static inline void *hone_row_column(const struct hone_row *row, const struct hon
     return (char *)(uintptr_t)row + column->offset;
 }
 
+/* Whether what is rounded to 16 bits is rounded at random. */
+static inline bool hone_table_is_random(const struct hone_table *table)
+{
+    return table->stage.extra == HONE_EXTRA_STOCHASTIC || table->stage.random_slots;
+}
+
+/* Where the random bits of a row's step start: `count` its steps so far. */
+static inline uint32_t hone_row_noise(const struct hone_table *table, const struct hone_row *row,
+                                      uint64_t count)
+{
+    return (uint32_t)hone_mix(table->stream ^ hone_mix((uint64_t)row->key) ^ count);
+}
+
 const struct hone_column *hone_table_column(const struct hone_table *table, const char *slot);
 
 /* Threads worth using for `n` rows of work. */

@@ -429,6 +429,7 @@ def test_optimizer_arguments():
         for values, text in (
             ({"lr": -1}, "Invalid learning rate: -1"),
             ({"lr": float("nan")}, "Invalid learning rate: nan"),
+            ({"lr": torch.ones(2)}, "Tensor lr must be 1-element"),
             ({"eps": -1.0}, "Invalid epsilon value: -1.0"),
             ({"beta1": 1.0}, "Invalid beta parameter at index 0: 1.0"),
             ({"beta2": -0.1}, "Invalid beta parameter at index 1: -0.1"),

@@ -143,7 +143,10 @@ class SparseOptimizer(torch.optim.Optimizer):
 
     def _check(self, values):
         for hyper in self._known().hypers:
-            if hyper.name in values and not hyper.allows(_number(values[hyper.name])):
+            value = values.get(hyper.name)
+            if isinstance(value, torch.Tensor) and value.numel() != 1:
+                raise ValueError(f"Tensor {hyper.name} must be 1-element")
+            if hyper.name in values and not hyper.allows(_number(value)):
                 text = _ERRORS.get(hyper.name, f"Invalid {hyper.name} value: {{}}")
                 raise ValueError(text.format(values[hyper.name]))
 

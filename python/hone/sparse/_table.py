@@ -211,7 +211,7 @@ class HashTable(torch.nn.Module):
             0.01). They depend on `seed`, `name` and the key alone.
         name: tells tables of a model and of a file apart.
         state_dtype: of the optimizer's states; default float32, for float64 tables float64.
-        stochastic: 16-bit rows are rounded at random when they are stepped.
+        stochastic: 16-bit rows and states are rounded at random when they move.
         nonfinite: what a gradient does that is not finite: "propagate", "error" (step raises
             RuntimeError, nothing of this table is stepped) or "quarantine" (its row stays as it is).
         admit_count, admit_counters, admit_probability: a key gets a row from its admit_count-th sight
