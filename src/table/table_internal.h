@@ -9,6 +9,7 @@
 #include "table/index.h"
 
 #define HONE_TABLE_MOST_WIDTH 4096
+#define HONE_TABLE_MOST_NAME 255 /* bytes */
 
 /* A row's record starts with this; the columns follow. Counters of 32 bits stop at their largest
  * value. */
