@@ -76,7 +76,7 @@ static void set_options(struct trial *trial, unsigned bits)
     trial->capturable = (bits & 64) != 0;
     trial->several_groups = (bits & 128) != 0;
     trial->masked = (bits & 256) != 0;
-    trial->mixed = (bits & 512) != 0 && !trial->capturable;
+    trial->mixed = (bits & 512) != 0;
     trial->resumed = (bits & 1024) != 0;
     trial->nonfinite = (hone_nonfinite)(bits / 5 % 3);
     trial->special = bits % 7 == 0;
