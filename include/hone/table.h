@@ -116,7 +116,7 @@ typedef struct hone_table_options {
 
 HONE_API void hone_table_options_init(hone_table_options *options);
 
-/* Makes an empty table. `name` (not empty, UTF-8, without '@') tells tables of a checkpoint apart
+/* Makes an empty table. `name` (1 to 255 bytes of UTF-8 without '@') tells tables of a checkpoint apart
  * and enters their first values. Errors: ARGUMENT, RANGE, DTYPE, NAME (with the nearest rule),
  * UNSUPPORTED (a rule over matrices), MEMORY. The context is borrowed until hone_table_free. */
 HONE_API hone_status hone_table_create(hone_table **table, const hone_context *context,

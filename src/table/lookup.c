@@ -102,9 +102,8 @@ const int64_t *hone_lookup_rows(const hone_lookup *lookup)
  * position. */
 static bool owns(const struct hone_lookup *lookup, size_t i, uint32_t thread, uint32_t threads)
 {
-    const uint32_t number = (uint32_t)(lookup->rows[i] < 0 ? (int64_t)i : lookup->rows[i]);
-    const uint32_t spread = number * 0x9e3779b1u;
-    return (uint64_t)spread * threads >> 32 == thread;
+    const int64_t number = lookup->rows[i] < 0 ? (int64_t)i : lookup->rows[i];
+    return hone_row_owner((uint64_t)number, threads) == thread;
 }
 
 static void see(const struct hone_table *table, struct hone_row *row)

@@ -9,6 +9,7 @@
 #include "table/index.h"
 
 #define HONE_TABLE_MOST_WIDTH 4096
+#define HONE_TABLE_MOST_NAME 255 /* bytes */
 
 /* A row's record starts with this; the columns follow. Counters of 32 bits stop at their largest
  * value. */
@@ -196,6 +197,13 @@ static inline uint32_t hone_row_noise(const struct hone_table *table, const stru
                                       uint64_t count)
 {
     return (uint32_t)hone_mix(table->stream ^ hone_mix((uint64_t)row->key) ^ count);
+}
+
+/* Which of `threads` writes a row's record where positions of a batch may share it. */
+static inline uint32_t hone_row_owner(uint64_t number, uint32_t threads)
+{
+    const uint32_t spread = (uint32_t)number * 0x9e3779b1u;
+    return (uint32_t)((uint64_t)spread * threads >> 32);
 }
 
 const struct hone_column *hone_table_column(const struct hone_table *table, const char *slot);

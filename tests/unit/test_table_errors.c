@@ -54,6 +54,12 @@ static void test_options(void **state)
     o.initial_b = 1;
     expect(hone_table_create(&table, context, "", &o, &error), &error, HONE_ERROR_NAME, "empty");
     expect(hone_table_create(&table, context, "a@b", &o, &error), &error, HONE_ERROR_NAME, "'@'");
+    expect(hone_table_create(&table, context, "a\xff", &o, &error), &error, HONE_ERROR_NAME,
+           "not UTF-8");
+    char name[257] = {0};
+    memset(name, 'a', 256);
+    expect(hone_table_create(&table, context, name, &o, &error), &error, HONE_ERROR_NAME,
+           "has 256 bytes; it may have 255");
 }
 
 static void test_batches(void **state)
