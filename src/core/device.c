@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/device.h"
 
@@ -29,20 +30,20 @@ static void own_folder(char *folder, size_t size)
     }
 }
 
-/* The one that HONE_CUDA names, else the one beside this library, else the loader's. */
-static void *find_library(const char **tried)
+/* The one that HONE_CUDA names, else the one beside this library, else the loader's. Once there it stays:
+ * work that an optimizer has left queued may still run its kernels. */
+static void *find_library(char *tried, size_t size)
 {
     const char *const named = getenv("HONE_CUDA");
     if (named != NULL && named[0] != '\0') {
-        *tried = named;
-        return dlopen(named, RTLD_NOW | RTLD_LOCAL);
+        snprintf(tried, size, "%s", named);
+    } else {
+        own_folder(tried, size - sizeof LIBRARY);
+        strcat(tried, LIBRARY);
+        if (access(tried, F_OK) != 0)
+            snprintf(tried, size, "%s", LIBRARY);
     }
-    char beside[4096];
-    own_folder(beside, sizeof beside - sizeof LIBRARY);
-    strcat(beside, LIBRARY);
-    *tried = LIBRARY;
-    void *const library = dlopen(beside, RTLD_NOW | RTLD_LOCAL);
-    return library != NULL ? library : dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    return dlopen(tried, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 }
 
 /* Built from the same rules as this library, in the same order. */
@@ -57,8 +58,8 @@ static bool same_rules(const struct hone_device_target *target)
 
 static hone_status load_library(struct hone_devices *devices, hone_error *error)
 {
-    const char *tried = LIBRARY;
-    void *const library = find_library(&tried);
+    char tried[4096];
+    void *const library = find_library(tried, sizeof tried);
     if (library == NULL) {
         const char *const reason = dlerror();
         return hone_fail(error, HONE_ERROR_UNSUPPORTED,

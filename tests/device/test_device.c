@@ -608,6 +608,43 @@ static void test_own_memory(void **state)
     stop(&s);
 }
 
+/* Ten thousand tensors cost their states, a number for each of the norm's sums, and 1 MiB. */
+static void test_memory_bound(void **state)
+{
+    (void)state;
+    enum { TENSORS = 10000, LENGTH = 64 };
+    const int64_t length[] = {LENGTH};
+    struct own_memory own = {0};
+    hone_context_options options;
+    hone_context_options_init(&options);
+    options.device_allocator = (hone_device_allocator){own_allocate, own_release, &own};
+    hone_context *context = NULL;
+    OK(hone_context_create(&context, &options, &problem));
+    hone_optimizer *const optimizer = test_optimizer(context, "adamw");
+    OK(hone_optimizer_clip_norm(optimizer, 1, 2, HONE_NONFINITE_SKIP, &problem));
+    const size_t size = (size_t)TENSORS * LENGTH * sizeof(float);
+    float *const param = device_new(0, size, 0), *const grad = device_new(0, size, 0);
+    assert_int_equal(device_target()->zero((struct hone_device_queue){0}, param, size).fault,
+                     HONE_DEVICE_OK);
+    assert_int_equal(device_target()->zero((struct hone_device_queue){0}, grad, size).fault,
+                     HONE_DEVICE_OK);
+    for (int i = 0; i < TENSORS; i++) {
+        const hone_tensor p = device_view(param + (size_t)i * LENGTH, HONE_F32, 1, length);
+        const hone_tensor g = device_view(grad + (size_t)i * LENGTH, HONE_F32, 1, length);
+        char name[16];
+        snprintf(name, sizeof name, "p%d", i);
+        OK(hone_optimizer_add(optimizer, name, &p, 0, NULL, &problem));
+        OK(hone_optimizer_set_grad(optimizer, i, &g, &problem));
+    }
+    OK(hone_optimizer_step(optimizer, NULL, &problem));
+    assert_int_equal(hone_optimizer_state_bytes(optimizer), 2 * size);
+    assert_in_range(own.bytes, 2 * size, 2 * size + TENSORS * sizeof(double) + (1 << 20));
+    hone_optimizer_free(optimizer);
+    assert_int_equal(own.bytes, 0);
+    hone_context_free(context);
+    device_free_all();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -627,6 +664,7 @@ int main(void)
         cmocka_unit_test(test_lost_device),
         cmocka_unit_test(test_policy_changes),
         cmocka_unit_test(test_own_memory),
+        cmocka_unit_test(test_memory_bound),
     };
     device_start();
     return cmocka_run_group_tests(tests, NULL, NULL);
