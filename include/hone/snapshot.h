@@ -45,7 +45,7 @@ HONE_API uint64_t
 hone_snapshot_bytes(const hone_snapshot *snapshot); /* of memory, for all copies */
 
 /* Frees the copy. Of a snapshot that was never written the changes go back to the tables' lists, so
- * that the next one has them. NULL is accepted. */
+ * that the next one has them. To be freed before the tables; NULL is accepted. */
 HONE_API void hone_snapshot_free(hone_snapshot *snapshot);
 
 #define HONE_SNAPSHOT_PATH_SIZE 1024
@@ -63,7 +63,8 @@ typedef struct hone_restore_report {
  * or damaged, which is named in report->problem. Hyperparameters and schedules are the file's.
  * Errors: IO (no snapshot there), MISMATCH (another width, dtype, rule, bias, decay, rounding, seed,
  * or set of tables), RANGE (more rows than a table's byte budget holds), FORMAT (nothing sound),
- * ARGUMENT (tables not empty), MEMORY; the tables are empty then and their settings as before. */
+ * ARGUMENT (tables not empty, or a snapshot of them at work), MEMORY; the tables are empty then and
+ * their settings as before. */
 HONE_API hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count,
                                            const char *directory, hone_restore_report *report,
                                            hone_error *error);

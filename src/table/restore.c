@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json_load.h"
 #include "table/restore_internal.h"
 
 /* ---- the directory ---------------------------------------------------------------------------- */
@@ -70,7 +71,10 @@ static hone_status read_notes(struct hone_loaded *loaded, hone_error *error)
     if (text == NULL)
         return hone_fail(error, HONE_ERROR_FORMAT, "'%s' is not a snapshot of tables",
                          loaded->path);
-    loaded->notes = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    json_error_t problem = {0}; /* jansson does not always set its code */
+    loaded->notes = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
+    if (loaded->notes == NULL && hone_json_out_of_memory(&problem, text, strlen(text)))
+        return hone_fail_memory(error, strlen(text), "a snapshot's description");
     const json_t *const format = json_object_get(loaded->notes, "format");
     if (json_is_integer(format) && json_integer_value(format) != HONE_SNAPSHOT_FORMAT)
         return hone_fail(error, HONE_ERROR_FORMAT,
@@ -245,6 +249,12 @@ static hone_status check_empty(hone_table *const *tables, int64_t count, hone_er
             return hone_fail(error, HONE_ERROR_ARGUMENT,
                              "table \"%s\" has rows or steps; restoring needs empty tables",
                              tables[i]->name);
+        if (tables[i]->copied)
+            return hone_fail(
+                error, HONE_ERROR_ARGUMENT,
+                "table \"%s\": a snapshot is at work; restoring has to wait until it is "
+                "freed",
+                tables[i]->name);
     }
     return HONE_OK;
 }

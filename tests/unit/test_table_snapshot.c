@@ -293,6 +293,32 @@ static void test_a_full_disk_loses_nothing(void **state)
     remove_folder(directory);
 }
 
+/* A snapshot of empty tables that is freed after a restore would have increments follow the wrong file:
+ * restoring waits. */
+static void test_restoring_waits_for_a_snapshot(void **state)
+{
+    (void)state;
+    char directory[FOLDER_SIZE];
+    make_folder(directory);
+    struct subject whole, again;
+    hone_error error;
+    hone_snapshot *snapshot = NULL;
+    start(&whole, 1);
+    start(&again, 1);
+    train(&whole, 0);
+    save(&whole, directory, HONE_SNAPSHOT_FULL);
+    require(hone_snapshot_take(&snapshot, again.tables, 2, HONE_SNAPSHOT_FULL, &error), &error);
+    assert_int_equal(hone_snapshot_restore(again.tables, 2, directory, NULL, &error),
+                     HONE_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "a snapshot is at work"));
+    hone_snapshot_free(snapshot);
+    require(hone_snapshot_restore(again.tables, 2, directory, NULL, &error), &error);
+    assert_same(&whole, &again);
+    stop(&whole);
+    stop(&again);
+    remove_folder(directory);
+}
+
 /* Rows that came from memory are in no file: an increment would not hold them. */
 static void test_rows_from_memory_need_a_full_snapshot(void **state)
 {
@@ -449,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_damage_is_named),
         cmocka_unit_test(test_an_unwritten_snapshot_loses_nothing),
         cmocka_unit_test(test_a_full_disk_loses_nothing),
+        cmocka_unit_test(test_restoring_waits_for_a_snapshot),
         cmocka_unit_test(test_rows_from_memory_need_a_full_snapshot),
         cmocka_unit_test(test_other_tables_are_refused),
         cmocka_unit_test(test_killed_while_saving),
