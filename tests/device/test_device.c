@@ -507,6 +507,40 @@ static void test_out_of_memory(void **state)
     assert_true(refused >= 4);
 }
 
+/* Kernels come to the device when they are first used, and need memory there too. */
+static void test_no_memory_for_kernels(void **state)
+{
+    (void)state;
+    struct host_control *const control = device_control();
+    if (control == NULL)
+        return;
+    struct subject s;
+    start(&s, "adamw");
+    const int64_t matrix[] = {50, 50};
+    const hone_tensor view = device_view(new_values(1), HONE_F32, 2, matrix);
+    int group;
+    OK(hone_optimizer_add_group(s.optimizer, "muon", &group, &problem));
+    OK(hone_optimizer_add(s.optimizer, "m", &view, group, NULL, &problem));
+    const hone_tensor slope = device_view(new_values(0.5f), HONE_F32, 2, matrix);
+    OK(hone_optimizer_set_grad(s.optimizer, 1, &slope, &problem));
+    OK(hone_optimizer_set_capturable(s.optimizer, true, &problem));
+    for (size_t at = 1; at <= 3; at++) { /* adamw's, and muon's two */
+        control->load_fails_at = control->loads + at;
+        FAILS(HONE_ERROR_MEMORY, "the kernels of a step: device 0 answers \"out of memory\"",
+              hone_optimizer_step(s.optimizer, NULL, &problem));
+        control->load_fails_at = 0;
+        assert_unmoved(&s);
+        assert_int_equal(count_of(&s), 0);
+    }
+    const size_t loads = control->loads;
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    assert_int_equal(control->loads, loads + 3);
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    assert_int_equal(control->loads, loads + 3);
+    assert_int_equal(count_of(&s), 2);
+    stop(&s);
+}
+
 static void test_lost_device(void **state)
 {
     (void)state;
@@ -661,6 +695,7 @@ int main(void)
         cmocka_unit_test(test_one_launch),
         cmocka_unit_test(test_overflowing_norm),
         cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_no_memory_for_kernels),
         cmocka_unit_test(test_lost_device),
         cmocka_unit_test(test_policy_changes),
         cmocka_unit_test(test_own_memory),
