@@ -27,9 +27,11 @@ static struct hone_device_status step(struct hone_device_queue queue, int rule, 
                                       int direct, const struct hone_device_call *call)
 {
     const struct hone_rule_device_kernels *const table = kernels[rule][wide ? 1 : 0];
-    const void *const kernel =
-        (const void *)(direct < 0 ? table->any : table->step[direct]);
-    return hone_cuda_launch(queue, kernel, call->chunk_count, HONE_DEVICE_THREADS, call);
+    if (direct < 0)
+        return hone_cuda_launch(queue, (const void *)table->any, call->chunk_count,
+                                HONE_DEVICE_THREADS, call);
+    return hone_cuda_launch(queue, (const void *)table->step[direct].kernel, call->chunk_count,
+                            table->step[direct].threads, call);
 }
 
 static struct hone_device_status direction(struct hone_device_queue queue, int rule, bool wide,
