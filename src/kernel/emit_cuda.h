@@ -212,6 +212,23 @@ struct rule_formats {
     static constexpr uint32_t threads = HONE_DEVICE_THREADS / (vector == 8 ? 2 : 1);
     static constexpr bool has_extra = E == HONE_EXTRA_MASTER || E == HONE_EXTRA_KAHAN;
 
+    template <int SIZE> static __device__ __forceinline__ void ask(const void *from, uint32_t i)
+    {
+        asm volatile("prefetch.global.L2 [%0];" ::"l"((const char *)from + (size_t)i * SIZE));
+    }
+
+    /* Asks for the vectors at element i, from memory into the second-level cache: the arithmetic of 16-bit
+     * values is long enough to wait for. */
+    static __device__ __forceinline__ void ask_all(const struct hone_chunk *chunk, uint32_t i)
+    {
+        ask<p_size>(chunk->param, i);
+        ask<g_size>(chunk->grad, i);
+#pragma unroll
+        for (int k = 0; k < RULE_SLOT_COUNT; k++)
+            if ((RULE_OPTIONAL_SLOTS >> k & 1u) == 0 || chunk->slot[k] != NULL)
+                ask<s_size>(chunk->slot[k], i);
+    }
+
     /* The vectors of all arrays at element i: every load before the first use. */
     template <bool PLAIN, bool WHOLE>
     static __device__ __forceinline__ void group(const struct rule_work *work, uint32_t i,
@@ -232,6 +249,9 @@ struct rule_formats {
                 slot[k].get(chunk->slot[k], i, left, WHOLE);
         if (E == HONE_EXTRA_KAHAN)
             extra.get(chunk->extra, i, left, WHOLE);
+        const uint32_t next = i + threads * vector;
+        if (WHOLE && next < chunk->n)
+            ask_all(chunk, next);
         const uint32_t mask = PLAIN || chunk->mask == NULL ? 0 : chunk->mask[i / 32] >> (i % 32);
 
         struct hone_chunk own;
