@@ -19,6 +19,11 @@ static enum hone_device_fault fault_of(cudaError_t result)
     case cudaErrorInvalidKernelImage:
     case cudaErrorInvalidDeviceFunction:
     case cudaErrorUnsupportedPtxVersion:
+    case cudaErrorInvalidPtx:
+    case cudaErrorJitCompilerNotFound:
+    case cudaErrorJitCompilationDisabled:
+    case cudaErrorLaunchOutOfResources:
+    case cudaErrorNotSupported:
     case cudaErrorStubLibrary:
     case cudaErrorSystemNotReady:
     case cudaErrorSystemDriverMismatch:
@@ -30,8 +35,13 @@ static enum hone_device_fault fault_of(cudaError_t result)
     case cudaErrorStreamCaptureImplicit:
     case cudaErrorStreamCaptureUnsupported:
     case cudaErrorStreamCaptureInvalidated:
+    case cudaErrorStreamCaptureMerge:
+    case cudaErrorStreamCaptureUnmatched:
+    case cudaErrorStreamCaptureUnjoined:
     case cudaErrorStreamCaptureWrongThread:
     case cudaErrorStreamCaptureIsolation:
+    case cudaErrorCapturedEvent:
+    case cudaErrorNotPermitted:
         return HONE_DEVICE_ARGUMENT;
     default:
         return HONE_DEVICE_LOST;

@@ -27,8 +27,6 @@ struct block {
 /* The list of blocks and the counters, which optimizers on several threads share. */
 static pthread_mutex_t shared = PTHREAD_MUTEX_INITIALIZER;
 static struct block blocks[MOST_BLOCKS];
-struct host_control host_device_control;
-
 static const struct hone_device_status fine = {HONE_DEVICE_OK, "no error"};
 
 static struct hone_device_status failing(enum hone_device_fault fault, const char *text)
@@ -58,9 +56,64 @@ static struct hone_device_status launch(struct hone_device_queue queue)
 {
     const struct host_stream *const stream = queue.stream;
     count(&host_device_control.launches);
+    if (stream != NULL && stream->capturing && stream->graph != NULL)
+        return failing(HONE_DEVICE_ARGUMENT, "the stand-in records no such launch");
     if (stream != NULL && stream->device != queue.device)
         return failing(HONE_DEVICE_ARGUMENT, "invalid resource handle");
     return attempt();
+}
+
+/* ---- graphs ------------------------------------------------------------------------------------ */
+
+#define MOST_NODES 64
+#define MOST_PUT 8192
+
+enum kind { PUT, STEP, PREPARE, NORM, JUDGE };
+
+/* A launch with its arguments as they were. */
+struct node {
+    enum kind kind;
+    struct hone_device_queue queue;
+    int rule, direct;
+    bool wide;
+    void *to;
+    size_t size;
+    union {
+        unsigned char put[MOST_PUT];
+        struct hone_device_call step;
+        struct hone_device_prepare prepare;
+        struct hone_device_norm norm;
+        struct hone_device_judgement judge;
+    } call;
+};
+
+struct host_graph {
+    size_t count;
+    struct node nodes[MOST_NODES];
+};
+
+static struct host_graph *new_graph(void)
+{
+    return calloc(1, sizeof(struct host_graph));
+}
+
+static void free_graph(struct host_graph *graph)
+{
+    free(graph);
+}
+
+/* Where the launch is recorded; NULL: it goes ahead. */
+static struct node *record(struct hone_device_queue queue, enum kind kind, const void *call,
+                           size_t size)
+{
+    struct host_stream *const stream = queue.stream;
+    if (stream == NULL || !stream->capturing || stream->graph == NULL ||
+        stream->graph->count == MOST_NODES || size > sizeof stream->graph->nodes[0].call)
+        return NULL;
+    struct node *const node = &stream->graph->nodes[stream->graph->count++];
+    *node = (struct node){.kind = kind, .queue = queue, .size = size};
+    memcpy(&node->call, call, size);
+    return node;
 }
 
 /* ---- memory ------------------------------------------------------------------------------------ */
@@ -72,9 +125,16 @@ static struct hone_device_status open_device(int device, struct hone_device_fact
     snprintf(facts->name, sizeof facts->name, "host");
     facts->major = 1;
     facts->multiprocessors = 1;
-    if (host_device_control.no_kernels)
+    switch (host_device_control.open_fault) {
+    case HONE_DEVICE_OK:
+        return fine;
+    case HONE_DEVICE_MEMORY:
+        return failing(HONE_DEVICE_MEMORY, "out of memory");
+    case HONE_DEVICE_LOST:
+        return failing(HONE_DEVICE_LOST, "the device fell off the bus");
+    default:
         return failing(HONE_DEVICE_UNSUPPORTED, "no kernel image is available");
-    return fine;
+    }
 }
 
 static struct hone_device_status locate(const void *memory, int *device)
@@ -151,6 +211,11 @@ static void release(struct hone_device_queue queue, void *memory)
 static struct hone_device_status copy(struct hone_device_queue queue, void *to, const void *from,
                                       size_t size)
 {
+    struct node *const node = record(queue, PUT, from, size);
+    if (node != NULL) {
+        node->to = to;
+        return fine;
+    }
     const struct hone_device_status status = launch(queue);
     if (status.fault == HONE_DEVICE_OK)
         memcpy(to, from, size);
@@ -316,7 +381,13 @@ static struct hone_frame frame_of(const struct hone_device_call *call)
 static struct hone_device_status step(struct hone_device_queue queue, int rule, bool wide,
                                       int direct, const struct hone_device_call *call)
 {
-    (void)direct; /* a staged step has the bits of a direct one */
+    struct node *const node = record(queue, STEP, call, sizeof *call);
+    if (node != NULL) {
+        node->rule = rule;
+        node->direct = direct; /* not looked at: a staged step has the bits of a direct one */
+        node->wide = wide;
+        return fine;
+    }
     const struct hone_device_status status = launch(queue);
     const struct hone_frame frame = frame_of(call);
     if (status.fault != HONE_DEVICE_OK || (call->outcome != NULL && call->outcome->go == 0))
@@ -343,6 +414,8 @@ static struct hone_device_status direction(struct hone_device_queue queue, int r
 static struct hone_device_status prepare(struct hone_device_queue queue,
                                          const struct hone_device_prepare *call)
 {
+    if (record(queue, PREPARE, call, sizeof *call) != NULL)
+        return fine;
     const struct hone_device_status status = launch(queue);
     const hone_rule *const rule = hone_rules[call->rule];
     if (status.fault != HONE_DEVICE_OK || call->outcome->go == 0)
@@ -359,6 +432,8 @@ static struct hone_device_status prepare(struct hone_device_queue queue,
 static struct hone_device_status norm(struct hone_device_queue queue,
                                       const struct hone_device_norm *call)
 {
+    if (record(queue, NORM, call, sizeof *call) != NULL)
+        return fine;
     const struct hone_device_status status = launch(queue);
     const double scale = call->outcome == NULL ? call->grad_scale : call->outcome->grad_scale;
     for (uint32_t i = 0; status.fault == HONE_DEVICE_OK && i < call->tensor_count; i++) {
@@ -384,6 +459,8 @@ static struct hone_device_status norm(struct hone_device_queue queue,
 static struct hone_device_status judge(struct hone_device_queue queue,
                                        const struct hone_device_judgement *call)
 {
+    if (record(queue, JUDGE, call, sizeof *call) != NULL)
+        return fine;
     const struct hone_device_status status = launch(queue);
     if (status.fault != HONE_DEVICE_OK)
         return status;
@@ -456,12 +533,26 @@ static size_t shares_of(const struct hone_device_polar *polar)
     return (polar->rows * polar->columns + HONE_CHUNK - 1) / HONE_CHUNK;
 }
 
-/* The sums of squares, and for one matrix: X, its next value, X X^T, and a row of the square of that. */
+/* The sums of squares, and for one matrix: X, its next value, X X^T, and a row of the square of that.
+ * Something for each step, as a real device has too. */
 static size_t polar_workspace(const struct hone_device_polar *polar)
 {
     const size_t rows = polar->rows, columns = polar->columns;
-    return (polar->batch * shares_of(polar) + 2 * rows * columns + rows * rows + rows) *
+    return (polar->batch * shares_of(polar) + 2 * rows * columns + rows * rows + rows +
+            (size_t)polar->steps * rows) *
            sizeof(double);
+}
+
+/* Whether all of it is memory of one block. */
+static bool is_held(const void *memory, size_t size)
+{
+    bool held = false;
+    pthread_mutex_lock(&shared);
+    for (int i = 0; i < MOST_BLOCKS; i++)
+        held = held || (blocks[i].data != NULL && (const char *)memory >= blocks[i].data &&
+                        (const char *)memory + size <= blocks[i].data + blocks[i].size);
+    pthread_mutex_unlock(&shared);
+    return held;
 }
 
 /* Newton-Schulz as it is written down, X := (a I + b R + c R^2) X, in double. */
@@ -501,6 +592,8 @@ static struct hone_device_status polar(struct hone_device_queue queue, void *pro
     (void)products;
     if (status.fault != HONE_DEVICE_OK)
         return status;
+    if (!is_held(workspace, polar_workspace(call)))
+        return failing(HONE_DEVICE_LOST, "the workspace is too small");
     for (size_t m = 0; m < call->batch; m++) {
         double norm = 0;
         for (size_t i = 0; i < area; i++) {
@@ -525,6 +618,34 @@ static struct hone_device_status polar(struct hone_device_queue queue, void *pro
     }
     return status;
 }
+
+/* Graphs run what was captured, on their own. */
+static void replay(struct host_graph *graph)
+{
+    for (size_t i = 0; i < graph->count; i++) {
+        const struct node *const node = &graph->nodes[i];
+        switch (node->kind) {
+        case PUT:
+            copy(node->queue, node->to, node->call.put, node->size);
+            break;
+        case STEP:
+            step(node->queue, node->rule, node->wide, node->direct, &node->call.step);
+            break;
+        case PREPARE:
+            prepare(node->queue, &node->call.prepare);
+            break;
+        case NORM:
+            norm(node->queue, &node->call.norm);
+            break;
+        case JUDGE:
+            judge(node->queue, &node->call.judge);
+            break;
+        }
+    }
+}
+
+struct host_control host_device_control = {
+    .new_graph = new_graph, .replay = replay, .free_graph = free_graph};
 
 static const char *const rule_names[] = {
 #define RULE(rule) #rule,

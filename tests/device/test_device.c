@@ -124,7 +124,7 @@ static void test_no_library(void **state)
     stop(&s);
 }
 
-static void test_no_kernels(void **state)
+static void test_devices_that_do_not_open(void **state)
 {
     (void)state;
     struct host_control *const control = device_control();
@@ -133,12 +133,19 @@ static void test_no_kernels(void **state)
     struct subject s;
     start(&s, "adamw");
     hone_optimizer *const other = test_optimizer(s.context, "sgd");
-    control->no_kernels = true;
+    control->open_fault = HONE_DEVICE_UNSUPPORTED;
     FAILS(HONE_ERROR_UNSUPPORTED,
           "host device 0, host (compute capability 1.0) cannot be used: no kernel image is "
           "available; this build has kernels for 8.0, 9.0, 10.0 and what runs their code",
           hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
-    control->no_kernels = false;
+    control->open_fault = HONE_DEVICE_MEMORY;
+    FAILS(HONE_ERROR_MEMORY, "opening a device: device 0 answers \"out of memory\"",
+          hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
+    control->open_fault = HONE_DEVICE_LOST;
+    FAILS(HONE_ERROR_DEVICE, "opening a device: device 0 answers \"the device fell off the bus\"",
+          hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
+    control->open_fault = HONE_DEVICE_OK;
+    OK(hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
     hone_optimizer_free(other);
     stop(&s);
 }
@@ -153,6 +160,26 @@ static void test_rules(void **state)
     const int64_t matrix[] = {100, 100};
     const hone_tensor view = device_view(new_values(1), HONE_F32, 2, matrix);
     OK(hone_optimizer_add(s.optimizer, "m", &view, group, NULL, &problem));
+    stop(&s);
+}
+
+/* The work of a matrix needs room that depends on its steps, which may change at any time. */
+static void test_more_steps_of_a_matrix(void **state)
+{
+    (void)state;
+    struct subject s;
+    start(&s, "adamw");
+    int group;
+    OK(hone_optimizer_add_group(s.optimizer, "muon", &group, &problem));
+    const int64_t matrix[] = {100, 100};
+    const hone_tensor view = device_view(new_values(1), HONE_F32, 2, matrix);
+    const hone_tensor grad = device_view(new_values(0.5f), HONE_F32, 2, matrix);
+    OK(hone_optimizer_add(s.optimizer, "m", &view, group, NULL, &problem));
+    OK(hone_optimizer_set_grad(s.optimizer, 1, &grad, &problem));
+    for (int steps = 1; steps < 50; steps += 12) {
+        OK(hone_optimizer_set(s.optimizer, group, "ns_steps", steps, &problem));
+        OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    }
     stop(&s);
 }
 
@@ -188,12 +215,84 @@ static void test_captures(void **state)
     FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, &report, &problem));
     OK(hone_optimizer_set(s.optimizer, 0, "lr", 0.5, &problem));
     FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, NULL, &problem));
+    uint64_t count = 0;
+    const size_t waits = device_control()->waits, allocations = device_control()->allocations;
+    FAILS(HONE_ERROR_ARGUMENT,
+          "the step counters: device 0 would have to be waited for, and a graph is being captured",
+          hone_optimizer_step_count(s.optimizer, 0, &count, &problem));
+    static const float values[N];
+    const hone_tensor home = hone_tensor_view((void *)(uintptr_t)values, HONE_F32, 1, shape);
+    FAILS(HONE_ERROR_ARGUMENT, NULL,
+          hone_optimizer_set_state(s.optimizer, 0, "exp_avg", &home, &problem));
+    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_set_capturable(s.optimizer, false, &problem));
+    assert_int_equal(device_control()->waits, waits);
+    assert_int_equal(device_control()->allocations, allocations);
     stream.capturing = false;
     assert_int_equal(count_of(&s), 1);
     OK(hone_optimizer_step(s.optimizer, &report, &problem));
     assert_true(report.total_norm > 0);
     assert_int_equal(count_of(&s), 2);
     stop(&s);
+}
+
+/* What two gradients, the first in turns with the second, do to the parameter. */
+static void step_eagerly(const char *turns, double late_rate, float values[N])
+{
+    struct subject s;
+    start(&s, "adamw");
+    const hone_tensor second = device_view(new_values(-2), HONE_F32, 1, shape);
+    OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_PROPAGATE, &problem));
+    for (; *turns != '\0'; turns++) {
+        if (*turns == '.')
+            OK(hone_optimizer_set(s.optimizer, 0, "lr", late_rate, &problem));
+        else {
+            OK(hone_optimizer_set_grad(s.optimizer, 0, *turns == 'a' ? &s.grad : &second,
+                                       &problem));
+            OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+        }
+    }
+    read_param(&s, values);
+    stop(&s);
+}
+
+/* A graph steps as it was captured, with what it was captured for, and takes new rates; steps beside it
+ * keep gradients of their own. */
+static void test_graphs(void **state)
+{
+    (void)state;
+    struct host_control *const control = device_control();
+    if (control == NULL)
+        return; /* bench/cuda/check_graph.py captures on a real device */
+    static float wanted[N], found[N];
+    struct subject s;
+    struct host_stream stream = {.device = 0, .graph = control->new_graph()};
+    start(&s, "adamw");
+    const hone_tensor second = device_view(new_values(-2), HONE_F32, 1, shape);
+    OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_PROPAGATE, &problem));
+    OK(hone_optimizer_set_capturable(s.optimizer, true, &problem));
+    OK(hone_optimizer_set_stream(s.optimizer, 0, &stream, &problem));
+    OK(hone_optimizer_prepare(s.optimizer, &problem));
+    stream.capturing = true;
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    stream.capturing = false;
+    assert_unmoved(&s);
+    for (int i = 0; i < 3; i++)
+        control->replay(stream.graph);
+    assert_int_equal(count_of(&s), 3);
+    OK(hone_optimizer_set(s.optimizer, 0, "lr", 0.25, &problem));
+    OK(hone_optimizer_prepare(s.optimizer, &problem));
+    control->replay(stream.graph);
+    OK(hone_optimizer_set_grad(s.optimizer, 0, &second, &problem));
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    control->replay(stream.graph);
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    control->replay(stream.graph);
+    assert_int_equal(count_of(&s), 8);
+    read_param(&s, found);
+    control->free_graph(stream.graph);
+    stop(&s);
+    step_eagerly("aaa.ababa", 0.25, wanted);
+    assert_memory_equal(found, wanted, sizeof wanted);
 }
 
 static double half(uint64_t calls, void *user)
@@ -307,9 +406,9 @@ static void test_bound_states(void **state)
 
 #define MANY 300
 
-static void test_one_launch(void **state)
+/* However many tensors, and whether they share their rates or not: then these take a launch more. */
+static void check_launches(bool own_rates)
 {
-    (void)state;
     struct host_control *const control = device_control();
     struct subject s;
     start(&s, "adamw");
@@ -322,6 +421,8 @@ static void test_one_launch(void **state)
         int64_t index;
         OK(hone_optimizer_add(s.optimizer, name, &param, 0, &index, &problem));
         OK(hone_optimizer_set_grad(s.optimizer, index, &grad, &problem));
+        if (own_rates)
+            OK(hone_optimizer_set_lr_multiplier(s.optimizer, index, 1.0 / i, &problem));
     }
     OK(hone_optimizer_step(s.optimizer, NULL, &problem));
     const size_t launches = control == NULL ? 0 : control->launches;
@@ -329,13 +430,20 @@ static void test_one_launch(void **state)
     for (int i = 0; i < 5; i++)
         OK(hone_optimizer_step(s.optimizer, NULL, &problem));
     if (control != NULL) {
-        assert_int_equal(control->launches - launches, 5);
+        assert_int_equal(control->launches - launches, own_rates ? 10 : 5);
         assert_int_equal(control->waits, waits);
     }
     assert_int_equal(count_of(&s), 6);
     assert_true(hone_optimizer_device_bytes(s.optimizer, 0) > 0);
     assert_true(hone_optimizer_device_bytes(s.optimizer, 0) < 1 << 20);
     stop(&s);
+}
+
+static void test_one_launch(void **state)
+{
+    (void)state;
+    check_launches(false);
+    check_launches(true);
 }
 
 /* Finite gradients whose powers overflow do not make a scaler back off; one that is infinite does, also
@@ -425,6 +533,29 @@ static void test_lost_device(void **state)
     assert_true(lost >= 6);
 }
 
+/* ---- counters ----------------------------------------------------------------------------------- */
+
+/* A policy decides whether the device counts; what it has counted stays. */
+static void test_policy_changes(void **state)
+{
+    (void)state;
+    static float wanted[N], found[N];
+    for (int changing = 0; changing < 2; changing++) {
+        struct subject s;
+        start(&s, "adamw");
+        for (int i = 0; i < 6; i++) {
+            const hone_nonfinite policy =
+                changing && i % 3 != 2 ? HONE_NONFINITE_SKIP : HONE_NONFINITE_PROPAGATE;
+            OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, policy, &problem));
+            OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+        }
+        read_param(&s, changing ? found : wanted);
+        assert_int_equal(count_of(&s), 6);
+        stop(&s);
+    }
+    assert_memory_equal(found, wanted, sizeof wanted);
+}
+
 struct own_memory {
     size_t blocks, bytes;
 };
@@ -477,16 +608,63 @@ static void test_own_memory(void **state)
     stop(&s);
 }
 
+/* Ten thousand tensors cost their states, a number for each of the norm's sums, and 1 MiB. */
+static void test_memory_bound(void **state)
+{
+    (void)state;
+    enum { TENSORS = 10000, LENGTH = 64 };
+    const int64_t length[] = {LENGTH};
+    struct own_memory own = {0};
+    hone_context_options options;
+    hone_context_options_init(&options);
+    options.device_allocator = (hone_device_allocator){own_allocate, own_release, &own};
+    hone_context *context = NULL;
+    OK(hone_context_create(&context, &options, &problem));
+    hone_optimizer *const optimizer = test_optimizer(context, "adamw");
+    OK(hone_optimizer_clip_norm(optimizer, 1, 2, HONE_NONFINITE_SKIP, &problem));
+    const size_t size = (size_t)TENSORS * LENGTH * sizeof(float);
+    float *const param = device_new(0, size, 0), *const grad = device_new(0, size, 0);
+    assert_int_equal(device_target()->zero((struct hone_device_queue){0}, param, size).fault,
+                     HONE_DEVICE_OK);
+    assert_int_equal(device_target()->zero((struct hone_device_queue){0}, grad, size).fault,
+                     HONE_DEVICE_OK);
+    for (int i = 0; i < TENSORS; i++) {
+        const hone_tensor p = device_view(param + (size_t)i * LENGTH, HONE_F32, 1, length);
+        const hone_tensor g = device_view(grad + (size_t)i * LENGTH, HONE_F32, 1, length);
+        char name[16];
+        snprintf(name, sizeof name, "p%d", i);
+        OK(hone_optimizer_add(optimizer, name, &p, 0, NULL, &problem));
+        OK(hone_optimizer_set_grad(optimizer, i, &g, &problem));
+    }
+    OK(hone_optimizer_step(optimizer, NULL, &problem));
+    assert_int_equal(hone_optimizer_state_bytes(optimizer), 2 * size);
+    assert_in_range(own.bytes, 2 * size, 2 * size + TENSORS * sizeof(double) + (1 << 20));
+    hone_optimizer_free(optimizer);
+    assert_int_equal(own.bytes, 0);
+    hone_context_free(context);
+    device_free_all();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_memory),  cmocka_unit_test(test_no_library),
-        cmocka_unit_test(test_no_kernels),    cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_captures),      cmocka_unit_test(test_callbacks),
-        cmocka_unit_test(test_bound_numbers), cmocka_unit_test(test_bound_states),
-        cmocka_unit_test(test_one_launch),    cmocka_unit_test(test_overflowing_norm),
-        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_lost_device),
+        cmocka_unit_test(test_wrong_memory),
+        cmocka_unit_test(test_no_library),
+        cmocka_unit_test(test_devices_that_do_not_open),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_more_steps_of_a_matrix),
+        cmocka_unit_test(test_graphs),
+        cmocka_unit_test(test_captures),
+        cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_bound_numbers),
+        cmocka_unit_test(test_bound_states),
+        cmocka_unit_test(test_one_launch),
+        cmocka_unit_test(test_overflowing_norm),
+        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_lost_device),
+        cmocka_unit_test(test_policy_changes),
         cmocka_unit_test(test_own_memory),
+        cmocka_unit_test(test_memory_bound),
     };
     device_start();
     return cmocka_run_group_tests(tests, NULL, NULL);
