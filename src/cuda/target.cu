@@ -23,18 +23,14 @@ static const char *const rule_names[] = {
 #undef RULE
     NULL};
 
-static const void *step_kernel(int rule, bool wide, int direct)
-{
-    const struct hone_rule_device_kernels *const table = kernels[rule][wide ? 1 : 0];
-    return (const void *)(direct < 0 ? table->any : table->step[direct]);
-}
-
 static struct hone_device_status load(struct hone_device_queue queue, int rule, bool wide,
                                       int direct)
 {
-    const void *const direction = (const void *)kernels[rule][wide ? 1 : 0]->direction;
-    const struct hone_device_status status =
-        hone_cuda_load(queue, direction != NULL ? direction : step_kernel(rule, wide, direct));
+    const struct hone_rule_device_kernels *const table = kernels[rule][wide ? 1 : 0];
+    const void *const kernel = table->direction != NULL ? (const void *)table->direction
+                               : direct < 0             ? (const void *)table->any
+                                                        : (const void *)table->step[direct].kernel;
+    const struct hone_device_status status = hone_cuda_load(queue, kernel);
     return status.fault == HONE_DEVICE_OK
                ? hone_cuda_load(queue, (const void *)kernels[rule][1]->prepare)
                : status;
@@ -43,8 +39,12 @@ static struct hone_device_status load(struct hone_device_queue queue, int rule, 
 static struct hone_device_status step(struct hone_device_queue queue, int rule, bool wide,
                                       int direct, const struct hone_device_call *call)
 {
-    return hone_cuda_launch(queue, step_kernel(rule, wide, direct), call->chunk_count,
-                            HONE_DEVICE_THREADS, call);
+    const struct hone_rule_device_kernels *const table = kernels[rule][wide ? 1 : 0];
+    if (direct < 0)
+        return hone_cuda_launch(queue, (const void *)table->any, call->chunk_count,
+                                HONE_DEVICE_THREADS, call);
+    return hone_cuda_launch(queue, (const void *)table->step[direct].kernel, call->chunk_count,
+                            table->step[direct].threads, call);
 }
 
 static struct hone_device_status direction(struct hone_device_queue queue, int rule, bool wide,

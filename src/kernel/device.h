@@ -12,7 +12,7 @@
 #define HONE_DEVICE_VERSION 4
 #define HONE_DEVICE_SYMBOL hone_device_target_4
 
-/* Threads of a block; a block steps one chunk of at most HONE_CHUNK elements. */
+/* Threads of a block, at most; a block steps one chunk of at most HONE_CHUNK elements. */
 #define HONE_DEVICE_THREADS 512
 
 /* ---- tables in the device's memory ------------------------------------------------------------ */
@@ -183,7 +183,10 @@ struct hone_device_polar {
 typedef void hone_device_step_fn(const struct hone_device_call call);
 typedef void hone_device_prepare_fn(const struct hone_device_prepare call);
 struct hone_rule_device_kernels {
-    hone_device_step_fn *step[HONE_MAX_DIRECT];
+    struct {
+        hone_device_step_fn *kernel;
+        uint32_t threads; /* of a block */
+    } step[HONE_MAX_DIRECT];
     hone_device_step_fn *any;
     hone_device_step_fn *direction;
     hone_device_prepare_fn *prepare; /* in the table of doubles */
