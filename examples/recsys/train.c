@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "saving.h"
 #include "score.h"
@@ -197,16 +198,19 @@ static void resume(run *r, const options *o)
 {
     hone_error error;
     hone_restore_report report;
-    if (mkdir(o->directory, 0777) != 0 && errno != EEXIST) {
-        fprintf(stderr, "recsys: cannot make '%s': %s\n", o->directory, strerror(errno));
+    char inside[HONE_SNAPSHOT_PATH_SIZE];
+    snprintf(inside, sizeof inside, "%s/.", o->directory);
+    if ((mkdir(o->directory, 0777) != 0 && errno != EEXIST) ||
+        access(inside, R_OK | W_OK | X_OK) != 0) {
+        fprintf(stderr, "recsys: cannot save to '%s': %s\n", o->directory, strerror(errno));
         exit(1);
     }
     if (saving_resume(r, o->directory, &report, &error)) {
         fprintf(stderr, "resumed at step %" PRId64 " from '%s'\n", r->step, report.last);
         if (report.problem[0] != '\0')
             fprintf(stderr, "left aside: %s\n", report.problem);
-    } else if (error.status != HONE_ERROR_IO) {
-        require(error.status, &error);
+    } else if (error.status != HONE_ERROR_IO || report.problem[0] != '\0') {
+        require(error.status, &error); /* files that cannot be read are not to be written over */
     }
 }
 
@@ -227,7 +231,7 @@ static void train(run *r, const options *o, network *grad, counts *c)
     while (r->step < o->steps) {
         loss = train_step(r, &b, grad, lookups, c);
         score_add(&s, b.chance, b.clicked, BATCH);
-        if (o->every > 0 && r->step % o->every == 0) {
+        if (o->every > 0 && (r->step % o->every == 0 || r->step == o->steps)) {
             const bool full = !begun || r->step % (o->every * 20) == 0;
             if (!saving_start(&saver, r, full ? HONE_SNAPSHOT_FULL : HONE_SNAPSHOT_INCREMENT,
                               &error))
@@ -239,11 +243,14 @@ static void train(run *r, const options *o, network *grad, counts *c)
     }
     if (!saving_wait(&saver, &error))
         require(error.status, &error);
-    printf("steps %" PRId64 "  loss %.6f  AUC %.4f  rows %" PRId64 "  evicted %" PRId64 "\n",
-           r->step, loss, score_auc(&s),
-           hone_table_count(r->tables[LOG_USER]) + hone_table_count(r->tables[LOG_ITEM]) +
-               hone_table_count(r->tables[LOG_CATEGORY]),
-           c->evicted);
+    if (s.count == 0)
+        fprintf(stderr, "all %" PRId64 " steps were done before\n", o->steps);
+    else
+        printf("steps %" PRId64 "  loss %.6f  AUC %.4f  rows %" PRId64 "  evicted %" PRId64 "\n",
+               r->step, loss, score_auc(&s),
+               hone_table_count(r->tables[LOG_USER]) + hone_table_count(r->tables[LOG_ITEM]) +
+                   hone_table_count(r->tables[LOG_CATEGORY]),
+               c->evicted);
     printf("model %016" PRIx64 "\n", fingerprint(r));
     for (int f = 0; f < LOG_FIELDS; f++)
         hone_lookup_free(lookups[f]);

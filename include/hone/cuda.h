@@ -28,8 +28,12 @@ HONE_API hone_status hone_optimizer_set_stream(hone_optimizer *optimizer, int de
 /* Keeps counters, learning rates and what is made of them on the devices, so that a step can be
  * captured into a graph and replayed: each replay is one more step. Default off. Capture needs a plan
  * that is ready (hone_optimizer_prepare, or a step before) and no report. Between replays
- * hone_optimizer_set and hone_optimizer_prepare bring changed hyperparameters to the device; clipping,
- * accumulation and the loss scale's numbers are the graph's own. */
+ * hone_optimizer_set and hone_optimizer_prepare bring changed hyperparameters to the device. The graph's own
+ * are clipping, accumulation, the loss scale's numbers, the addresses of gradients (steps beside the graph
+ * may have others), and of matrix rules what makes the polar factor (ns_steps, coefficients, eps) and
+ * maximize. It uses the optimizer's memory: when parameters, groups, states, masks, formats, multipliers or
+ * step counts have been changed by the caller, or a choice or ns_steps of a matrix rule, or the optimizer is
+ * gone, it must not be replayed any more; capture another one. */
 HONE_API hone_status hone_optimizer_set_capturable(hone_optimizer *optimizer, bool capturable,
                                                    hone_error *error);
 

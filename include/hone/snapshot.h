@@ -7,8 +7,9 @@
  *   hone_snapshot_free(snapshot);                                                  // training thread
  *
  * Files are safetensors with checksums, appear whole or not at all, and are named by a sequence
- * number that never falls. Full and increments restored, a run goes on with the bits of one that
- * never stopped. Beside them, tables can be exported and imported by key, in any number of shards. */
+ * number that never falls: a full snapshot's is above all that its directory has. Full and increments
+ * restored, a run goes on with the bits of one that never stopped. Beside them, tables can be exported
+ * and imported by key, in any number of shards. */
 #ifndef HONE_SNAPSHOT_H
 #define HONE_SNAPSHOT_H
 
@@ -35,7 +36,8 @@ HONE_API hone_status hone_snapshot_take(hone_snapshot **snapshot, hone_table *co
 
 /* Writes the snapshot into `directory`, which exists, with `extra_count` tensors of the caller's
  * (any names that are not "<table>@..."), so that they are saved at one moment. May be called again
- * after a failure. Touches no table. Errors: IO, NAME, MEMORY; ARGUMENT for a copy. */
+ * after a failure. Touches no table. Errors: IO, NAME, RANGE (the number 999999999999 is taken),
+ * MEMORY; ARGUMENT for a copy. */
 HONE_API hone_status hone_snapshot_write(hone_snapshot *snapshot, const char *directory,
                                          const hone_file_entry *extras, int64_t extra_count,
                                          hone_error *error);
@@ -45,7 +47,7 @@ HONE_API uint64_t
 hone_snapshot_bytes(const hone_snapshot *snapshot); /* of memory, for all copies */
 
 /* Frees the copy. Of a snapshot that was never written the changes go back to the tables' lists, so
- * that the next one has them. NULL is accepted. */
+ * that the next one has them. To be freed before the tables; NULL is accepted. */
 HONE_API void hone_snapshot_free(hone_snapshot *snapshot);
 
 #define HONE_SNAPSHOT_PATH_SIZE 1024
@@ -63,7 +65,8 @@ typedef struct hone_restore_report {
  * or damaged, which is named in report->problem. Hyperparameters and schedules are the file's.
  * Errors: IO (no snapshot there), MISMATCH (another width, dtype, rule, bias, decay, rounding, seed,
  * or set of tables), RANGE (more rows than a table's byte budget holds), FORMAT (nothing sound),
- * ARGUMENT (tables not empty), MEMORY; the tables are empty then and their settings as before. */
+ * ARGUMENT (tables not empty, or a snapshot of them at work), MEMORY; the tables are empty then and
+ * their settings as before. */
 HONE_API hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count,
                                            const char *directory, hone_restore_report *report,
                                            hone_error *error);

@@ -84,7 +84,7 @@ typedef struct hone_table_options {
     int64_t width;          /* elements of a row, 1 to 4096; no default */
     hone_dtype dtype;       /* F32 (default), F64, BF16 or F16 */
     hone_dtype state_dtype; /* default F32; F64 tables: F64 */
-    bool stochastic;        /* 16-bit rows are rounded at random when they are stepped */
+    bool stochastic;        /* 16-bit rows and states are rounded at random when they move */
     /* A rule's name, or a preset: "sparse_adam", "sparse_adamw", "sparse_adamw_tf" (as RecIS
      * defines them), "rowwise_adagrad", "rowwise_adam" (one second moment per row). Default
      * "sparse_adamw". */
@@ -116,7 +116,7 @@ typedef struct hone_table_options {
 
 HONE_API void hone_table_options_init(hone_table_options *options);
 
-/* Makes an empty table. `name` (not empty, UTF-8, without '@') tells tables of a checkpoint apart
+/* Makes an empty table. `name` (1 to 255 bytes of UTF-8 without '@') tells tables of a checkpoint apart
  * and enters their first values. Errors: ARGUMENT, RANGE, DTYPE, NAME (with the nearest rule),
  * UNSUPPORTED (a rule over matrices), MEMORY. The context is borrowed until hone_table_free. */
 HONE_API hone_status hone_table_create(hone_table **table, const hone_context *context,

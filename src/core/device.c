@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/device.h"
 
@@ -29,20 +30,20 @@ static void own_folder(char *folder, size_t size)
     }
 }
 
-/* The one that HONE_CUDA names, else the one beside this library, else the loader's. */
-static void *find_library(const char **tried)
+/* The one that HONE_CUDA names, else the one beside this library, else the loader's. Once there it stays:
+ * work that an optimizer has left queued may still run its kernels. */
+static void *find_library(char *tried, size_t size)
 {
     const char *const named = getenv("HONE_CUDA");
     if (named != NULL && named[0] != '\0') {
-        *tried = named;
-        return dlopen(named, RTLD_NOW | RTLD_LOCAL);
+        snprintf(tried, size, "%s", named);
+    } else {
+        own_folder(tried, size - sizeof LIBRARY);
+        strcat(tried, LIBRARY);
+        if (access(tried, F_OK) != 0)
+            snprintf(tried, size, "%s", LIBRARY);
     }
-    char beside[4096];
-    own_folder(beside, sizeof beside - sizeof LIBRARY);
-    strcat(beside, LIBRARY);
-    *tried = LIBRARY;
-    void *const library = dlopen(beside, RTLD_NOW | RTLD_LOCAL);
-    return library != NULL ? library : dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    return dlopen(tried, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 }
 
 /* Built from the same rules as this library, in the same order. */
@@ -57,8 +58,8 @@ static bool same_rules(const struct hone_device_target *target)
 
 static hone_status load_library(struct hone_devices *devices, hone_error *error)
 {
-    const char *tried = LIBRARY;
-    void *const library = find_library(&tried);
+    char tried[4096];
+    void *const library = find_library(tried, sizeof tried);
     if (library == NULL) {
         const char *const reason = dlerror();
         return hone_fail(error, HONE_ERROR_UNSUPPORTED,
@@ -104,6 +105,20 @@ struct hone_device *hone_device_find(const hone_optimizer *optimizer, int index)
     return NULL;
 }
 
+static hone_status check_opened(const struct hone_device_target *target,
+                                const struct hone_device *device, struct hone_device_status answer,
+                                hone_error *error)
+{
+    const struct hone_device_facts *const facts = &device->facts;
+    if (answer.fault == HONE_DEVICE_OK)
+        return HONE_OK;
+    return hone_fail(error, HONE_ERROR_UNSUPPORTED,
+                     "%s device %d%s%s (compute capability %d.%d) cannot be used: %s; this build "
+                     "has kernels for 8.0, 9.0, 10.0 and what runs their code",
+                     target->name, device->queue.device, facts->name[0] == '\0' ? "" : ", ",
+                     facts->name, facts->major, facts->minor, answer.text);
+}
+
 static hone_status open_device(const hone_context *context, const struct hone_device_target *target,
                                int index, struct hone_device **device, hone_error *error)
 {
@@ -113,19 +128,16 @@ static hone_status open_device(const hone_context *context, const struct hone_de
     made->context = context;
     made->target = target;
     made->queue.device = index;
-    const struct hone_device_status status = target->open(index, &made->facts);
-    if (status.fault != HONE_DEVICE_OK) {
-        const hone_status failed =
-            hone_fail(error, HONE_ERROR_UNSUPPORTED,
-                      "%s device %d%s%s (compute capability %d.%d) cannot be used: %s; this build "
-                      "has kernels for 8.0, 9.0, 10.0 and what runs their code",
-                      target->name, index, made->facts.name[0] == '\0' ? "" : ", ",
-                      made->facts.name, made->facts.major, made->facts.minor, status.text);
+    const struct hone_device_status answer = target->open(index, &made->facts);
+    const hone_status status =
+        answer.fault == HONE_DEVICE_MEMORY || answer.fault == HONE_DEVICE_LOST
+            ? hone_device_check(made, answer, "opening a device", error)
+            : check_opened(target, made, answer, error);
+    if (status != HONE_OK)
         hone_release(context, made, sizeof *made);
-        return failed;
-    }
-    *device = made;
-    return HONE_OK;
+    else
+        *device = made;
+    return status;
 }
 
 hone_status hone_devices_need(hone_optimizer *optimizer, hone_error *error)
@@ -184,6 +196,7 @@ static void free_device(struct hone_device *device)
     hone_release(context, device->buckets, sizeof *device->buckets * device->bucket_capacity);
     hone_release(context, device->share_ranges,
                  sizeof *device->share_ranges * device->tensor_capacity);
+    hone_release(context, device->fetched, sizeof *device->fetched * device->fetched_capacity);
     hone_release(context, device->groups, sizeof *device->groups * device->group_capacity);
     hone_release(context, device, sizeof *device);
 }
@@ -205,11 +218,27 @@ void hone_devices_free(hone_optimizer *optimizer)
 
 /* ---- memory ----------------------------------------------------------------------------------- */
 
+/* What waits for the device would end a capture that is under way. */
+static hone_status check_not_capturing(struct hone_device *device, const char *what,
+                                       hone_error *error)
+{
+    bool capturing = false;
+    const hone_status status = hone_device_inspect(device, &capturing, error);
+    if (status != HONE_OK || !capturing)
+        return status;
+    return hone_fail(error, HONE_ERROR_ARGUMENT,
+                     "%s: device %d would have to be waited for, and a graph is being captured",
+                     what, device->queue.device);
+}
+
 hone_status hone_device_allocate(struct hone_device *device, size_t size, void **memory,
                                  const char *what, hone_error *error)
 {
     const hone_device_allocator *const own = &device->context->device_allocator;
     const size_t some = size == 0 ? 1 : size; /* a valid pointer, as on the host */
+    const hone_status status = check_not_capturing(device, what, error);
+    if (status != HONE_OK)
+        return status;
     if (own->allocate == NULL)
         return hone_device_check(device, device->target->allocate(device->queue, some, memory),
                                  what, error);
@@ -235,8 +264,9 @@ void hone_device_release(struct hone_device *device, void *memory, size_t size)
 hone_status hone_device_upload(struct hone_device *device, void *to, const void *from, size_t size,
                                const char *what, hone_error *error)
 {
-    return size == 0
-               ? HONE_OK
+    const hone_status status = size == 0 ? HONE_OK : check_not_capturing(device, what, error);
+    return status != HONE_OK || size == 0
+               ? status
                : hone_device_check(device, device->target->upload(device->queue, to, from, size),
                                    what, error);
 }
@@ -244,8 +274,9 @@ hone_status hone_device_upload(struct hone_device *device, void *to, const void 
 hone_status hone_device_download(struct hone_device *device, void *to, const void *from,
                                  size_t size, const char *what, hone_error *error)
 {
-    return size == 0
-               ? HONE_OK
+    const hone_status status = size == 0 ? HONE_OK : check_not_capturing(device, what, error);
+    return status != HONE_OK || size == 0
+               ? status
                : hone_device_check(device, device->target->download(device->queue, to, from, size),
                                    what, error);
 }

@@ -49,13 +49,16 @@ struct hone_device {
     } * share_ranges;
     size_t tensor_count, tensor_capacity;
     size_t chunk_count;
+    double *fetched; /* shares on their way to the plan's, where the host adds them up */
+    size_t fetched_capacity;
     bool classified;    /* false: counts or multipliers have changed since */
     bool fresh_masters; /* a step has to make them first */
     bool ahead;         /* classes have counted steps that their parameters do not know of */
 
     /* The plan, on the device, and the host's copy of the tables. */
     struct hone_device_memory tables, image;
-    bool moved; /* gradients in the image have new addresses */
+    bool moved;    /* gradients in the image have new addresses */
+    bool captured; /* a graph may have put other addresses into the tables */
     struct hone_device_tensor *tensors;
     uint32_t *first;
     struct hone_device_source *sources; /* while gradients are accumulated */
@@ -213,8 +216,8 @@ hone_status hone_devices_accumulate(hone_optimizer *optimizer, const struct hone
                                     hone_error *error);
 hone_status hone_devices_shares(hone_optimizer *optimizer, const struct hone_call *call,
                                 hone_error *error);
-hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_call *call,
-                              const struct hone_frame *frame, hone_error *error);
+hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_frame *frame,
+                              hone_error *error);
 
 /* Sums that have been used start from nothing. */
 hone_status hone_devices_clear(hone_optimizer *optimizer, const struct hone_call *call,

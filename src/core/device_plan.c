@@ -319,7 +319,7 @@ void hone_device_move_grad(struct hone_device *device, const struct hone_plan_te
     tensors[tensor->listed].grad = tensor->base.grad;
     if (device->sources != NULL) {
         struct hone_device_source *const sources =
-            (void *)(image + ((char *)device->sources - (char *)device->tables.data));
+            (void *)(image + ((char *)device->sources - (char *)device->tensors));
         sources[tensor->listed].grad = tensor->source;
     }
     device->moved = true;
@@ -376,6 +376,39 @@ static hone_status list_members(hone_optimizer *optimizer, struct hone_device *d
     return status;
 }
 
+/* Kernels of every bucket: the first launch of one must not be what the device has no memory for, when
+ * others have stepped already. */
+static hone_status load_kernels(struct hone_device *device, hone_error *error)
+{
+    const struct hone_device_target *const target = device->target;
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < device->bucket_count && status == HONE_OK; i++) {
+        const struct hone_device_bucket *const bucket = &device->buckets[i];
+        status = hone_device_check(
+            device, target->load(device->queue, bucket->rule, bucket->wide, bucket->direct),
+            "the kernels of a step", error);
+        if (status == HONE_OK && bucket->rows > 0)
+            status = hone_device_check(
+                device,
+                target->load(device->queue, hone_rule_count(), bucket->wide, bucket->direct),
+                "the kernels of a step", error);
+    }
+    return status;
+}
+
+/* Only where the plan has room for the shares of all places does the host add them up. */
+static hone_status reserve_fetched(const hone_optimizer *optimizer, struct hone_device *device,
+                                   hone_error *error)
+{
+    if (optimizer->plan.shares_capacity == 0)
+        return HONE_OK;
+    void *array = device->fetched;
+    const hone_status status = grow(device->context, &array, &device->fetched_capacity,
+                                    device->chunk_count, sizeof *device->fetched, error);
+    device->fetched = array;
+    return status;
+}
+
 hone_status hone_device_plan(hone_optimizer *optimizer, struct hone_device *device,
                              hone_error *error)
 {
@@ -389,6 +422,10 @@ hone_status hone_device_plan(hone_optimizer *optimizer, struct hone_device *devi
     if (entries == NULL)
         return hone_fail_memory(error, size, "the plan of a device");
     status = collect(optimizer, device, entries, error);
+    if (status == HONE_OK)
+        status = reserve_fetched(optimizer, device, error);
+    if (status == HONE_OK)
+        status = load_kernels(device, error);
     if (status == HONE_OK)
         status = hone_device_matrix_reserve(optimizer, device, error);
     if (status == HONE_OK)
@@ -428,6 +465,7 @@ static void tell_params(const hone_optimizer *optimizer, const struct hone_devic
     }
 }
 
+/* Steps that the host leads are judged there: it has the scaler, and has counted what was skipped. */
 hone_status hone_devices_settle(const hone_optimizer *constant, hone_error *error)
 {
     /* What a device has counted belongs to the optimizer already; this fetches it. */
@@ -440,9 +478,11 @@ hone_status hone_devices_settle(const hone_optimizer *constant, hone_error *erro
             const hone_status status = fetch(device, &outcome, error);
             if (status != HONE_OK)
                 return status;
-            optimizer->skipped = outcome.skipped;
-            optimizer->scaler.scale = outcome.scale.scale;
-            optimizer->scaler.growth_tracker = outcome.scale.growth_tracker;
+            if (hone_devices_alone(optimizer)) {
+                optimizer->skipped = outcome.skipped;
+                optimizer->scaler.scale = outcome.scale.scale;
+                optimizer->scaler.growth_tracker = outcome.scale.growth_tracker;
+            }
         }
         if (device->counts || device->ahead)
             tell_params(optimizer, device);

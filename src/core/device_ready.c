@@ -21,14 +21,7 @@ static hone_status reserve(struct hone_device *device, struct hone_device_memory
                          "device %d: a step needs memory that it does not have yet, and a graph is "
                          "being captured; call hone_optimizer_prepare before the capture",
                          device->queue.device);
-    void *data;
-    const hone_status status = hone_device_allocate(device, size, &data, "a step", error);
-    if (status != HONE_OK)
-        return status;
-    hone_device_release(device, memory->data, memory->size);
-    device->bytes += size - memory->size;
-    *memory = (struct hone_device_memory){data, size};
-    return HONE_OK;
+    return hone_device_reserve(device, memory, size, "a step", error);
 }
 
 static bool takes_norm(const hone_optimizer *optimizer)
@@ -51,10 +44,12 @@ static hone_status reserve_numbers(hone_optimizer *optimizer, struct hone_device
         at_classes + (prepared ? padded(sizeof *device->own_classes * device->class_count) : 0);
     const size_t end = at_groups + (prepared ? padded(sizeof *device->own_groups * groups) : 0);
     const void *const before = device->prepared.data;
-    hone_status status = reserve(device, &device->prepared, end, capturing, error);
-    if (status == HONE_OK && takes_norm(optimizer))
+    hone_status status = HONE_OK;
+    if (takes_norm(optimizer))
         status = reserve(device, &device->shares, sizeof(double) * (device->chunk_count + 1),
                          capturing, error);
+    if (status == HONE_OK)
+        status = reserve(device, &device->prepared, end, capturing, error);
     if (status != HONE_OK)
         return status;
     char *const base = device->prepared.data;
@@ -178,11 +173,12 @@ static hone_status send_counters(hone_optimizer *optimizer, struct hone_device *
     return status;
 }
 
-/* New addresses of gradients, without waiting: they travel inside launches. A graph sends those that it
- * was captured with in every replay; outside of it they have not arrived. */
+/* New addresses of gradients, without waiting: they travel inside launches. Each replay of a graph sends
+ * those that it was captured with, whatever steps outside of it have sent, and these send theirs again. */
 static hone_status send_moved(struct hone_device *device, bool capturing, hone_error *error)
 {
-    if (!device->moved)
+    device->captured = device->captured || capturing;
+    if (!device->moved && !device->captured)
         return HONE_OK;
     const char *const image = device->image.data;
     const size_t sources =
@@ -198,7 +194,7 @@ static hone_status send_moved(struct hone_device *device, bool capturing, hone_e
                               device->target->put(device->queue, device->sources, image + sources,
                                                   sizeof *device->sources * device->tensor_count),
                               "the plan of a device", error);
-    device->moved = capturing || status != HONE_OK;
+    device->moved = status != HONE_OK;
     return status;
 }
 
@@ -261,6 +257,17 @@ static hone_status check_bound(const hone_optimizer *optimizer, hone_error *erro
     return HONE_OK;
 }
 
+/* Where devices have counted so far and the host will: before their numbers find other places. */
+static hone_status bring_counters_home(hone_optimizer *optimizer, hone_error *error)
+{
+    bool counted = false;
+    HONE_EACH_DEVICE(optimizer->devices, i)
+    counted = counted || optimizer->devices->list[i]->counts;
+    return counted && !hone_devices_prepare(optimizer)
+               ? hone_devices_take_counters(optimizer, error)
+               : HONE_OK;
+}
+
 hone_status hone_devices_ready(hone_optimizer *optimizer, hone_error *error)
 {
     struct hone_devices *const devices = optimizer->devices;
@@ -269,12 +276,10 @@ hone_status hone_devices_ready(hone_optimizer *optimizer, hone_error *error)
     hone_status status = HONE_OK;
     if (hone_devices_have_lr(devices) || devices->grad_scale != NULL || devices->found_inf != NULL)
         status = check_bound(optimizer, error);
+    if (status == HONE_OK)
+        status = bring_counters_home(optimizer, error);
     HONE_EACH_DEVICE(devices, i)
     if (status == HONE_OK && devices->list[i]->member_count > 0)
         status = ready(optimizer, devices->list[i], error);
-    if (status == HONE_OK && !hone_devices_prepare(optimizer))
-        HONE_EACH_DEVICE(devices, i)
-    if (status == HONE_OK && devices->list[i]->counts)
-        status = hone_devices_take_counters(optimizer, error);
     return status;
 }

@@ -49,29 +49,29 @@ int64_t hone_devices_param_count(const hone_optimizer *optimizer)
 
 /* ---- what only this call asks for ------------------------------------------------------------- */
 
+/* A device has at most as many classes as tensors, so the plan's scalars after the host's own have room. */
 static hone_status prepare_on_host(hone_optimizer *optimizer, struct hone_device *device,
                                    hone_error *error)
 {
+    struct hone_scalars *const scalars = optimizer->plan.scalars + optimizer->plan.host_count;
+    const size_t size = sizeof *scalars * device->class_count;
+    memset(scalars, 0, size);
     for (size_t i = 0; i < device->class_count; i++) {
         const struct hone_device_class *const one = &device->classes[i];
         const struct hone_scalars_key key = {.step = one->step + 1,
                                              .multiplier = one->multiplier,
                                              .fresh = one->fresh,
                                              .masked = one->masked != 0};
-        struct hone_scalars scalars;
-        memset(&scalars, 0, sizeof scalars);
-        hone_status status =
-            hone_compute_scalars(&optimizer->spec->groups[one->group], &key, &scalars, error);
-        if (status == HONE_OK && device->class_count > HONE_DEVICE_SCALARS)
-            status = hone_device_check(
-                device,
-                device->target->put(device->queue, device->scalars + i, &scalars, sizeof scalars),
-                "a step", error);
+        const hone_status status =
+            hone_compute_scalars(&optimizer->spec->groups[one->group], &key, &scalars[i], error);
         if (status != HONE_OK)
             return status;
-        if (i < HONE_DEVICE_SCALARS)
-            device->call.own[i] = scalars;
     }
+    if (device->class_count > HONE_DEVICE_SCALARS)
+        return hone_device_check(device,
+                                 device->target->put(device->queue, device->scalars, scalars, size),
+                                 "a step", error);
+    memcpy(device->call.own, scalars, size);
     return HONE_OK;
 }
 
@@ -228,18 +228,15 @@ hone_status hone_devices_accumulate(hone_optimizer *optimizer, const struct hone
 static hone_status fetch_shares(hone_optimizer *optimizer, struct hone_device *device,
                                 hone_error *error)
 {
-    const size_t size = sizeof(double) * device->chunk_count;
-    double *const own = hone_allocate(device->context, size);
-    if (own == NULL)
-        return hone_fail_memory(error, size, "the shares of a norm");
+    const double *const own = device->fetched;
     const hone_status status =
-        hone_device_download(device, own, device->shares.data, size, "a norm", error);
+        hone_device_download(device, device->fetched, device->shares.data,
+                             sizeof(double) * device->chunk_count, "a norm", error);
     for (size_t i = 0; i < device->tensor_count && status == HONE_OK; i++) {
         const struct hone_device_share *const range = &device->share_ranges[i];
         memcpy(optimizer->plan.shares + range->global, own + range->own,
                sizeof(double) * range->count);
     }
-    hone_release(device->context, own, size);
     return status;
 }
 
@@ -257,26 +254,22 @@ hone_status hone_devices_shares(hone_optimizer *optimizer, const struct hone_cal
     return status;
 }
 
-/* A step that is prepared on the device, without a norm. */
+/* A step that is prepared on the device. The host has judged already: the device's judgement only lets the
+ * preparation go ahead. */
 static hone_status step_prepared(hone_optimizer *optimizer, struct hone_device *device,
-                                 const struct hone_call *call, hone_error *error)
+                                 const struct hone_frame *frame, hone_error *error)
 {
-    const struct hone_device_judgement judgement = {.outcome = device->outcome,
-                                                    .open = true,
-                                                    .close = true,
-                                                    .loss_scale = optimizer->loss_scale,
-                                                    .accumulated = call->accumulated};
+    const struct hone_device_judgement judgement = {
+        .outcome = device->outcome, .open = true, .close = true, .loss_scale = 1, .accumulated = 1};
     hone_status status = hone_device_check(device, device->target->judge(device->queue, &judgement),
                                            "a step", error);
     if (status == HONE_OK)
         status = launch_prepare(device, error);
-    return status == HONE_OK
-               ? launch_step(optimizer, device, &call->frame, device->outcome, true, error)
-               : status;
+    return status == HONE_OK ? launch_step(optimizer, device, frame, NULL, true, error) : status;
 }
 
-hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_call *call,
-                              const struct hone_frame *frame, hone_error *error)
+hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_frame *frame,
+                              hone_error *error)
 {
     struct hone_devices *const devices = optimizer->devices;
     const bool prepared = hone_devices_prepare(optimizer);
@@ -288,7 +281,7 @@ hone_status hone_devices_step(hone_optimizer *optimizer, const struct hone_call 
             continue;
         status = make_masters(optimizer, device, error);
         if (status == HONE_OK)
-            status = prepared ? step_prepared(optimizer, device, call, error)
+            status = prepared ? step_prepared(optimizer, device, frame, error)
                               : launch_step(optimizer, device, frame, NULL,
                                             device->class_count > HONE_DEVICE_SCALARS, error);
     }

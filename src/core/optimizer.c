@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Optimizers: creation, groups and clipping. Parameters are param.c, gradients grad.c, the step is
  * step.c. */
+#include <string.h>
+
 #include "core/device.h"
 #include "core/optimizer_internal.h"
 
@@ -118,15 +120,16 @@ hone_status hone_optimizer_get(const hone_optimizer *optimizer, int group, const
     return status != HONE_OK ? status : hone_spec_get(optimizer->spec, group, hyper, value, error);
 }
 
-/* A hyperparameter that a slot depends on changes which slots exist, and a choice may change what a
- * matrix is. */
+/* A hyperparameter that a slot depends on changes which slots exist, a choice may change what a matrix is,
+ * and steps of its polar factor take room on a device. */
 static bool is_structural(const hone_rule *rule, const char *hyper)
 {
     const int index = hone_rule_hyper_find(rule, hyper);
     for (int k = 0; k < rule->slot_count; k++)
         if (rule->slots[k].condition == index)
             return true;
-    return index >= 0 && rule->hypers[index].kind == HONE_CHOICE;
+    return index >= 0 && (rule->hypers[index].kind == HONE_CHOICE ||
+                          (rule->matrix && strcmp(hyper, "ns_steps") == 0));
 }
 
 hone_status hone_optimizer_set(hone_optimizer *optimizer, int group, const char *hyper,

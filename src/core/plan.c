@@ -142,9 +142,13 @@ static size_t state_bytes(const struct hone_optimizer *optimizer, const struct h
     return param->count * hone_format_size(hone_state_format(optimizer, param, k));
 }
 
-static size_t padded(size_t size)
+/* Never 0: an empty state has a place of its own too. On a device, whose memory is counted, no more than
+ * aligned; on the host always some more. */
+static size_t padded(size_t size, const struct hone_device *device)
 {
-    return (size + STATE_ALIGNMENT) / STATE_ALIGNMENT * STATE_ALIGNMENT; /* never 0 */
+    const size_t more = device == NULL ? STATE_ALIGNMENT : STATE_ALIGNMENT - 1;
+    const size_t room = (size + more) / STATE_ALIGNMENT * STATE_ALIGNMENT;
+    return room == 0 ? STATE_ALIGNMENT : room;
 }
 
 /* Whether state k of a parameter goes into the block of its device (NULL: the host) in this round. */
@@ -164,7 +168,7 @@ static hone_status reserve_block(struct hone_optimizer *optimizer, struct hone_d
     for (int64_t i = 0; i < optimizer->count; i++)
         for (int k = 0; k < HONE_STATE_COUNT; k++)
             if (is_small(optimizer, &optimizer->params[i], k, device))
-                size += padded(state_bytes(optimizer, &optimizer->params[i], k));
+                size += padded(state_bytes(optimizer, &optimizer->params[i], k), device);
     *next = NULL;
     if (size == 0)
         return HONE_OK;
@@ -193,7 +197,7 @@ static hone_status create_state(struct hone_optimizer *optimizer, struct hone_pa
     hone_status status = HONE_OK;
     if (is_small(optimizer, param, k, param->device)) {
         char *const memory = *next;
-        *next += padded(state_bytes(optimizer, param, k));
+        *next += padded(state_bytes(optimizer, param, k), param->device);
         status = hone_state_place(optimizer->context, param->device, &param->state[k], memory,
                                   param->count, format, initial, error);
     } else {

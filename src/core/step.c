@@ -262,11 +262,11 @@ static hone_status sweep(struct hone_optimizer *optimizer, const struct hone_cal
                 outcome = judge_norm(optimizer, call);
                 frame.clip_coef = outcome.coef;
                 if (call->update && outcome.go)
-                    status = hone_devices_step(optimizer, call, &frame, error);
+                    status = hone_devices_step(optimizer, &frame, error);
             }
         } else if (call->update) {
 #pragma omp single nowait
-            status = hone_devices_step(optimizer, call, &frame, error);
+            status = hone_devices_step(optimizer, &frame, error);
         }
         for (size_t i = begin; call->update && outcome.go && i < end; i++)
             step_chunk(plan, &plan->chunks[i], &frame);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loops over an index, compiled once per CPU level; only the comparison of a key with a
- * bucket's five differs. A bucket is one cache line. Keys are taken in blocks: while one block is
- * answered, the lines of the next are on their way, so that a core waits for many at a time. */
+ * bucket's five and the hashing of eight keys at a time differ. A bucket is one cache line. Keys are
+ * taken in blocks: while one block is answered, the lines of the next are on their way, so that a
+ * core waits for many at a time. */
 #include "kernel/index.h"
 
 #if defined(__AVX2__)
@@ -35,34 +36,106 @@ INDEX_INLINE uint32_t match(const struct hone_bucket *bucket, int64_t key)
     return same & bucket->meta & HONE_BUCKET_TAKEN;
 }
 
+#if defined(__AVX512DQ__)
+
+/* ---- eight at a time: what kernel/index.h does with one ------------------------------------- */
+
+INDEX_INLINE __m512i eight(uint64_t x)
+{
+    return _mm512_set1_epi64((int64_t)x);
+}
+
+INDEX_INLINE __m512i fold_eight(__m512i x)
+{
+    return _mm512_xor_si512(x, _mm512_srli_epi64(x, 33));
+}
+
+INDEX_INLINE __m512i hash_eight(__m512i keys, uint64_t seed)
+{
+    const __m512i x = fold_eight(_mm512_xor_si512(keys, eight(seed)));
+    const __m512i y = fold_eight(_mm512_mullo_epi64(x, eight(HONE_HASH_FIRST)));
+    return fold_eight(_mm512_mullo_epi64(y, eight(HONE_HASH_SECOND)));
+}
+
+/* From products of halves, as on paper. */
+INDEX_INLINE __m512i multiply_high_eight(__m512i a, __m512i b)
+{
+    const __m512i a_high = _mm512_srli_epi64(a, 32), b_high = _mm512_srli_epi64(b, 32);
+    const __m512i low = _mm512_srli_epi64(_mm512_mul_epu32(a, b), 32);
+    const __m512i one = _mm512_add_epi64(_mm512_mul_epu32(a_high, b), low);
+    const __m512i other =
+        _mm512_add_epi64(_mm512_mul_epu32(a, b_high), _mm512_and_si512(one, eight(UINT32_MAX)));
+    const __m512i carried =
+        _mm512_add_epi64(_mm512_srli_epi64(one, 32), _mm512_srli_epi64(other, 32));
+    return _mm512_add_epi64(_mm512_mul_epu32(a_high, b_high), carried);
+}
+
+INDEX_INLINE __m512i place_eight(__m512i hash)
+{
+    const __m512i bend = multiply_high_eight(hash, eight(HONE_PLACE_SQUARE));
+    return multiply_high_eight(hash, _mm512_add_epi64(eight(HONE_PLACE_LINEAR), bend));
+}
+
+INDEX_INLINE __m512i bucket_eight(__m512i hash)
+{
+    return _mm512_and_si512(hash, eight(HONE_SEGMENT_BUCKETS - 1));
+}
+
+#endif
+
+/* ---- searches ------------------------------------------------------------------------------- */
+
 /* Where the search for a key starts. */
 struct start {
     struct hone_bucket *home;
     uint32_t tag;
 };
 
-INDEX_INLINE struct start start_of(const struct hone_index_view *view, int64_t key)
-{
-    const uint64_t hash = hone_index_hash(key, view->seed);
-    struct hone_bucket *const home = hone_index_segment(view, hash) + hone_index_bucket(hash);
-    return (struct start){home, hone_index_tag(hash)};
-}
-
 /* The starts of the keys in work, by block. */
 struct starts {
     struct start of[2][BLOCK];
 };
 
+INDEX_INLINE void request_one(struct start *start, const struct hone_index_view *view, int64_t key)
+{
+    const uint64_t hash = hone_index_hash(key, view->seed);
+    start->home = hone_index_segment(view, hash) + hone_index_bucket(hash);
+    start->tag = hone_index_tag(hash);
+    __builtin_prefetch(start->home, 0, 2);
+}
+
+#if defined(__AVX512DQ__)
+INDEX_INLINE void request_eight(struct start *start, const struct hone_index_view *view,
+                                const int64_t *keys)
+{
+    const __m512i hash = hash_eight(_mm512_loadu_si512((const void *)keys), view->seed);
+    const __m512i entries = _mm512_srl_epi64(place_eight(hash), _mm_cvtsi32_si128(view->shift + 1));
+    uint64_t entry[8], bucket[8], tag[8];
+    _mm512_storeu_si512(entry, entries);
+    _mm512_storeu_si512(bucket, bucket_eight(hash));
+    _mm512_storeu_si512(tag, hash);
+    for (size_t k = 0; k < 8; k++) {
+        start[k].home = view->directory[entry[k]] + bucket[k];
+        start[k].tag = hone_index_tag(tag[k]);
+        __builtin_prefetch(start[k].home, 0, 2);
+    }
+}
+#endif
+
 /* Asks for the home buckets of a block, up to the second cache: it can wait for more lines at a
- * time than the first. Nothing else is done between the requests, for the same reason. */
+ * time than the first. As little as possible is done between the requests, for the same reason. */
 INDEX_INLINE void request(struct starts *starts, const struct hone_index_view *view,
                           const int64_t *keys, size_t first, size_t n)
 {
     struct start *const of = starts->of[first / BLOCK % 2];
-    for (size_t i = 0; i < BLOCK && first + i < n; i++) {
-        of[i] = start_of(view, keys[first + i]);
-        __builtin_prefetch(of[i].home, 0, 2);
-    }
+    const size_t left = first < n ? n - first : 0, count = left < BLOCK ? left : BLOCK;
+    size_t i = 0;
+#if defined(__AVX512DQ__)
+    for (; i + 8 <= count; i += 8)
+        request_eight(of + i, view, keys + first + i);
+#endif
+    for (; i < count; i++)
+        request_one(of + i, view, keys[first + i]);
 }
 
 /* The starts of the block at `first`; blocks follow one another. Asks for the next block's lines,
@@ -230,8 +303,60 @@ static void assign(const struct hone_index_view *view, const int64_t *keys, size
     }
 }
 
+/* Which slots hold keys whose home is the bucket of that number, and which hold keys whose places
+ * have a bit. */
+struct sides {
+    uint32_t home, second;
+};
+
+INDEX_INLINE struct sides sides_of(const struct hone_index_view *view,
+                                   const struct hone_bucket *bucket, size_t number, int bit)
+{
+    struct sides sides = {0, 0};
+#if defined(__AVX512DQ__)
+    const __m512i hash = hash_eight(_mm512_load_si512((const void *)bucket), view->seed);
+    sides.home = _mm512_cmpeq_epi64_mask(bucket_eight(hash), eight(number));
+    sides.second = _mm512_test_epi64_mask(place_eight(hash), eight((uint64_t)1 << bit));
+#else
+    for (unsigned k = 0; k < HONE_BUCKET_KEYS; k++) {
+        const uint64_t hash = hone_index_hash(bucket->key[k], view->seed);
+        sides.home |= (uint32_t)(hone_index_bucket(hash) == number) << k;
+        sides.second |= (uint32_t)(hone_index_place(hash) >> bit & 1u) << k;
+    }
+#endif
+    return sides;
+}
+
+/* A key in its home bucket keeps its slot, in either half: both get the whole line and differ in the
+ * slots that are taken. The few other keys are set aside, as buckets, and put in afterwards. */
+static void split(const struct hone_index_view *view, struct hone_bucket *segment,
+                  struct hone_bucket *added, int bit, struct hone_bucket *aside)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < HONE_SEGMENT_BUCKETS; i++) {
+        const struct sides sides = sides_of(view, &segment[i], i, bit);
+        const uint32_t taken = segment[i].meta & HONE_BUCKET_TAKEN, home = taken & sides.home;
+        const uint32_t rows = segment[i].meta & HONE_BUCKET_ROWS;
+        aside[count] = added[i] = segment[i];
+        aside[count].meta = rows | (taken & ~home);
+        count += home != taken;
+        added[i].meta = rows | (home & sides.second);
+        segment[i].meta = rows | (home & ~sides.second);
+    }
+    for (size_t i = 0; i < count; i++)
+        for (uint32_t left = aside[i].meta & HONE_BUCKET_TAKEN; left != 0; left &= left - 1) {
+            const unsigned k = (unsigned)__builtin_ctz(left);
+            const uint64_t hash = hone_index_hash(aside[i].key[k], view->seed);
+            struct hone_bucket *const half = hone_index_place(hash) >> bit & 1u ? added : segment;
+            const struct start start = {half + hone_index_bucket(hash), hone_index_tag(hash)};
+            put(start, aside[i].key[k], (uint64_t)hone_bucket_row(&aside[i], k),
+                HONE_SEGMENT_BUCKETS);
+        }
+}
+
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 
 extern const struct hone_index_kernels PASTE(hone_index_, HONE_TARGET);
-const struct hone_index_kernels PASTE(hone_index_, HONE_TARGET) = {find, insert, erase, assign};
+const struct hone_index_kernels PASTE(hone_index_, HONE_TARGET) = {find, insert, erase, assign,
+                                                                   split};

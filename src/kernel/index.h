@@ -34,6 +34,7 @@ _Static_assert(sizeof(struct hone_bucket) == 64, "a bucket is a cache line");
 #define HONE_BUCKET_PASSED 0xfe0u
 #define HONE_BUCKET_ONE_PASSED 0x20u
 #define HONE_BUCKET_TAGS 0xff000u
+#define HONE_BUCKET_ROWS 0x3ff00000u
 
 struct hone_index_view {
     struct hone_bucket *const *directory; /* first bucket of a segment; 2^(63 - shift) entries */
@@ -71,14 +72,21 @@ struct hone_index_kernels {
     /* Gives present keys other rows. */
     void (*assign)(const struct hone_index_view *view, const int64_t *keys, size_t n,
                    const int64_t *rows);
+    /* Moves the keys of `segment` whose places have bit `bit` to another one, `added`, whatever that
+     * held before. `aside`: room for a segment. */
+    void (*split)(const struct hone_index_view *view, struct hone_bucket *segment,
+                  struct hone_bucket *added, int bit, struct hone_bucket *aside);
 };
 
 /* The finalizer of MurmurHash3 (Appleby) over the seeded key: one to one. */
+#define HONE_HASH_FIRST 0xff51afd7ed558ccdu
+#define HONE_HASH_SECOND 0xc4ceb9fe1a85ec53u
+
 static inline uint64_t hone_index_hash(int64_t key, uint64_t seed)
 {
     uint64_t x = (uint64_t)key ^ seed;
-    x = (x ^ x >> 33) * 0xff51afd7ed558ccdu;
-    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53u;
+    x = (x ^ x >> 33) * HONE_HASH_FIRST;
+    x = (x ^ x >> 33) * HONE_HASH_SECOND;
     return x ^ x >> 33;
 }
 
@@ -90,10 +98,13 @@ static inline uint64_t hone_multiply_high(uint64_t a, uint64_t b)
 /* The hash u in [0, 1), bent to u (0.6565 + 0.3435 u), close to 2^u - 1: twice as many keys fall on
  * a place near 0 as on one near 1. So segments, which own equal ranges of places, fill up one after
  * the other as the table doubles instead of all at once (spiral storage: Martin 1979). */
+#define HONE_PLACE_LINEAR 0xa810624dd2f1a9fbu
+#define HONE_PLACE_SQUARE 0x57ef9db22d0e5604u
+
 static inline uint64_t hone_index_place(uint64_t hash)
 {
     return hone_multiply_high(hash,
-                              0xa810624dd2f1a9fbu + hone_multiply_high(hash, 0x57ef9db22d0e5604u));
+                              HONE_PLACE_LINEAR + hone_multiply_high(hash, HONE_PLACE_SQUARE));
 }
 
 static inline size_t hone_index_entry(const struct hone_index_view *view, uint64_t place)
@@ -133,10 +144,11 @@ static inline int64_t hone_bucket_row(const struct hone_bucket *bucket, unsigned
 static inline void hone_bucket_put(struct hone_bucket *bucket, unsigned slot, int64_t key,
                                    uint64_t row)
 {
-    const uint32_t high = (uint32_t)(row >> 32) << (20 + 2 * slot);
+    const unsigned shift = 20 + 2 * slot;
     bucket->key[slot] = key;
     bucket->row[slot] = (uint32_t)row;
-    bucket->meta = (bucket->meta & ~(3u << (20 + 2 * slot))) | high | 1u << slot;
+    bucket->meta ^= ((bucket->meta >> shift ^ (uint32_t)(row >> 32)) & 3u) << shift;
+    bucket->meta |= 1u << slot;
 }
 
 static inline void hone_bucket_note_passing(struct hone_bucket *bucket, uint32_t tag)

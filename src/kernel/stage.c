@@ -4,6 +4,8 @@
  * gives the bits of a direct one. */
 #include "kernel/stage.h"
 
+#include "kernel/noise.h"
+
 #define TILE 512 /* elements: 12 KiB of tiles in f32; smaller and larger are slower */
 #define COLUMNS (2 + HONE_MAX_SLOTS)
 
@@ -46,6 +48,19 @@ static void put_param_float(const struct hone_stage *stage, const struct hone_ch
         convert->narrow_f32[stage->cast](at(chunk->extra, stage->cast, first), value, n);
 }
 
+/* Each slot has noise of its own. */
+static void put_slot_float(const struct hone_stage *stage, const struct hone_chunk *chunk, int k,
+                           size_t first, size_t n, const float *value)
+{
+    const enum hone_format format = stage->slot[k];
+    void *const slot = at(chunk->slot[k], format, first);
+    if (stage->random_slots)
+        stage->support->narrow_random_f32[format](
+            slot, value, n, (uint32_t)hone_mix(chunk->noise + ((uint64_t)(k + 1) << 32)), first);
+    else
+        stage->support->narrow_f32[format](slot, value, n);
+}
+
 static void get_extra_double(const struct hone_stage *stage, const struct hone_chunk *chunk,
                              size_t first, size_t n, double *value)
 {
@@ -56,6 +71,13 @@ static void put_param_double(const struct hone_stage *stage, const struct hone_c
                              size_t first, size_t n, const double *value)
 {
     stage->support->narrow_f64[stage->param](at(chunk->param, stage->param, first), value, n);
+}
+
+static void put_slot_double(const struct hone_stage *stage, const struct hone_chunk *chunk, int k,
+                            size_t first, size_t n, const double *value)
+{
+    const enum hone_format format = stage->slot[k];
+    stage->support->narrow_f64[format](at(chunk->slot[k], format, first), value, n);
 }
 
 #define DEFINE_STAGE(type, bits)                                                                  \
@@ -71,16 +93,6 @@ static void put_param_double(const struct hone_stage *stage, const struct hone_c
             if (chunk->slot[k] != NULL)                                                           \
                 convert->widen_##bits[stage->slot[k]](                                            \
                     values[2 + k], at(chunk->slot[k], stage->slot[k], first), n);                 \
-    }                                                                                             \
-                                                                                                  \
-    static void narrow_slots_##type(const struct hone_stage *stage,                               \
-                                    const struct hone_chunk *chunk, size_t first, size_t n,       \
-                                    type values[COLUMNS][TILE])                                   \
-    {                                                                                             \
-        for (int k = 0; k < stage->slot_count; k++)                                               \
-            if (chunk->slot[k] != NULL)                                                           \
-                stage->support->narrow_##bits[stage->slot[k]](                                    \
-                    at(chunk->slot[k], stage->slot[k], first), values[2 + k], n);                 \
     }                                                                                             \
                                                                                                   \
     static void stage_##type(const struct hone_stage *stage, const struct hone_chunk *chunk,      \
@@ -99,7 +111,9 @@ static void put_param_double(const struct hone_stage *stage, const struct hone_c
             stage->kernel(&part, scalars, frame);                                                 \
             if (direction == NULL)                                                                \
                 put_param_##type(stage, chunk, first, n, values[0]);                              \
-            narrow_slots_##type(stage, chunk, first, n, values);                                  \
+            for (int k = 0; k < stage->slot_count; k++)                                           \
+                if (chunk->slot[k] != NULL)                                                       \
+                    put_slot_##type(stage, chunk, k, first, n, values[2 + k]);                    \
         }                                                                                         \
     }
 

@@ -12,6 +12,7 @@ struct hone_stage {
     int slot_count;
     enum hone_extra extra; /* of 16-bit parameters and their masters only */
     enum hone_format cast; /* of the caller's tensor beside a master */
+    bool random_slots;     /* 16-bit slots are rounded at random, too; where sums are in float */
 };
 
 void hone_stage_step(const struct hone_stage *stage, const struct hone_chunk *chunk,

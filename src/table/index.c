@@ -165,19 +165,6 @@ void hone_index_put_back(struct hone_index *index, int64_t key, uint64_t row)
     index->count++;
 }
 
-/* Deals the keys of `from`, a copy, to two empty segments by bit `bit` of their places. */
-static void deal(const struct hone_index *index, const struct hone_bucket *from, int bit,
-                 struct hone_bucket *const half[2])
-{
-    for (size_t i = 0; i < HONE_SEGMENT_BUCKETS; i++)
-        for (uint32_t left = from[i].meta & HONE_BUCKET_TAKEN; left != 0; left &= left - 1) {
-            const unsigned k = (unsigned)__builtin_ctz(left);
-            const uint64_t hash = hone_index_hash(from[i].key[k], index->seed);
-            put(half[hone_index_place(hash) >> bit & 1u], hash, from[i].key[k],
-                (uint64_t)hone_bucket_row(&from[i], k));
-        }
-}
-
 enum hone_split hone_index_split(struct hone_index *index, uint64_t place, bool force,
                                  void *scratch)
 {
@@ -194,10 +181,7 @@ enum hone_split hone_index_split(struct hone_index *index, uint64_t place, bool 
     if (added == NULL)
         return HONE_SPLIT_NEEDS_ROOM;
     struct hone_bucket *const half[2] = {index->directory[entry], added};
-    memcpy(scratch, half[0], HONE_SEGMENT_SIZE);
-    memset(half[0], 0, HONE_SEGMENT_SIZE);
-    memset(half[1], 0, HONE_SEGMENT_SIZE);
-    deal(index, scratch, 63 - depth, half);
+    index->kernels->split(&view, half[0], half[1], 63 - depth, scratch);
     const size_t named = (size_t)1 << (index->depth - depth); /* entries of the segment */
     const size_t first = entry & ~(named - 1);
     for (size_t i = 0; i < named; i++) {

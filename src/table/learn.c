@@ -18,7 +18,8 @@ struct learning {
     const char *grads;
     enum hone_format format;
     size_t width;
-    bool wide; /* sums are in double */
+    bool wide;  /* sums are in double */
+    bool joins; /* gradients are looked at with those that wait for the same row added */
     struct hone_frame frame;
     double lr, eps, beta2; /* of row-wise rules */
     int64_t stepped, stale, quarantined, spoilt;
@@ -86,6 +87,29 @@ static const void *sum_gradients(const struct learning *l, size_t at, void *scra
     if (lookup->begin[at + 1] - lookup->begin[at] == 1 && !lookup->bags && l->format == compute)
         return gradient_at(l, lookup->begin[at]);
     memset(scratch, 0, l->width * hone_format_size(compute));
+    add_gradients(l, at, scratch);
+    return scratch;
+}
+
+/* Where the gradients that wait for a row are summed; NULL: none wait. */
+static char *waiting_sum(const struct hone_table *table, uint64_t number)
+{
+    const struct hone_row *const row = hone_table_row(table, number);
+    const uint32_t at = row->pending;
+    const bool waits = at < table->pending_count && table->pending[at].row == number &&
+                       table->pending[at].born == row->born;
+    return waits ? table->sums + at * table->sum_stride : NULL;
+}
+
+/* What waits for row `number` with the gradients of piece `at` added. */
+static const void *join_gradients(const struct learning *l, size_t at, uint64_t number,
+                                  void *scratch)
+{
+    const void *const waits = waiting_sum(l->table, number);
+    if (waits == NULL)
+        memset(scratch, 0, l->table->sum_stride);
+    else
+        memcpy(scratch, waits, l->table->sum_stride);
     add_gradients(l, at, scratch);
     return scratch;
 }
@@ -178,9 +202,8 @@ static void step_row(const struct learning *l, struct hone_row *row, const void 
         else if (column->slot >= 0)
             chunk.slot[column->slot] = hone_row_column(row, column);
     }
-    if (table->stage.extra == HONE_EXTRA_STOCHASTIC)
-        chunk.noise =
-            (uint32_t)hone_mix(table->stream ^ hone_mix((uint64_t)row->key) ^ row->updates);
+    if (hone_table_is_random(table))
+        chunk.noise = hone_row_noise(table, row, row->updates);
     if (table->kernel != NULL)
         table->kernel(&chunk, scalars, &l->frame);
     else
@@ -212,7 +235,8 @@ static struct hone_row *work_on(const struct learning *l, size_t at, void *scrat
     if (l->lookup != NULL) {
         if (!is_current(l, l->lookup->heads[at]))
             return NULL;
-        *grad = sum_gradients(l, at, scratch);
+        *grad = l->joins ? join_gradients(l, at, work_row(l, at), scratch)
+                         : sum_gradients(l, at, scratch);
         return row;
     }
     if ((row->flags & HONE_ROW_LIVE) == 0 || row->born != table->pending[at].born)
@@ -334,23 +358,27 @@ static void sweep(struct learning *l, bool step)
     l->spoilt = spoilt;
 }
 
+static hone_status check_finite(struct learning *l, hone_error *error)
+{
+    sweep(l, false);
+    if (l->spoilt == 0)
+        return HONE_OK;
+    l->table->failed |= l->lookup == NULL;
+    return hone_fail(
+        error, HONE_ERROR_NONFINITE,
+        "table \"%s\": %lld rows have gradients that are not finite; nothing was stepped",
+        l->table->name, (long long)l->spoilt);
+}
+
 static hone_status update(struct learning *l, hone_error *error)
 {
     struct hone_table *const table = l->table;
     const size_t count = work_count(l);
-    const hone_status status = hone_table_reserve_dirty(table, count, error);
+    hone_status status = hone_table_reserve_dirty(table, count, error);
+    if (status == HONE_OK && table->options.nonfinite == HONE_ROW_ERROR)
+        status = check_finite(l, error);
     if (status != HONE_OK)
         return status;
-    if (table->options.nonfinite == HONE_ROW_ERROR) {
-        sweep(l, false);
-        if (l->spoilt > 0) {
-            table->failed = table->registered;
-            return hone_fail(error, HONE_ERROR_NONFINITE,
-                             "table \"%s\": %lld rows have gradients that are not finite; nothing "
-                             "was stepped",
-                             table->name, (long long)l->spoilt);
-        }
-    }
     table->version++; /* scalars of the last step are of no use */
     sweep(l, true);
     for (size_t at = 0; table->tracking && at < count; at++)
@@ -405,9 +433,7 @@ hone_status hone_table_reserve_pending(struct hone_table *table, size_t needed, 
 static void find_pending(struct hone_table *table, uint64_t number)
 {
     struct hone_row *const row = hone_table_row(table, number);
-    const uint32_t at = row->pending;
-    if (at < table->pending_count && table->pending[at].row == number &&
-        table->pending[at].born == row->born)
+    if (waiting_sum(table, number) != NULL)
         return;
     row->pending = (uint32_t)table->pending_count++;
     table->pending[row->pending] = (struct hone_pending){number, row->born};
@@ -476,13 +502,18 @@ hone_status hone_table_add_gradients(hone_table *table, const hone_lookup *looku
     return add(&l, error);
 }
 
+/* Whether the next call of step makes an update of what waits. */
+static bool is_due(const struct hone_table *table)
+{
+    return (table->calls + 1) % (uint64_t)table->accumulate == 0;
+}
+
 hone_status hone_table_step(hone_table *table, hone_table_report *report, hone_error *error)
 {
     if (table == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
     struct learning l = begin(table, NULL, NULL, HONE_FORMAT_F32);
-    const bool due = (table->calls + 1) % (uint64_t)table->accumulate == 0;
-    const bool applied = due && table->registered;
+    const bool applied = is_due(table) && table->registered;
     const hone_status status = applied ? update(&l, error) : HONE_OK;
     if (status != HONE_OK)
         return status;
@@ -504,6 +535,15 @@ void hone_table_zero_grad(hone_table *table)
     table->failed = false;
 }
 
+/* Whether the step would refuse what waits, or what it becomes with these gradients. */
+static hone_status check_joined(const struct learning *l, hone_error *error)
+{
+    struct learning waiting = begin(l->table, NULL, NULL, HONE_FORMAT_F32), joined = *l;
+    joined.joins = true;
+    const hone_status status = check_finite(&waiting, error);
+    return status == HONE_OK ? check_finite(&joined, error) : status;
+}
+
 hone_status hone_table_apply(hone_table *table, const hone_lookup *lookup,
                              const hone_tensor *gradients, hone_table_report *report,
                              hone_error *error)
@@ -522,6 +562,8 @@ hone_status hone_table_apply(hone_table *table, const hone_lookup *lookup,
     }
     /* before anything is added: the call may fail, and be repeated */
     status = hone_table_reserve_dirty(table, table->pending_count + lookup->head_count, error);
+    if (status == HONE_OK && table->options.nonfinite == HONE_ROW_ERROR && is_due(table))
+        status = check_joined(&l, error);
     if (status == HONE_OK)
         status = add(&l, error);
     if (status == HONE_OK)

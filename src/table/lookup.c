@@ -102,9 +102,8 @@ const int64_t *hone_lookup_rows(const hone_lookup *lookup)
  * position. */
 static bool owns(const struct hone_lookup *lookup, size_t i, uint32_t thread, uint32_t threads)
 {
-    const uint32_t number = (uint32_t)(lookup->rows[i] < 0 ? (int64_t)i : lookup->rows[i]);
-    const uint32_t spread = number * 0x9e3779b1u;
-    return (uint64_t)spread * threads >> 32 == thread;
+    const int64_t number = lookup->rows[i] < 0 ? (int64_t)i : lookup->rows[i];
+    return hone_row_owner((uint64_t)number, threads) == thread;
 }
 
 static void see(const struct hone_table *table, struct hone_row *row)
@@ -114,6 +113,19 @@ static void see(const struct hone_table *table, struct hone_row *row)
     row->frequency += row->frequency != UINT32_MAX;
 }
 
+/* Multiplies the values, rounding at random under noise that no step of the row has. */
+static void scale_at_random(const struct hone_table *table, struct hone_row *row,
+                            const struct hone_column *values, double factor)
+{
+    const struct hone_support_kernels *const support = table->context->cpu->support;
+    void *const data = hone_row_column(row, values);
+    float wide[HONE_TABLE_MOST_WIDTH];
+    support->widen_f32[values->format](wide, data, values->count);
+    support->scale[HONE_FORMAT_F32](wide, values->count, factor);
+    support->narrow_random_f32[values->format](data, wide, values->count,
+                                               hone_row_noise(table, row, ~table->step), 0);
+}
+
 /* Decay of the steps that the row took no part in, once. */
 static void catch_up(const struct hone_table *table, struct hone_row *row)
 {
@@ -121,8 +133,12 @@ static void catch_up(const struct hone_table *table, struct hone_row *row)
     if (missed == 0)
         return;
     const struct hone_column *const values = hone_table_column(table, NULL);
-    table->context->cpu->support->scale[values->format](hone_row_column(row, values), values->count,
-                                                        hone_table_missed_decay(table, missed));
+    const double keep = hone_table_missed_decay(table, missed);
+    if (table->stage.extra == HONE_EXTRA_STOCHASTIC)
+        scale_at_random(table, row, values, keep);
+    else
+        table->context->cpu->support->scale[values->format](hone_row_column(row, values),
+                                                            values->count, keep);
     row->updated = (uint32_t)table->step;
 }
 
@@ -279,11 +295,10 @@ hone_status hone_lookup_find(struct hone_table *table, struct hone_lookup *looku
 /* ---- training ---------------------------------------------------------------------------------
  */
 
-/* Makes rows for those absent keys that admission lets in. */
+/* Makes rows for those absent keys that admission has let in. */
 static hone_status insert_admitted(struct hone_table *table, struct hone_lookup *lookup,
                                    size_t *inserted, hone_error *error)
 {
-    hone_table_admit(table, lookup->keys, lookup->n, lookup->rows);
     hone_status status = hone_table_make_room(table, lookup->keys, lookup->n, lookup->rows, error);
     if (status != HONE_OK)
         return status;
@@ -307,6 +322,20 @@ static hone_status insert_admitted(struct hone_table *table, struct hone_lookup 
     return status;
 }
 
+/* Finds keys, counts the sights of absent ones, and makes rows for those that have earned one. Even
+ * where all do: what is there needs no line of the index for writing, nor those beside it. */
+static hone_status admit(struct hone_table *table, struct hone_lookup *lookup, size_t *inserted,
+                         hone_error *error)
+{
+    uint32_t *const counted = lookup->times; /* borrowed until visit() */
+    hone_index_find(&table->index, lookup->keys, lookup->n, lookup->rows);
+    hone_table_admit(table, lookup->keys, lookup->n, lookup->rows, counted);
+    const hone_status status = insert_admitted(table, lookup, inserted, error);
+    if (status != HONE_OK)
+        hone_table_forget_sights(table, lookup->keys, lookup->n, counted);
+    return status;
+}
+
 /* `copy`, if not NULL, says where the values go. */
 static hone_status look_up(struct hone_table *table, struct hone_lookup *lookup,
                            hone_lookup_mode mode, const struct hone_row_copy *copy,
@@ -327,15 +356,11 @@ static hone_status look_up(struct hone_table *table, struct hone_lookup *lookup,
     }
     status = hone_table_reserve_dirty(table, n, error);
     table->tick++;
-    if (status == HONE_OK) {
-        /* what is there needs no line of the index for writing, nor those beside it */
-        hone_index_find(&table->index, lookup->keys, n, lookup->rows);
-        status = insert_admitted(table, lookup, &inserted, error);
-    }
+    if (status == HONE_OK)
+        status = admit(table, lookup, &inserted, error);
     if (status != HONE_OK) {
         hone_table_undo_eviction(table);
         table->tick--;
-        lookup->n = lookup->head_count = 0;
         return status;
     }
     lookup->inserted = (int64_t)inserted;
@@ -367,10 +392,9 @@ static hone_status check_lookup(const hone_table *table, const hone_lookup *look
     return HONE_OK;
 }
 
-static hone_status start(hone_table *table, hone_lookup *lookup, const int64_t *keys, int64_t n,
-                         bool bags, hone_error *error)
+static hone_status start(hone_lookup *lookup, const int64_t *keys, int64_t n, bool bags,
+                         hone_error *error)
 {
-    (void)table;
     const hone_status status = hone_lookup_reserve(lookup, (size_t)n, error);
     if (status != HONE_OK)
         return status;
@@ -379,6 +403,17 @@ static hone_status start(hone_table *table, hone_lookup *lookup, const int64_t *
     if (n > 0)
         memcpy(lookup->keys, keys, (size_t)n * sizeof *keys);
     return HONE_OK;
+}
+
+/* What a lookup held before a call that fails must not be learnt from by mistake. */
+static hone_status finish(const hone_table *table, hone_lookup *lookup, hone_status status)
+{
+    if (status == HONE_OK || lookup == NULL || lookup->table != table)
+        return status;
+    lookup->n = lookup->head_count = 0;
+    lookup->missing = lookup->inserted = 0;
+    lookup->bags = false;
+    return status;
 }
 
 hone_status hone_table_lookup(hone_table *table, hone_lookup *lookup, const int64_t *keys,
@@ -393,9 +428,10 @@ hone_status hone_table_lookup(hone_table *table, hone_lookup *lookup, const int6
         status = hone_table_check_values(out, n, copy.column->count, "out", &copy.format, error);
     }
     if (status == HONE_OK)
-        status = start(table, lookup, keys, n, false, error);
-    return status == HONE_OK ? look_up(table, lookup, mode, out == NULL ? NULL : &copy, error)
-                             : status;
+        status = start(lookup, keys, n, false, error);
+    if (status == HONE_OK)
+        status = look_up(table, lookup, mode, out == NULL ? NULL : &copy, error);
+    return finish(table, lookup, status);
 }
 
 /* ---- bags -------------------------------------------------------------------------------------
@@ -511,13 +547,13 @@ hone_status hone_table_lookup_bags(hone_table *table, hone_lookup *lookup, const
     if (status == HONE_OK && out != NULL)
         status = hone_table_check_values(out, bags, width, "out", &format, error);
     if (status == HONE_OK)
-        status = start(table, lookup, keys, n, true, error);
-    if (status != HONE_OK)
-        return status;
-    set_bags(lookup, offsets, bags, weights, weight_format, pooling);
-    status = look_up(table, lookup, mode, NULL, error);
+        status = start(lookup, keys, n, true, error);
+    if (status == HONE_OK) {
+        set_bags(lookup, offsets, bags, weights, weight_format, pooling);
+        status = look_up(table, lookup, mode, NULL, error);
+    }
     if (status != HONE_OK || out == NULL)
-        return status;
+        return finish(table, lookup, status);
     const int threads = hone_table_threads(table, (size_t)n);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t b = 0; b < bags; b++) {

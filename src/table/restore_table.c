@@ -326,7 +326,7 @@ void hone_table_clear(struct hone_table *table)
     table->births = table->tick = table->step = table->calls = 0;
     table->hand = table->removals = 0;
     table->power1 = table->power2 = 1;
-    table->registered = false;
+    table->registered = table->failed = false;
     table->version++;
     if (table->counters != NULL)
         memset(table->counters, 0, (size_t)table->options.admit_counters);

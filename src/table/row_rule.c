@@ -183,6 +183,7 @@ static void choose_kernel(struct hone_table *table, int variant)
     const struct hone_cpu_level *const cpu = table->context->cpu;
     struct hone_stage *const stage = &table->stage;
     struct hone_chunk present = {.n = 0};
+    bool half = false;
     stage->support = cpu->support;
     stage->slot_count = table->kernel_rule->slot_count;
     for (int c = 0; c < table->column_count; c++) {
@@ -192,6 +193,7 @@ static void choose_kernel(struct hone_table *table, int variant)
         if (column->slot < 0)
             continue;
         stage->slot[column->slot] = column->format;
+        half |= hone_format_size(column->format) == 2;
         present.slot[column->slot] = table->columns; /* any address: it is there */
     }
     const bool wide = stage->param == HONE_FORMAT_F64;
@@ -199,11 +201,13 @@ static void choose_kernel(struct hone_table *table, int variant)
     stage->extra = table->options.stochastic && hone_format_size(stage->param) == 2
                        ? HONE_EXTRA_STOCHASTIC
                        : HONE_EXTRA_NONE;
+    stage->random_slots = table->options.stochastic && half && !wide;
     const struct hone_rule_kernels *const kernels =
         (wide ? cpu->f64 : cpu->f32)[hone_rule_index(table->kernel_rule)];
     const int direct = hone_find_direct(stage, &present);
     stage->kernel = kernels->step[0][variant][HONE_FORM_DENSE];
-    table->kernel = direct < 0 ? NULL : kernels->step[direct][variant][HONE_FORM_DENSE];
+    table->kernel =
+        direct < 0 || stage->random_slots ? NULL : kernels->step[direct][variant][HONE_FORM_DENSE];
 }
 
 int hone_table_variant(const struct hone_table *table)

@@ -138,14 +138,45 @@ hone_status hone_table_reserve_removals(struct hone_table *table, size_t more, h
     return status;
 }
 
+/* Lists a row as free and its key as removed. */
+static void note_removal(struct hone_table *table, uint64_t number, int64_t key)
+{
+    if (table->tracking)
+        table->gone[table->gone_count++] = key;
+    table->recycled[table->recycled_count++] = number;
+    table->removals++;
+}
+
+/* Dirty stays: the list of changes still names the row. */
+static void mark_removed(struct hone_row *row)
+{
+    row->flags &= ~HONE_ROW_LIVE;
+}
+
 void hone_table_release_row(struct hone_table *table, uint64_t number)
 {
     struct hone_row *const row = hone_table_row(table, number);
-    if (table->tracking)
-        table->gone[table->gone_count++] = row->key;
-    row->flags &= ~HONE_ROW_LIVE; /* dirty stays: the list still names the row */
-    table->recycled[table->recycled_count++] = number;
-    table->removals++;
+    mark_removed(row);
+    note_removal(table, number, row->key);
+}
+
+/* Frees the rows of a batch (-1: none), all of them different. Returns how many. */
+static int64_t release_rows(struct hone_table *table, const int64_t *keys, const int64_t *rows,
+                            size_t n)
+{
+    const int threads = hone_table_threads(table, n);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t i = 0; i < n; i++) {
+        if (i + AHEAD < n && rows[i + AHEAD] >= 0)
+            hone_request(hone_table_row(table, (uint64_t)rows[i + AHEAD]), sizeof(struct hone_row));
+        if (rows[i] >= 0)
+            mark_removed(hone_table_row(table, (uint64_t)rows[i]));
+    }
+    const uint64_t before = table->removals;
+    for (size_t i = 0; i < n; i++)
+        if (rows[i] >= 0)
+            note_removal(table, (uint64_t)rows[i], keys[i]);
+    return (int64_t)(table->removals - before);
 }
 
 hone_status hone_table_erase(hone_table *table, const int64_t *keys, int64_t n, int64_t *erased,
@@ -163,13 +194,8 @@ hone_status hone_table_erase(hone_table *table, const int64_t *keys, int64_t n, 
         return hone_fail_memory(error, size, "rows of a batch");
     status = hone_table_reserve_removals(table, count, error);
     if (status == HONE_OK) {
-        int64_t removed = 0;
         hone_index_erase(&table->index, keys, count, rows);
-        for (size_t i = 0; i < count; i++)
-            if (rows[i] >= 0) {
-                hone_table_release_row(table, (uint64_t)rows[i]);
-                removed++;
-            }
+        const int64_t removed = release_rows(table, keys, rows, count);
         if (erased != NULL)
             *erased = removed;
     }
@@ -463,25 +489,48 @@ hone_status hone_table_gather(const hone_table *table, const int64_t *rows, int6
     return HONE_OK;
 }
 
+/* Where rows' values come from: position i's from the i-th row of a dense array. */
+struct row_scatter {
+    const struct hone_table *table;
+    const struct hone_column *column;
+    const char *from;
+    enum hone_format format; /* there */
+    const int64_t *rows;
+    size_t n;
+};
+
+/* The positions whose rows the thread owns, so that of repeated rows the last one stays. */
+static void scatter_share(const struct row_scatter *s, uint32_t thread, uint32_t threads)
+{
+    const struct hone_table *const table = s->table;
+    const struct hone_column *const column = s->column;
+    const size_t size = column->count * hone_format_size(s->format);
+    void *const scratch = table->scratch + thread * table->scratch_stride;
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->rows[i] < 0 || hone_row_owner((uint64_t)s->rows[i], threads) != thread)
+            continue;
+        struct hone_row *const row = hone_table_row(table, (uint64_t)s->rows[i]);
+        convert(table->context->cpu->support, hone_row_column(row, column), column->format,
+                s->from + i * size, s->format, column->count, scratch);
+    }
+}
+
 hone_status hone_table_scatter(hone_table *table, const int64_t *rows, int64_t n, const char *slot,
                                const hone_tensor *values, hone_error *error)
 {
     if (table == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "table is NULL");
-    const struct hone_column *column;
-    enum hone_format format;
-    hone_status status = check_copy(table, rows, n, slot, values, &column, &format, error);
+    struct row_scatter scatter = {.table = table, .rows = rows, .n = (size_t)n};
+    hone_status status =
+        check_copy(table, rows, n, slot, values, &scatter.column, &scatter.format, error);
     if (status == HONE_OK)
         status = hone_table_reserve_dirty(table, (size_t)n, error);
     if (status != HONE_OK)
         return status;
-    const size_t size = column->count * hone_format_size(format);
-    for (int64_t i = 0; i < n; i++)
-        if (rows[i] >= 0)
-            convert(table->context->cpu->support,
-                    hone_row_column(hone_table_row(table, (uint64_t)rows[i]), column),
-                    column->format, (const char *)values->data + (size_t)i * size, format,
-                    column->count, table->scratch);
+    scatter.from = values->data;
+    const int threads = hone_table_threads(table, (size_t)n);
+#pragma omp parallel num_threads(threads)
+    scatter_share(&scatter, (uint32_t)omp_get_thread_num(), (uint32_t)omp_get_num_threads());
     hone_table_mark_dirty(table, rows, (size_t)n);
     return HONE_OK;
 }

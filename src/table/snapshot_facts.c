@@ -106,7 +106,7 @@ static const char *decay_name(const struct hone_table *table)
 
 static const char *rounding_name(const struct hone_table *table)
 {
-    return table->stage.extra == HONE_EXTRA_STOCHASTIC ? "stochastic" : "nearest";
+    return hone_table_is_random(table) ? "stochastic" : "nearest";
 }
 
 /* (key, field) of every 64-bit counter. */
@@ -165,11 +165,12 @@ hone_status hone_table_facts(const struct hone_table *table, json_t **written, h
     json_object_set_new(facts, "loss_scale", hone_json_of_bits(bits_of(table->loss_scale)));
     json_object_set_new(facts, "accumulate", json_integer((json_int_t)table->accumulate));
     json_object_set_new(facts, "accumulate_mean", json_boolean(table->accumulate_mean));
+    json_object_set_new(facts, "failed", json_boolean(table->failed));
     const int set = json_object_set_new(facts, "registered", json_boolean(table->registered));
     hone_string_free(table->context, spec);
     if (group->schedule != NULL)
         json_object_set_new(facts, "schedule", schedule_facts(&group->schedule_state));
-    const size_t expected = 15 + COUNTER_COUNT + (group->schedule != NULL);
+    const size_t expected = 16 + COUNTER_COUNT + (group->schedule != NULL);
     if (set != 0 || json_object_size(facts) != expected) {
         json_decref(facts);
         return hone_fail_memory(error, sizeof *table, "a snapshot's metadata");
@@ -339,5 +340,6 @@ hone_status hone_table_take_facts(struct hone_table *table, const json_t *facts,
     table->accumulate = accumulate < 1 ? 1 : (int64_t)accumulate;
     table->accumulate_mean = json_is_true(json_object_get(facts, "accumulate_mean"));
     table->registered = json_is_true(json_object_get(facts, "registered"));
+    table->failed = json_is_true(json_object_get(facts, "failed"));
     return HONE_OK;
 }

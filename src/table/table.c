@@ -26,6 +26,12 @@ static hone_status check_name(const char *name, hone_error *error)
 {
     if (name == NULL || name[0] == '\0')
         return hone_fail(error, HONE_ERROR_NAME, "a table's name must not be empty");
+    if (strlen(name) > HONE_TABLE_MOST_NAME)
+        return hone_fail(error, HONE_ERROR_NAME, "a table's name has %zu bytes; it may have %d",
+                         strlen(name), HONE_TABLE_MOST_NAME);
+    if (!hone_text_is_utf8(name))
+        return hone_fail(error, HONE_ERROR_NAME,
+                         "a table's name is not UTF-8, which files of tables need");
     if (strchr(name, '@') != NULL)
         return hone_fail(error, HONE_ERROR_NAME,
                          "table \"%s\": '@' is not allowed in a name: checkpoints separate a "

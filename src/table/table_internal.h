@@ -9,6 +9,7 @@
 #include "table/index.h"
 
 #define HONE_TABLE_MOST_WIDTH 4096
+#define HONE_TABLE_MOST_NAME 255 /* bytes */
 
 /* A row's record starts with this; the columns follow. Counters of 32 bits stop at their largest
  * value. */
@@ -186,6 +187,26 @@ static inline void *hone_row_column(const struct hone_row *row, const struct hon
     return (char *)(uintptr_t)row + column->offset;
 }
 
+/* Whether what is rounded to 16 bits is rounded at random. */
+static inline bool hone_table_is_random(const struct hone_table *table)
+{
+    return table->stage.extra == HONE_EXTRA_STOCHASTIC || table->stage.random_slots;
+}
+
+/* Where the random bits of a row's step start: `count` its steps so far. */
+static inline uint32_t hone_row_noise(const struct hone_table *table, const struct hone_row *row,
+                                      uint64_t count)
+{
+    return (uint32_t)hone_mix(table->stream ^ hone_mix((uint64_t)row->key) ^ count);
+}
+
+/* Which of `threads` writes a row's record where positions of a batch may share it. */
+static inline uint32_t hone_row_owner(uint64_t number, uint32_t threads)
+{
+    const uint32_t spread = (uint32_t)number * 0x9e3779b1u;
+    return (uint32_t)((uint64_t)spread * threads >> 32);
+}
+
 const struct hone_column *hone_table_column(const struct hone_table *table, const char *slot);
 
 /* Threads worth using for `n` rows of work. */
@@ -256,9 +277,13 @@ hone_status hone_lookup_find(struct hone_table *table, struct hone_lookup *looku
 /* ---- admit.c, evict.c -------------------------------------------------------------------------
  */
 
-/* Sets rows of absent keys that are not admitted to -2, after counting the sight. */
+/* Sets rows of absent keys that are not admitted to -2, after counting the sight. `counted`, with room
+ * for n, is what hone_table_forget_sights takes the counting back by, for a call that fails later. */
 #define HONE_ROW_REFUSED (-2)
-void hone_table_admit(struct hone_table *table, const int64_t *keys, size_t n, int64_t *rows);
+void hone_table_admit(struct hone_table *table, const int64_t *keys, size_t n, int64_t *rows,
+                      uint32_t *counted);
+void hone_table_forget_sights(struct hone_table *table, const int64_t *keys, size_t n,
+                              const uint32_t *counted);
 /* Evicts until those keys of the batch fit the budget whose row is -1; the rows that others have
  * stay. The evicted ones are as they were until hone_table_make_rows, which ends the eviction and
  * tells of it, has all that it needs; a call that fails before undoes it. */

@@ -13,30 +13,10 @@
 
 #include "support/checks.h"
 #include "support/counting_allocator.h"
+#include "support/failing_json.h"
 
 #define PARAMS 20
 #define LENGTH 5
-
-/* ---- jansson's allocations ------------------------------------------------------------------ */
-
-static struct {
-    size_t calls, fail_at;
-} json_memory;
-
-/* The buffer in which jansson collects a token grows to powers of two, and jansson 2.14 does not
- * look whether it did (its issue 362): a character is lost, or an assertion fails. No caller can
- * notice that, so those sizes never fail here, although some hash tables have them too. */
-static bool may_fail(size_t size)
-{
-    return size < 32 || (size & (size - 1)) != 0;
-}
-
-static void *json_allocate(size_t size)
-{
-    if (may_fail(size) && ++json_memory.calls == json_memory.fail_at)
-        return NULL;
-    return malloc(size);
-}
 
 /* ---- the world of the story ----------------------------------------------------------------- */
 
@@ -84,7 +64,7 @@ static void world_start(struct world *w)
     options.threads = 1;
     options.allocator = counting_allocator(&w->counting);
     OK(hone_context_create(&w->context, &options, &problem));
-    json_memory.fail_at = 0;
+    failing_json.fail_at = 0;
 }
 
 static void world_stop(struct world *w)
@@ -442,11 +422,11 @@ static bool tell(int scene, size_t k, bool json, struct world *w)
     struct record before = take_record(w);
     const size_t blocks = w->counting.blocks;
     if (json)
-        json_memory.fail_at = json_memory.calls + k;
+        failing_json.fail_at = failing_json.calls + k;
     else
         w->counting.fail_at = w->counting.calls + k;
     const hone_status status = story[scene].call(w, story[scene].i);
-    w->counting.fail_at = json_memory.fail_at = 0;
+    w->counting.fail_at = failing_json.fail_at = 0;
     const bool failed = status != HONE_OK;
     if (failed) {
         if (status != HONE_ERROR_MEMORY)
@@ -505,7 +485,7 @@ static void test_our_allocations(void **state)
 static void test_jansson(void **state)
 {
     (void)state;
-    json_set_alloc_funcs(json_allocate, free);
+    json_set_alloc_funcs(failing_json_allocate, free);
     const size_t failures = tell_every_failure(true);
     json_set_alloc_funcs(malloc, free);
     print_message("%zu failures\n", failures);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cpu/cpu.h"
+#include "device/host_polar.h"
 #include "kernel/device.h"
 #include "kernel/noise.h"
 #include "kernel/stage.h"
@@ -27,8 +28,6 @@ struct block {
 /* The list of blocks and the counters, which optimizers on several threads share. */
 static pthread_mutex_t shared = PTHREAD_MUTEX_INITIALIZER;
 static struct block blocks[MOST_BLOCKS];
-struct host_control host_device_control;
-
 static const struct hone_device_status fine = {HONE_DEVICE_OK, "no error"};
 
 static struct hone_device_status failing(enum hone_device_fault fault, const char *text)
@@ -54,13 +53,68 @@ static struct hone_device_status attempt(void)
     return fine;
 }
 
-static struct hone_device_status launch(struct hone_device_queue queue)
+struct hone_device_status host_launch(struct hone_device_queue queue)
 {
     const struct host_stream *const stream = queue.stream;
     count(&host_device_control.launches);
+    if (stream != NULL && stream->capturing && stream->graph != NULL)
+        return failing(HONE_DEVICE_ARGUMENT, "the stand-in records no such launch");
     if (stream != NULL && stream->device != queue.device)
         return failing(HONE_DEVICE_ARGUMENT, "invalid resource handle");
     return attempt();
+}
+
+/* ---- graphs ------------------------------------------------------------------------------------ */
+
+#define MOST_NODES 64
+#define MOST_PUT 8192
+
+enum kind { PUT, STEP, PREPARE, NORM, JUDGE };
+
+/* A launch with its arguments as they were. */
+struct node {
+    enum kind kind;
+    struct hone_device_queue queue;
+    int rule, direct;
+    bool wide;
+    void *to;
+    size_t size;
+    union {
+        unsigned char put[MOST_PUT];
+        struct hone_device_call step;
+        struct hone_device_prepare prepare;
+        struct hone_device_norm norm;
+        struct hone_device_judgement judge;
+    } call;
+};
+
+struct host_graph {
+    size_t count;
+    struct node nodes[MOST_NODES];
+};
+
+static struct host_graph *new_graph(void)
+{
+    return calloc(1, sizeof(struct host_graph));
+}
+
+static void free_graph(struct host_graph *graph)
+{
+    free(graph);
+}
+
+/* Where the launch is recorded; NULL: it goes ahead. */
+static struct node *record(struct hone_device_queue queue, enum kind kind, const void *call,
+                           size_t size)
+{
+    struct host_stream *const stream = queue.stream;
+    if (stream == NULL || !stream->capturing || stream->graph == NULL ||
+        stream->graph->count == MOST_NODES || size > sizeof stream->graph->nodes[0].call)
+        return NULL;
+    struct node *const node = &stream->graph->nodes[stream->graph->count++];
+    *node = (struct node){.kind = kind, .queue = queue, .size = size};
+    memcpy(&node->call, call, size);
+    return node;
 }
 
 /* ---- memory ------------------------------------------------------------------------------------ */
@@ -72,9 +126,16 @@ static struct hone_device_status open_device(int device, struct hone_device_fact
     snprintf(facts->name, sizeof facts->name, "host");
     facts->major = 1;
     facts->multiprocessors = 1;
-    if (host_device_control.no_kernels)
+    switch (host_device_control.open_fault) {
+    case HONE_DEVICE_OK:
+        return fine;
+    case HONE_DEVICE_MEMORY:
+        return failing(HONE_DEVICE_MEMORY, "out of memory");
+    case HONE_DEVICE_LOST:
+        return failing(HONE_DEVICE_LOST, "the device fell off the bus");
+    default:
         return failing(HONE_DEVICE_UNSUPPORTED, "no kernel image is available");
-    return fine;
+    }
 }
 
 static struct hone_device_status locate(const void *memory, int *device)
@@ -151,7 +212,12 @@ static void release(struct hone_device_queue queue, void *memory)
 static struct hone_device_status copy(struct hone_device_queue queue, void *to, const void *from,
                                       size_t size)
 {
-    const struct hone_device_status status = launch(queue);
+    struct node *const node = record(queue, PUT, from, size);
+    if (node != NULL) {
+        node->to = to;
+        return fine;
+    }
+    const struct hone_device_status status = host_launch(queue);
     if (status.fault == HONE_DEVICE_OK)
         memcpy(to, from, size);
     return status;
@@ -171,7 +237,7 @@ static struct hone_device_status copy_outside(struct hone_device_queue queue, vo
 
 static struct hone_device_status zero(struct hone_device_queue queue, void *memory, size_t size)
 {
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     if (status.fault == HONE_DEVICE_OK)
         memset(memory, 0, size);
     return status;
@@ -180,7 +246,19 @@ static struct hone_device_status zero(struct hone_device_queue queue, void *memo
 static struct hone_device_status wait_for(struct hone_device_queue queue)
 {
     count(&host_device_control.waits);
-    return launch(queue);
+    return host_launch(queue);
+}
+
+/* Whether all of it is memory of one block. */
+bool host_holds(const void *memory, size_t size)
+{
+    bool held = false;
+    pthread_mutex_lock(&shared);
+    for (int i = 0; i < MOST_BLOCKS; i++)
+        held = held || (blocks[i].data != NULL && (const char *)memory >= blocks[i].data &&
+                        (const char *)memory + size <= blocks[i].data + blocks[i].size);
+    pthread_mutex_unlock(&shared);
+    return held;
 }
 
 /* ---- arrays ------------------------------------------------------------------------------------ */
@@ -194,7 +272,7 @@ static struct hone_device_status convert(struct hone_device_queue queue, void *t
                                          enum hone_format to_format, const void *from,
                                          enum hone_format from_format, size_t count)
 {
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     for (size_t i = 0; status.fault == HONE_DEVICE_OK && i < count; i++) {
         double value;
         support()->widen_f64[from_format](
@@ -207,7 +285,7 @@ static struct hone_device_status convert(struct hone_device_queue queue, void *t
 static struct hone_device_status fill(struct hone_device_queue queue, void *to,
                                       enum hone_format format, double value, size_t count)
 {
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     for (size_t i = 0; status.fault == HONE_DEVICE_OK && i < count; i++)
         support()->narrow_f64[format]((char *)to + i * hone_format_size(format), &value, 1);
     return status;
@@ -313,11 +391,27 @@ static struct hone_frame frame_of(const struct hone_device_call *call)
     return frame;
 }
 
+static struct hone_device_status load(struct hone_device_queue queue, int rule, bool wide,
+                                      int direct)
+{
+    (void)queue, (void)rule, (void)wide, (void)direct;
+    const size_t loads = count(&host_device_control.loads);
+    if (host_device_control.load_fails_at != 0 && loads >= host_device_control.load_fails_at)
+        return failing(HONE_DEVICE_MEMORY, "out of memory");
+    return fine;
+}
+
 static struct hone_device_status step(struct hone_device_queue queue, int rule, bool wide,
                                       int direct, const struct hone_device_call *call)
 {
-    (void)direct; /* a staged step has the bits of a direct one */
-    const struct hone_device_status status = launch(queue);
+    struct node *const node = record(queue, STEP, call, sizeof *call);
+    if (node != NULL) {
+        node->rule = rule;
+        node->direct = direct; /* not looked at: a staged step has the bits of a direct one */
+        node->wide = wide;
+        return fine;
+    }
+    const struct hone_device_status status = host_launch(queue);
     const struct hone_frame frame = frame_of(call);
     if (status.fault != HONE_DEVICE_OK || (call->outcome != NULL && call->outcome->go == 0))
         return status;
@@ -330,7 +424,7 @@ static struct hone_device_status step(struct hone_device_queue queue, int rule, 
 static struct hone_device_status direction(struct hone_device_queue queue, int rule, bool wide,
                                            const struct hone_device_call *call)
 {
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     const struct hone_frame frame = frame_of(call);
     if (status.fault != HONE_DEVICE_OK || (call->outcome != NULL && call->outcome->go == 0))
         return status;
@@ -343,7 +437,9 @@ static struct hone_device_status direction(struct hone_device_queue queue, int r
 static struct hone_device_status prepare(struct hone_device_queue queue,
                                          const struct hone_device_prepare *call)
 {
-    const struct hone_device_status status = launch(queue);
+    if (record(queue, PREPARE, call, sizeof *call) != NULL)
+        return fine;
+    const struct hone_device_status status = host_launch(queue);
     const hone_rule *const rule = hone_rules[call->rule];
     if (status.fault != HONE_DEVICE_OK || call->outcome->go == 0)
         return status;
@@ -359,7 +455,9 @@ static struct hone_device_status prepare(struct hone_device_queue queue,
 static struct hone_device_status norm(struct hone_device_queue queue,
                                       const struct hone_device_norm *call)
 {
-    const struct hone_device_status status = launch(queue);
+    if (record(queue, NORM, call, sizeof *call) != NULL)
+        return fine;
+    const struct hone_device_status status = host_launch(queue);
     const double scale = call->outcome == NULL ? call->grad_scale : call->outcome->grad_scale;
     for (uint32_t i = 0; status.fault == HONE_DEVICE_OK && i < call->tensor_count; i++) {
         const struct hone_device_tensor *const t = &call->tensors[i];
@@ -384,7 +482,9 @@ static struct hone_device_status norm(struct hone_device_queue queue,
 static struct hone_device_status judge(struct hone_device_queue queue,
                                        const struct hone_device_judgement *call)
 {
-    const struct hone_device_status status = launch(queue);
+    if (record(queue, JUDGE, call, sizeof *call) != NULL)
+        return fine;
+    const struct hone_device_status status = host_launch(queue);
     if (status.fault != HONE_DEVICE_OK)
         return status;
     if (call->open)
@@ -401,7 +501,7 @@ static struct hone_device_status accumulate(struct hone_device_queue queue,
                                             const struct hone_device_call *call,
                                             const struct hone_device_source *sources)
 {
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     for (uint32_t i = 0; status.fault == HONE_DEVICE_OK && i < call->tensor_count; i++) {
         const struct hone_device_tensor *const t = &call->tensors[i];
         const bool wide = hone_place_value(t->places, HONE_PLACE_GRAD) == HONE_FORMAT_F64;
@@ -422,109 +522,33 @@ static struct hone_device_status accumulate(struct hone_device_queue queue,
     return status;
 }
 
-/* ---- matrices --------------------------------------------------------------------------------- */
-
-static struct hone_device_status open_products(struct hone_device_queue queue, void **products)
+/* Graphs run what was captured, on their own. */
+static void replay(struct host_graph *graph)
 {
-    (void)queue;
-    *products = NULL;
-    return fine;
-}
-
-static void close_products(struct hone_device_queue queue, void *products)
-{
-    (void)queue;
-    (void)products;
-}
-
-static bool polar_narrow(struct hone_device_queue queue, const struct hone_device_polar *polar)
-{
-    (void)queue;
-    (void)polar;
-    return false;
-}
-
-static size_t polar_batch(const struct hone_device_polar *polar, size_t bytes)
-{
-    (void)polar;
-    (void)bytes;
-    return 2; /* so that a few matrices are several buckets already */
-}
-
-static size_t shares_of(const struct hone_device_polar *polar)
-{
-    return (polar->rows * polar->columns + HONE_CHUNK - 1) / HONE_CHUNK;
-}
-
-/* The sums of squares, and for one matrix: X, its next value, X X^T, and a row of the square of that. */
-static size_t polar_workspace(const struct hone_device_polar *polar)
-{
-    const size_t rows = polar->rows, columns = polar->columns;
-    return (polar->batch * shares_of(polar) + 2 * rows * columns + rows * rows + rows) *
-           sizeof(double);
-}
-
-/* Newton-Schulz as it is written down, X := (a I + b R + c R^2) X, in double. */
-static void polar_step(const double k[3], size_t rows, size_t columns, double *x, double *next)
-{
-    double *const r = next + rows * columns, *const row = r + rows * rows;
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < rows; j++) {
-            r[i * rows + j] = 0;
-            for (size_t l = 0; l < columns; l++)
-                r[i * rows + j] += x[i * columns + l] * x[j * columns + l];
-        }
-    for (size_t i = 0; i < rows; i++) {
-        for (size_t j = 0; j < rows; j++) {
-            row[j] = k[1] * r[i * rows + j] + (i == j ? k[0] : 0);
-            for (size_t l = 0; l < rows; l++)
-                row[j] += k[2] * r[i * rows + l] * r[l * rows + j];
-        }
-        for (size_t l = 0; l < columns; l++) {
-            next[i * columns + l] = 0;
-            for (size_t j = 0; j < rows; j++)
-                next[i * columns + l] += row[j] * x[j * columns + l];
+    for (size_t i = 0; i < graph->count; i++) {
+        const struct node *const node = &graph->nodes[i];
+        switch (node->kind) {
+        case PUT:
+            copy(node->queue, node->to, node->call.put, node->size);
+            break;
+        case STEP:
+            step(node->queue, node->rule, node->wide, node->direct, &node->call.step);
+            break;
+        case PREPARE:
+            prepare(node->queue, &node->call.prepare);
+            break;
+        case NORM:
+            norm(node->queue, &node->call.norm);
+            break;
+        case JUDGE:
+            judge(node->queue, &node->call.judge);
+            break;
         }
     }
-    memcpy(x, next, rows * columns * sizeof *x);
 }
 
-static struct hone_device_status polar(struct hone_device_queue queue, void *products,
-                                       const struct hone_device_polar *call, void *from, void *to,
-                                       void *workspace)
-{
-    const size_t area = call->rows * call->columns;
-    const bool wide = call->products == HONE_DEVICE_PRODUCTS_DOUBLE;
-    const double *const shares = workspace;
-    double *const x = (double *)workspace + call->batch * shares_of(call);
-    const struct hone_device_status status = launch(queue);
-    (void)products;
-    if (status.fault != HONE_DEVICE_OK)
-        return status;
-    for (size_t m = 0; m < call->batch; m++) {
-        double norm = 0;
-        for (size_t i = 0; i < area; i++) {
-            x[i] = wide ? ((double *)from)[m * area + i] : (double)((float *)from)[m * area + i];
-            norm += call->measured ? 0 : x[i] * x[i];
-        }
-        for (size_t i = 0; call->measured && i < shares_of(call); i++)
-            norm += shares[m * shares_of(call) + i];
-        norm = sqrt(norm) <= call->eps ? call->eps : sqrt(norm);
-        for (size_t i = 0; i < area && norm != 0; i++)
-            x[i] /= norm;
-        for (int s = 0; s < call->steps; s++) {
-            const int last = call->coefficient_count - 1;
-            polar_step(call->coefficients[s < last ? s : last], call->rows, call->columns, x,
-                       x + area);
-        }
-        for (size_t i = 0; i < area; i++)
-            if (wide)
-                ((double *)to)[m * area + i] = x[i] * call->scale;
-            else
-                ((float *)to)[m * area + i] = (float)(x[i] * call->scale);
-    }
-    return status;
-}
+struct host_control host_device_control = {
+    .new_graph = new_graph, .replay = replay, .free_graph = free_graph};
 
 static const char *const rule_names[] = {
 #define RULE(rule) #rule,
@@ -549,16 +573,17 @@ __attribute__((visibility("default"))) const struct hone_device_target HONE_DEVI
     .wait = wait_for,
     .convert = convert,
     .fill = fill,
+    .load = load,
     .step = step,
     .direction = direction,
     .prepare = prepare,
     .norm = norm,
     .judge = judge,
     .accumulate = accumulate,
-    .open_products = open_products,
-    .close_products = close_products,
-    .polar_narrow = polar_narrow,
-    .polar_batch = polar_batch,
-    .polar_workspace = polar_workspace,
-    .polar = polar,
+    .open_products = host_open_products,
+    .close_products = host_close_products,
+    .polar_narrow = host_polar_narrow,
+    .polar_batch = host_polar_batch,
+    .polar_workspace = host_polar_workspace,
+    .polar = host_polar,
 };

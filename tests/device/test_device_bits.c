@@ -5,6 +5,7 @@
 
 #include "device/device_memory.h"
 #include "device/trial.h"
+#include "support/shard.h"
 
 static const hone_dtype formats[] = {HONE_F32, HONE_F64, HONE_BF16, HONE_F16};
 static size_t visits;
@@ -75,7 +76,7 @@ static void set_options(struct trial *trial, unsigned bits)
     trial->capturable = (bits & 64) != 0;
     trial->several_groups = (bits & 128) != 0;
     trial->masked = (bits & 256) != 0;
-    trial->mixed = (bits & 512) != 0 && !trial->capturable;
+    trial->mixed = (bits & 512) != 0;
     trial->resumed = (bits & 1024) != 0;
     trial->nonfinite = (hone_nonfinite)(bits / 5 % 3);
     trial->special = bits % 7 == 0;
@@ -129,5 +130,5 @@ int main(void)
         cmocka_unit_test(test_values),
     };
     device_start();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return shard_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -166,12 +166,62 @@ static void test_refusals(void **state)
     device_free_all();
 }
 
+static hone_tensor number_on(int device, float value)
+{
+    static float values[N];
+    values[0] = value;
+    hone_tensor view = view_on(device, place(device, values));
+    view.ndim = 0;
+    return view;
+}
+
+/* Numbers that a step reads on a device are on the device that reads them. */
+static void test_numbers_elsewhere(void **state)
+{
+    (void)state;
+    static const int both[] = {0, 1};
+    struct training t;
+    start(&t, "adamw", both, 2);
+    const hone_tensor here = number_on(0, 0.5f), there = number_on(1, 0);
+    OK(hone_optimizer_bind_lr(t.optimizer, 0, &here, &problem));
+    FAILS(HONE_ERROR_ARGUMENT,
+          "group 0 reads its learning rate on device 0, but its parameter \"p1\" is on device 1",
+          hone_optimizer_step(t.optimizer, NULL, &problem));
+    OK(hone_optimizer_bind_lr(t.optimizer, 0, NULL, &problem));
+    FAILS(
+        HONE_ERROR_ARGUMENT,
+        "the loss scale is on device 0, the flag of non-finite gradients on device 1; they must be "
+        "on one",
+        hone_optimizer_bind_loss_scale(t.optimizer, &here, &there, &problem));
+    OK(hone_optimizer_bind_loss_scale(t.optimizer, &here, NULL, &problem));
+    FAILS(HONE_ERROR_ARGUMENT, "the loss scale lies on device 0, but not all stepped parameters do",
+          hone_optimizer_step(t.optimizer, NULL, &problem));
+    hone_scaler scaler;
+    hone_scaler_init(&scaler);
+    OK(hone_optimizer_bind_loss_scale(t.optimizer, NULL, NULL, &problem));
+    OK(hone_optimizer_set_scaler(t.optimizer, &scaler, &problem));
+    FAILS(HONE_ERROR_ARGUMENT, "the optimizer has a scaler, which sets the loss scale itself",
+          hone_optimizer_bind_loss_scale(t.optimizer, &here, NULL, &problem));
+    OK(hone_optimizer_set_scaler(t.optimizer, NULL, &problem));
+    FAILS(HONE_ERROR_ARGUMENT, NULL,
+          hone_optimizer_bind_state(t.optimizer, 0, "exp_avg", &t.grad[1], true, &problem));
+    assert_non_null(strstr(problem.message, "states lie on their parameter's device"));
+    for (int s = 0; s < STEPS; s++)
+        step(&t);
+    float *const found = end(&t), *const wanted = train("adamw", both, 2);
+    assert_memory_equal(wanted, found, sizeof *wanted * N * PIECES);
+    free(wanted);
+    free(found);
+    device_free_all();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_optimizer),
         cmocka_unit_test(test_at_once),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_numbers_elsewhere),
     };
     device_start();
     if (device_count() < 2)

@@ -192,6 +192,42 @@ def test_state_that_does_not_fit():
     assert first is not second
 
 
+def without(state, *path):
+    """A copy of a dict in which the entry at `path` is missing."""
+    state = copy.deepcopy(state)
+    inner = state
+    for name in path[:-1]:
+        inner = inner[name]
+    del inner[path[-1]]
+    return state
+
+
+def test_state_that_is_incomplete():
+    """What is missing is named, and nothing changes."""
+    table = HashTable([2])
+    optimizer = SparseAdamW({"t": table})
+    table(torch.arange(3)).sum().backward()
+    optimizer.step()
+    state, progress = table.state_dict(), optimizer.state_dict()
+    table(torch.arange(4)).sum().backward()
+    optimizer.step()
+    rows = table.embeddings()
+    for path in (("table",), ("rule",), ("rule", "name"), ("rule", "values"), ("rule", "bias")):
+        with pytest.raises(ValueError, match=f'the state.* has no "{path[-1]}"'):
+            table.load_state_dict({"_extra_state": without(state["_extra_state"], *path)})
+        assert torch.equal(rows, table.embeddings())
+    optimizer.param_groups[0]["lr"] = 0.5
+    for path in (("state",), ("param_groups",), ("state", 0, "beta1"), ("param_groups", 0, "params")):
+        with pytest.raises(ValueError, match=f'the loaded state dict has no "{path[-1]}"'):
+            optimizer.load_state_dict(without(progress, *path))
+        assert optimizer.param_groups[0]["lr"] == 0.5
+    table.load_state_dict(state)
+    optimizer.load_state_dict(without(progress, "param_groups", 0, "lr"))
+    assert optimizer.param_groups[0]["lr"] == 0.5  # as it was
+    table(torch.arange(3)).sum().backward()
+    optimizer.step()
+
+
 def test_a_table_that_stays_out_of_state_dicts():
     table = HashTable([2], persistent=False)
     table(torch.arange(3))

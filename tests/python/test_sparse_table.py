@@ -429,6 +429,7 @@ def test_optimizer_arguments():
         for values, text in (
             ({"lr": -1}, "Invalid learning rate: -1"),
             ({"lr": float("nan")}, "Invalid learning rate: nan"),
+            ({"lr": torch.ones(2)}, "Tensor lr must be 1-element"),
             ({"eps": -1.0}, "Invalid epsilon value: -1.0"),
             ({"beta1": 1.0}, "Invalid beta parameter at index 0: 1.0"),
             ({"beta2": -0.1}, "Invalid beta parameter at index 1: -0.1"),
@@ -575,6 +576,42 @@ def test_another_rule():
     SparseOptimizer({"t": table}, "sgd", momentum=0.9, lr=1.0)
     assert torch.equal(rows, table.read(torch.arange(4)))
     assert torch.equal(torch.zeros(4, 3), table.read(torch.arange(4), "momentum_buffer"))
+
+
+def test_catch_up_is_at_the_rate_of_the_moment():
+    """A row that sat out a step is caught up by the next look-up in training, at the rate set by then."""
+    table = HashTable([1], dtype=torch.float64, initializer=1.0)
+    optimizer = SparseOptimizer({"t": table}, "sgd", decay="catch_up", lr=0.1, weight_decay=0.5)
+    offsets = torch.tensor([0])
+    with torch.no_grad():
+        table(torch.tensor([2, 3]))
+    table(torch.tensor([1])).sum().backward()
+    optimizer.step()
+    optimizer.param_groups[0]["lr"] = 0.2
+    assert table.eval()(torch.tensor([2])).item() == 1.0
+    out = table.train()(torch.tensor([2]))
+    torch.testing.assert_close(out.item(), 1 - 0.2 * 0.5, rtol=1e-15, atol=0)
+    bag = table(torch.tensor([3]), offsets, mode="sum")
+    torch.testing.assert_close(bag.item(), 1 - 0.2 * 0.5, rtol=1e-15, atol=0)
+    out.sum().backward()
+    optimizer.step()
+    expected = (1 - 0.2 * 0.5) ** 2 - 0.2
+    torch.testing.assert_close(table.read(torch.tensor(2)).item(), expected, rtol=1e-15, atol=0)
+
+
+def test_the_count_of_a_global_bias():
+    """As one parameter whose count is set: a first step at count 10."""
+    table = HashTable([1], dtype=torch.float64, initializer=0)
+    optimizer = SparseOptimizer({"t": table}, "adamw", bias="global", lr=0.1)
+    for wrong, error in ((0, ValueError), (2**64, ValueError), (1.0, TypeError)):
+        with pytest.raises(error, match="step"):
+            table.set_step(wrong)
+    table.set_step(10)
+    table(torch.tensor([1])).sum().backward()
+    optimizer.step()
+    m, v = 0.1 / (1 - 0.9**10), 0.001 / (1 - 0.999**10)
+    expected = -0.1 * m / (v**0.5 + 1e-8)
+    torch.testing.assert_close(table.read(torch.tensor(1)).item(), expected, rtol=1e-13, atol=0)
 
 
 @pytest.mark.parametrize("scaled", [False, True])

@@ -32,14 +32,6 @@ bool test_is_quick(void)
     return quick != NULL && strcmp(quick, "1") == 0;
 }
 
-bool test_is_left_out(void)
-{
-    static unsigned long calls;
-    const char *const every = getenv("HONE_TEST_EVERY");
-    const unsigned long n = every == NULL ? 1 : strtoul(every, NULL, 10);
-    return calls++ % (n > 0 ? n : 1) != 0;
-}
-
 hone_context *test_context(int threads, const char *cpu)
 {
     hone_context_options options;

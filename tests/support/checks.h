@@ -26,10 +26,6 @@ void check_fails(hone_status wanted, const char *message, hone_status status, co
 /* HONE_TEST_QUICK=1 asks for less work: valgrind and sanitizers. */
 bool test_is_quick(void);
 
-/* HONE_TEST_EVERY=n asks for each n-th of a program's many like comparisons alone: tools that make a GPU's
- * kernels a hundred times slower. */
-bool test_is_left_out(void);
-
 /* A context with so many threads; cpu NULL: the default level. */
 hone_context *test_context(int threads, const char *cpu);
 

@@ -164,6 +164,37 @@ static void test_threads_and_levels_agree(void **state)
     }
 }
 
+/* Of values for one row the last ones stay, whichever thread writes them. */
+static void test_the_last_of_repeated_rows_stays(void **state)
+{
+    (void)state;
+    enum { WIDTH = 2, N = 20000, ROWS_USED = 700 };
+    static int64_t keys[N], rows[N];
+    static float values[N][WIDTH], out[N][WIDTH];
+    for (int threads = 1; threads <= 3; threads++) {
+        hone_context *const context = make_context(threads, NULL);
+        const hone_table_options options = plain_options(WIDTH, "sgd");
+        hone_table *const table = make_table(context, "t", &options);
+        hone_error error;
+        uint64_t random = 3;
+        int last[ROWS_USED] = {0};
+        for (int i = 0; i < N; i++) {
+            keys[i] = (int64_t)(next_random(&random) % ROWS_USED);
+            values[i][0] = values[i][1] = (float)i;
+            last[keys[i]] = i;
+        }
+        require(hone_table_insert(table, keys, N, rows, NULL, &error), &error);
+        const hone_tensor in = ROWS(values, HONE_F32, N, WIDTH),
+                          view = ROWS(out, HONE_F32, N, WIDTH);
+        require(hone_table_scatter(table, rows, N, NULL, &in, &error), &error);
+        require(hone_table_gather(table, rows, N, NULL, &view, &error), &error);
+        for (int i = 0; i < N; i++)
+            assert_memory_equal(out[i], values[last[keys[i]]], sizeof out[i]);
+        hone_table_free(table);
+        hone_context_free(context);
+    }
+}
+
 /* A row that counts its own steps is a parameter of its own: the bits of a dense optimizer. */
 static void test_rows_equal_parameters(void **state)
 {
@@ -373,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_rows_are_functions_of_keys),
         cmocka_unit_test(test_normal_rows_have_their_moments),
         cmocka_unit_test(test_threads_and_levels_agree),
+        cmocka_unit_test(test_the_last_of_repeated_rows_stays),
         cmocka_unit_test(test_rows_equal_parameters),
         cmocka_unit_test(test_pooling),
         cmocka_unit_test(test_pooling_in_double),

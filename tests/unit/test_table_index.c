@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The index from inside: what its buckets say of the keys that passed them, row numbers beyond 32
- * bits, and the same rows whatever the number of threads. */
+ * bits, and the same rows whatever the number of threads and the CPU level. */
 #include "table_subject.h"
 
+#include "cpu/cpu.h"
 #include "table/index.h"
 
 #define MOST 60000
@@ -153,9 +154,104 @@ static void test_threads_give_the_same_rows(void **state)
         close_subject(subjects[t]);
 }
 
+/* ---- CPU levels -------------------------------------------------------------------------------
+ */
+
+/* Inserts or finds in pieces of 0, 1, 2, ... keys. */
+static void in_pieces(struct subject *subject, bool find)
+{
+    hone_error error;
+    for (size_t first = 0, n = 0; first < MOST; first += n++) {
+        n = n < MOST - first ? n : MOST - first;
+        const int64_t *const keys = subject->keys + first;
+        int64_t *const rows = subject->rows + first;
+        struct hone_insertion to = {.next = subject->next, .fresh = subject->fresh};
+        if (find)
+            hone_index_find(&subject->index, keys, n, rows);
+        else
+            require(hone_index_insert(&subject->index, keys, n, rows, &to, &error), &error);
+        subject->next += to.count;
+    }
+}
+
+/* Each level finds what the others have put in and moved. */
+static void test_levels_share_an_index(void **state)
+{
+    (void)state;
+    struct subject *const subject = open_subject(1, 0);
+    const int levels = hone_cpu_level_count();
+    for (int round = 0; round < 12; round++) {
+        const struct hone_cpu_level *const level = hone_cpu_level_at(round % levels);
+        if (level->available())
+            subject->index.kernels = level->index;
+        subject->random = (uint64_t)round;
+        draw(subject, MOST, UINT64_MAX);
+        in_pieces(subject, false);
+        assert_int_equal(subject->next, (round + 1) * MOST);
+        check_buckets(subject);
+        for (int before = 0; before <= round; before++) {
+            const struct hone_cpu_level *const finder =
+                hone_cpu_level_at((round + before) % levels);
+            if (finder->available())
+                subject->index.kernels = finder->index;
+            subject->random = (uint64_t)before;
+            draw(subject, MOST, UINT64_MAX);
+            in_pieces(subject, true);
+            for (size_t i = 0; i < MOST; i++)
+                assert_int_equal(subject->rows[i], (size_t)before * MOST + i);
+        }
+    }
+    close_subject(subject);
+}
+
+/* Keys of a segment by any bit of their places, the lowest too. */
+static void check_half(const struct subject *subject, const struct hone_bucket *half, int bit,
+                       unsigned wanted)
+{
+    for (size_t at = 0; at < HONE_SEGMENT_BUCKETS; at++)
+        for (unsigned k = 0; k < HONE_BUCKET_KEYS; k++)
+            if ((half[at].meta >> k & 1) != 0) {
+                const uint64_t hash = hone_index_hash(half[at].key[k], subject->index.seed);
+                assert_int_equal(hone_index_place(hash) >> bit & 1, wanted);
+            }
+}
+
+static void test_splits_by_every_bit(void **state)
+{
+    (void)state;
+    struct hone_bucket *const added = aligned_alloc(HONE_SEGMENT_SIZE, HONE_SEGMENT_SIZE);
+    struct hone_bucket *const aside = aligned_alloc(HONE_SEGMENT_SIZE, HONE_SEGMENT_SIZE);
+    assert_non_null(added);
+    assert_non_null(aside);
+    for (int l = 0; l < hone_cpu_level_count(); l++) {
+        const struct hone_cpu_level *const level = hone_cpu_level_at(l);
+        if (!level->available())
+            continue;
+        for (int bit = 0; bit < 64; bit++) {
+            struct subject *const subject = open_subject(1, ((uint64_t)bit << 28) + 1);
+            const struct hone_index_view view = hone_index_view_of(&subject->index);
+            struct hone_bucket *const segment = subject->index.directory[0];
+            subject->random = (uint64_t)bit;
+            draw(subject, 3000, UINT64_MAX);
+            const size_t n = insert(subject, 3000);
+            assert_int_equal(subject->index.segments, 1);
+            memset(added, 0xff, HONE_SEGMENT_SIZE);
+            level->index->split(&view, segment, added, bit, aside);
+            check_half(subject, segment, bit, 0);
+            check_half(subject, added, bit, 1);
+            assert_int_equal(check_segment(subject, segment) + check_segment(subject, added), n);
+            close_subject(subject);
+        }
+    }
+    free(added);
+    free(aside);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_levels_share_an_index),
+        cmocka_unit_test(test_splits_by_every_bit),
         cmocka_unit_test(test_erased_keys_leave_no_trace),
         cmocka_unit_test(test_large_rows),
         cmocka_unit_test(test_threads_give_the_same_rows),

@@ -215,37 +215,112 @@ static void test_rowwise_l2(void **state)
     }
 }
 
-/* Stochastic rounding moves a bf16 row by steps that rounding to nearest would lose, on average. */
-static void test_stochastic_rows(void **state)
+/* ---- 16 bits ----------------------------------------------------------------------------------- */
+
+enum { HALF_ROWS = 4000 };
+
+/* Rows of one element, 1 at first; they and their states are bf16. */
+static hone_table *half_table(const char *rule, bool stochastic, hone_decay decay)
 {
-    (void)state;
-    enum { N = 4000, STEPS = 20 };
-    static int64_t keys[N], rows[N];
-    static float grads[N], out[N];
-    for (int i = 0; i < N; i++) {
+    static int64_t keys[HALF_ROWS], rows[HALF_ROWS];
+    hone_table_options o = plain_options(1, rule);
+    o.dtype = o.state_dtype = HONE_BF16;
+    o.stochastic = stochastic;
+    o.decay = decay;
+    o.initial = HONE_INITIAL_CONSTANT;
+    o.initial_a = 1;
+    hone_table *const table = make_table(context, "t", &o);
+    for (int i = 0; i < HALF_ROWS; i++)
+        keys[i] = i;
+    require(hone_table_insert(table, keys, HALF_ROWS, rows, NULL, &error), &error);
+    return table;
+}
+
+/* So many gradients of 1 for each row. */
+static void step_half(hone_table *table, int steps)
+{
+    static int64_t keys[HALF_ROWS];
+    static float grads[HALF_ROWS];
+    for (int i = 0; i < HALF_ROWS; i++) {
         keys[i] = i;
         grads[i] = 1;
     }
+    const hone_tensor view = ROWS(grads, HONE_F32, HALF_ROWS, 1);
+    for (int step = 0; step < steps; step++)
+        require(hone_table_apply_gradients(table, keys, HALF_ROWS, &view, NULL, &error), &error);
+}
+
+static void mean_is(const hone_table *table, const char *slot, double expected, double tolerance)
+{
+    static int64_t rows[HALF_ROWS];
+    static float out[HALF_ROWS];
+    double mean = 0;
+    for (int i = 0; i < HALF_ROWS; i++)
+        rows[i] = i;
+    const hone_tensor now = ROWS(out, HONE_F32, HALF_ROWS, 1);
+    require(hone_table_gather(table, rows, HALF_ROWS, slot, &now, &error), &error);
+    for (int i = 0; i < HALF_ROWS; i++)
+        mean += (double)out[i];
+    mean /= HALF_ROWS;
+    if (!(fabs(mean - expected) <= tolerance))
+        fail_msg("the mean of %s is %.9g, expected %.9g", slot == NULL ? "rows" : slot, mean,
+                 expected);
+}
+
+/* Stochastic rounding moves bf16 rows by steps that rounding to nearest would lose, on average. */
+static void test_stochastic_rows(void **state)
+{
+    (void)state;
     for (int stochastic = 0; stochastic < 2; stochastic++) {
-        hone_table_options o = plain_options(1, "sgd");
-        o.dtype = HONE_BF16;
-        o.stochastic = stochastic == 1;
-        o.initial = HONE_INITIAL_CONSTANT;
-        o.initial_a = 1;
-        hone_table *const table = make_table(context, "t", &o);
+        hone_table *const table = half_table("sgd", stochastic == 1, HONE_DECAY_DEFAULT);
         require(hone_table_set(table, "lr", 1e-4, &error), &error);
-        require(hone_table_insert(table, keys, N, rows, NULL, &error), &error);
-        const hone_tensor view = ROWS(grads, HONE_F32, N, 1), now = ROWS(out, HONE_F32, N, 1);
-        for (int step = 0; step < STEPS; step++)
-            require(hone_table_apply_gradients(table, keys, N, &view, NULL, &error), &error);
-        require(hone_table_gather(table, rows, N, NULL, &now, &error), &error);
-        double mean = 0;
-        for (int i = 0; i < N; i++)
-            mean += (double)out[i] / N;
-        if (stochastic)
-            assert_true(fabs(mean - (1 - STEPS * 1e-4)) < 3e-4);
-        else
-            assert_true(fabs(mean - 1) < 1e-9);
+        step_half(table, 20);
+        mean_is(table, NULL, stochastic ? 1 - 20 * 1e-4 : 1, stochastic ? 3e-4 : 0);
+        hone_table_free(table);
+    }
+}
+
+/* And their states: a second moment of 1/2 moves by 0.0005, an eighth of the space between two values. */
+static void test_stochastic_states(void **state)
+{
+    (void)state;
+    static int64_t rows[HALF_ROWS];
+    static float halves[HALF_ROWS];
+    for (int i = 0; i < HALF_ROWS; i++) {
+        rows[i] = i;
+        halves[i] = 0.5f;
+    }
+    const hone_tensor view = ROWS(halves, HONE_F32, HALF_ROWS, 1);
+    for (int stochastic = 0; stochastic < 2; stochastic++) {
+        hone_table *const table = half_table("sparse_adam", stochastic == 1, HONE_DECAY_DEFAULT);
+        require(hone_table_scatter(table, rows, HALF_ROWS, "exp_avg_sq", &view, &error), &error);
+        step_half(table, 20);
+        mean_is(table, "exp_avg_sq", stochastic ? 1 - 0.5 * pow(0.999, 20) : 0.5,
+                stochastic ? 1e-3 : 0);
+        hone_table_free(table);
+    }
+}
+
+/* And what a lookup makes up for: five steps' decay of 0.0001, lost otherwise. */
+static void test_stochastic_catch_up(void **state)
+{
+    (void)state;
+    static int64_t keys[HALF_ROWS];
+    for (int i = 0; i < HALF_ROWS; i++)
+        keys[i] = i;
+    const hone_tensor nothing = ROWS(NULL, HONE_F32, 0, 1);
+    for (int stochastic = 0; stochastic < 2; stochastic++) {
+        hone_table *const table = half_table("sgd", stochastic == 1, HONE_DECAY_CATCH_UP);
+        hone_lookup *lookup = NULL;
+        require(hone_lookup_create(&lookup, table, &error), &error);
+        require(hone_table_set(table, "lr", 0.01, &error), &error);
+        require(hone_table_set(table, "weight_decay", 0.01, &error), &error);
+        for (int step = 0; step < 5; step++)
+            require(hone_table_apply_gradients(table, NULL, 0, &nothing, NULL, &error), &error);
+        require(hone_table_lookup(table, lookup, keys, HALF_ROWS, HONE_LOOKUP_TRAIN, NULL, &error),
+                &error);
+        mean_is(table, NULL, stochastic ? pow(1 - 1e-4, 5) : 1, stochastic ? 1e-4 : 0);
+        hone_lookup_free(lookup);
         hone_table_free(table);
     }
 }
@@ -307,6 +382,8 @@ int main(void)
         cmocka_unit_test(test_rowwise_adam),
         cmocka_unit_test(test_rowwise_l2),
         cmocka_unit_test(test_stochastic_rows),
+        cmocka_unit_test(test_stochastic_states),
+        cmocka_unit_test(test_stochastic_catch_up),
         cmocka_unit_test(test_spec),
         cmocka_unit_test(test_no_rowwise_amsgrad),
     };

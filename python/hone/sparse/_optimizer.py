@@ -36,6 +36,12 @@ def _number(value):
     return float(value)
 
 
+def _part(state, what, name):
+    if name not in state:
+        raise ValueError(f'{what} has no "{name}"')
+    return state[name]
+
+
 def _named_tables(params, owner):
     """(name, table) pairs of what a group may be given as."""
     if isinstance(params, HashTable):
@@ -137,7 +143,10 @@ class SparseOptimizer(torch.optim.Optimizer):
 
     def _check(self, values):
         for hyper in self._known().hypers:
-            if hyper.name in values and not hyper.allows(_number(values[hyper.name])):
+            value = values.get(hyper.name)
+            if isinstance(value, torch.Tensor) and value.numel() != 1:
+                raise ValueError(f"Tensor {hyper.name} must be 1-element")
+            if hyper.name in values and not hyper.allows(_number(value)):
                 text = _ERRORS.get(hyper.name, f"Invalid {hyper.name} value: {{}}")
                 raise ValueError(text.format(values[hyper.name]))
 
@@ -168,11 +177,11 @@ class SparseOptimizer(torch.optim.Optimizer):
             table._flush()
         try:
             for table in tables:
-                table._push({}, (grad_accum_steps, mean))
+                table._accumulate((grad_accum_steps, mean))
         except ValueError:
             for table, accumulation in zip(tables, before):
                 with contextlib.suppress(ValueError):
-                    table._push({}, accumulation)
+                    table._accumulate(accumulation)
             raise
         for group in self.param_groups:
             group["grad_accum_steps"] = grad_accum_steps
@@ -205,7 +214,8 @@ class SparseOptimizer(torch.optim.Optimizer):
             values = self._values(group)
             accumulation = (group["grad_accum_steps"], group["grad_accum_mean"])
             for name, table in zip(group["param_names"], tables):
-                table._push(values, accumulation)
+                table._push(values)
+                table._accumulate(accumulation)
                 report[name] = table._step(scale)
         self.report = report
         return loss
@@ -216,6 +226,13 @@ class SparseOptimizer(torch.optim.Optimizer):
             for hyper in self._known().hypers
             if hyper.name in group
         }
+
+    def _values_of(self, table):
+        """The present values of the group that a table is in."""
+        for group, tables in zip(self.param_groups, self._tables):
+            if table in tables:
+                return self._values(group)
+        return {}
 
     def zero_grad(self, set_to_none=True):
         """Forgets gradients that wait; while some are being accumulated, nothing."""
@@ -250,8 +267,12 @@ class SparseOptimizer(torch.optim.Optimizer):
         self.state.clear()
 
     def _in_order(self, state_dict):
-        """The dict with each group's tables in the order of this optimizer's."""
-        groups = state_dict["param_groups"]
+        """The dict with each group's tables in the order of this optimizer's; values that a group of it
+        lacks stay."""
+        groups = _part(state_dict, "the loaded state dict", "param_groups")
+        for progress in _part(state_dict, "the loaded state dict", "state").values():
+            for name in ("step", "beta1", "beta2"):
+                _part(progress, "a table's state in the loaded state dict", name)
         if len(groups) != len(self.param_groups):
             return state_dict  # PyTorch's error
         ordered = []
@@ -262,8 +283,9 @@ class SparseOptimizer(torch.optim.Optimizer):
                     f"loaded state dict has the tables {', '.join(names)} where this optimizer has "
                     f"{', '.join(group['param_names'])}"
                 )
-            index = dict(zip(names, saved["params"]))
+            index = dict(zip(names, _part(saved, "a group of the loaded state dict", "params")))
             ordered.append({
+                **group,
                 **saved,
                 "params": [index[name] for name in group["param_names"]],
                 "param_names": list(group["param_names"]),

@@ -211,7 +211,7 @@ class HashTable(torch.nn.Module):
             0.01). They depend on `seed`, `name` and the key alone.
         name: tells tables of a model and of a file apart.
         state_dtype: of the optimizer's states; default float32, for float64 tables float64.
-        stochastic: 16-bit rows are rounded at random when they are stepped.
+        stochastic: 16-bit rows and states are rounded at random when they move.
         nonfinite: what a gradient does that is not finite: "propagate", "error" (step raises
             RuntimeError, nothing of this table is stepped) or "quarantine" (its row stays as it is).
         admit_count, admit_counters, admit_probability: a key gets a row from its admit_count-th sight
@@ -318,6 +318,8 @@ class HashTable(torch.nn.Module):
         return out.view(-1, *self._options.shape)
 
     def _look_up(self, ids, train):
+        if train:
+            self._meet_rate()
         out = torch.empty(ids.numel(), self._options.width, dtype=self._options.dtype)
         lookup = self._core.lookup(
             ids.data_ptr(), ids.numel(), train, out.data_ptr(), _memory.DTYPES[out.dtype]
@@ -326,6 +328,8 @@ class HashTable(torch.nn.Module):
 
     def _look_up_bags(self, ids, offsets, weights, mean, train):
         bags = offsets.numel() - 1
+        if train:
+            self._meet_rate()
         out = torch.empty(bags, self._options.width, dtype=self._options.dtype)
         if weights is not None:
             weights = weights.detach().contiguous()
@@ -342,6 +346,12 @@ class HashTable(torch.nn.Module):
             _memory.DTYPES[out.dtype],
         )
         return out, lookup
+
+    def _meet_rate(self):
+        """Of what a look-up does, catch-up decay alone depends on the optimizer: on its present rate."""
+        optimizer = None if self._optimizer is None else self._optimizer()
+        if self._rule.decay == "catch_up" and optimizer is not None:
+            self._push(optimizer._values_of(self))
 
     # ---- gradients --------------------------------------------------------------------------
 
@@ -412,12 +422,15 @@ class HashTable(torch.nn.Module):
             self._pushed = {}
         self._optimizer = weakref.ref(optimizer)
 
-    def _push(self, values, accumulation):
+    def _push(self, values):
         """Tells the library what changed of the group's values."""
         for name, value in values.items():
             if self._pushed.get(name) != value:
                 self._core.set(name, value)
                 self._pushed[name] = value
+
+    def _accumulate(self, accumulation):
+        """(steps of an update, whether they are averaged)"""
         if self._core.accumulation != accumulation:
             self._core.set_accumulation(*accumulation)
 
@@ -539,6 +552,10 @@ class HashTable(torch.nn.Module):
         """The time that rows remember when they are looked up, in units of the caller's choice."""
         self._core.set_clock(_integer(now, "now", 0, 2**64 - 1))
 
+    def set_step(self, step):
+        """The count that bias="global" corrects the next step with, from 1; it goes on from there."""
+        self._core.set_step(_integer(step, "step", 1, 2**64 - 1))
+
     def reset(self):
         """Makes the table empty, with states and counts as at the start."""
         core = self._options.make()
@@ -582,20 +599,28 @@ class HashTable(torch.nn.Module):
         """A table of the library from such bytes, and its rule."""
         if not isinstance(state, dict) or state.get("format") != 1:
             raise ValueError(f'table "{self.name}": the state is not one of HashTable.state_dict()')
-        packed = state["table"]
+        packed = self._part(state, "the state", "table")
         _memory.check_memory(packed, "a table's state")
-        values = state["rule"]["values"]
+        found = self._part(state, "the state", "rule")
+        name, values, bias, decay = (
+            self._part(found, "the state's rule", field.name) for field in dataclasses.fields(Rule)
+        )
         rule = Rule(
-            state["rule"]["name"],
+            name,
             None if values is None else tuple(sorted(values.items())),
-            _choice(state["rule"]["bias"], "bias", BIASES),
-            _choice(state["rule"]["decay"], "decay", DECAYS),
+            _choice(bias, "bias", BIASES),
+            _choice(decay, "decay", DECAYS),
         )
         core = self._options.make()
         rule.apply(core)
         packed = packed.contiguous()
         _core.unpack(_core.Table, [core], packed.data_ptr(), packed.numel() * packed.itemsize)
         return core, rule
+
+    def _part(self, state, what, name):
+        if not isinstance(state, dict) or name not in state:
+            raise ValueError(f'table "{self.name}": {what} has no "{name}"')
+        return state[name]
 
     def get_extra_state(self):
         return self._pack()

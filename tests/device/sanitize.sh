@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# sanitize.sh SOURCE PROGRAMS: what tools/gpu_sanitize.sh says of its work, with a stand-in for
+# compute-sanitizer that runs the program and reports what $folder/bad asks for.
+set -euo pipefail
+source=$1
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+mkdir "$folder/bin"
+cat >"$folder/bin/compute-sanitizer" <<'END'
+#!/usr/bin/env bash
+test "$1 $3 $4" = "--tool --error-exitcode 9" || exit 3
+echo "$2 $(basename "$5") ${HONE_TEST_SHARD}" >>"$FOLDER/started"
+echo "========= COMPUTE-SANITIZER"
+"$5"
+status=$?
+if grep -qx "$2 $(basename "$5") ${HONE_TEST_SHARD}" "$FOLDER/bad" 2>/dev/null; then
+    echo "========= ERROR SUMMARY: 1 error"
+    exit 9
+fi
+echo "========= ERROR SUMMARY: 0 errors"
+exit $status
+END
+chmod +x "$folder/bin/compute-sanitizer"
+export PATH=$folder/bin:$PATH FOLDER=$folder RESULTS=$folder/results PROGRAMS=$2 JOBS=2 PARTS=3
+export HONE_TEST_QUICK=1
+
+sanitize() { # STATUS CHECK...: the summary's lines to $folder/summary
+    local wanted=$1 status=0
+    shift
+    : >"$folder/started"
+    "$source/tools/gpu_sanitize.sh" "$@" >"$folder/output" 2>&1 || status=$?
+    sed '1,/^== covered/d' "$folder/output" >"$folder/summary"
+    test "$status" = "$wanted" || { cat "$folder/output" && exit 1; }
+}
+
+says() { # LINE: as extended regular expression
+    grep -qxE "$1" "$folder/summary" || { echo "no line '$1' in" && cat "$folder/output" && exit 1; }
+}
+
+echo "memcheck test_device_muon 2/3" >"$folder/bad"
+sanitize 1 memcheck:test_device_muon initcheck:test_device_narrow memcheck:test_device_large
+says 'memcheck +test_device_muon +2 of 3 parts clean, [0-9]+ of 19 cases; REPORTS in .*muon\.2-of-3\.log'
+says 'initcheck +test_device_narrow +not run: it does not see .*'
+says 'memcheck +test_device_large +skipped: the host.s stand-in .*'
+says 'not all of it'
+test "$(wc -l <"$folder/started")" = 4
+
+rm "$folder/bad" # what was clean is not run again
+sanitize 0 memcheck:test_device_muon
+says 'memcheck +test_device_muon +3 of 3 parts clean, 19 of 19 cases'
+says 'all of it is clean'
+test "$(cat "$folder/started")" = "memcheck test_device_muon 2/3"
+
+LIMIT=1 sanitize 1 racecheck:test_device_bits # which takes longer
+says 'racecheck +test_device_bits +0 of 3 parts clean, 0 of . cases'
+
+sanitize 2 memcheck:test_nothing
