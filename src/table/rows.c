@@ -8,6 +8,7 @@
 
 #define ROWS_PER_THREAD 512
 #define ROWS_AT_A_TIME 512             /* listed, then copied */
+#define AHEAD 24                       /* records requested before they are used */
 #define MOST_PIECE ((size_t)256 << 20) /* of memory at a time */
 
 int hone_table_threads(const struct hone_table *table, size_t n)
