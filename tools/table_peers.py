@@ -9,6 +9,7 @@ of its batches but the first, and the ratio is the median over the turns. Prints
     tools/table_peers.py build/release/bench/table/bench_table_steps torch [--threads 1]
 """
 import argparse
+import gc
 import json
 import statistics
 import subprocess
@@ -103,6 +104,8 @@ def run_fbgemm(options, ids, ids_path, rule, grads):
     from fbgemm_gpu.split_embedding_configs import EmbOptimType
     results = {}
     for name in options.optimizers or EmbOptimType.__members__:
+        step = None
+        gc.collect()  # the last table: else the next pair gets other memory than that one had
         try:
             step = fbgemm_step(options, grads, name)
             step(ids[:options.batch])
