@@ -114,6 +114,15 @@ static hone_status set_limit(struct hone_table *table, hone_error *error)
     return HONE_OK;
 }
 
+/* What rows leave of the budget is the index's, however its keys lie. */
+static void limit_index(struct hone_table *table)
+{
+    if (table->options.max_bytes > 0)
+        table->index.most_segments =
+            (size_t)((table->options.max_bytes - table->row_limit * table->stride) /
+                     HONE_INDEX_SEGMENT_COST);
+}
+
 static void choose_blocks(struct hone_table *table)
 {
     size_t size = BLOCK_SIZE;
@@ -192,6 +201,7 @@ static hone_status fill(struct hone_table *table, const char *name, hone_error *
         status = make_memory(table, error);
     if (status == HONE_OK)
         status = hone_index_create(&table->index, table->context, table->stream, error);
+    limit_index(table);
     if (status == HONE_OK)
         status = hone_lookup_create(&table->own, table, error);
     return status;
