@@ -185,6 +185,15 @@ struct hone_device_status hone_cuda_launch(struct hone_device_queue queue, const
                                 : scope.result);
 }
 
+struct hone_device_status hone_cuda_load(struct hone_device_queue queue, const void *function)
+{
+    const cuda_scope scope(queue.device);
+    cudaFuncAttributes attributes;
+    return hone_cuda_status(scope.result == cudaSuccess
+                                ? cudaFuncGetAttributes(&attributes, function)
+                                : scope.result);
+}
+
 uint32_t hone_cuda_blocks(size_t count, uint32_t threads)
 {
     const size_t enough = 4096; /* fills any device; the rest is walked */

@@ -163,7 +163,8 @@ static hone_status make_memory(struct hone_table *table, hone_error *error)
 {
     const hone_context *const context = table->context;
     const size_t threads = (size_t)context->threads;
-    table->scratch_stride = ((size_t)table->options.width * sizeof(double) + 63) & ~(size_t)63;
+    table->scratch_stride =
+        HONE_ROWS_IN_WORK * (((size_t)table->options.width * sizeof(double) + 63) & ~(size_t)63);
     const size_t real = table->options.dtype == HONE_F64 ? sizeof(double) : sizeof(float);
     table->sum_stride = ((size_t)table->options.width * real + 63) & ~(size_t)63;
     table->scratch = hone_allocate(context, threads * table->scratch_stride);
