@@ -112,6 +112,7 @@ struct hone_table {
     uint64_t next;      /* rows from here on have never been used */
     uint64_t *recycled; /* used before and free again; taken from the end */
     size_t recycled_count, recycled_capacity;
+    size_t recycled_kept; /* of them, as they were at the snapshot before */
     struct hone_index index;
     uint64_t births; /* insertions so far */
     uint64_t tick;   /* training lookups so far */
