@@ -17,9 +17,18 @@ build() { # PRESET
 }
 
 suite() { # PRESET [MORE OPTIONS OF CTEST...]
-    local preset=$1
+    local preset=$1 folder=build/$1 status=0
     shift
-    ctest --preset "$preset" --parallel "$jobs" "$@"
+    case $preset in test | level) folder=build/release ;; esac
+    ctest --preset "$preset" --parallel "$jobs" "$@" || status=$?
+    say_why_skipped "$folder/Testing/Temporary/LastTest.log"
+    return "$status"
+}
+
+# "skipped NAME: REASON" of each test that said so: ctest itself keeps reasons to its log.
+say_why_skipped() { # LOG
+    awk '/^[0-9]+\/[0-9]+ Testing: / { name = $3 }
+         sub(/^SKIPPED: /, "") { print "skipped " name ": " $0 }' "$1"
 }
 
 stage_style() { tools/check_style.sh; }
@@ -60,7 +69,7 @@ show() { # LOG STATUS: what a reader wants to see of it
     if [ "$2" != 0 ]; then
         tail -n 200 "$1"
     elif [ -n "${CI:-}${VERBOSE:-}" ]; then
-        grep -E '^ *[0-9]+/[0-9]+ Test|tests passed|^Total Test time|^  [a-z_]+ : ' "$1"
+        grep -E '^ *[0-9]+/[0-9]+ Test|tests passed|^Total Test time|^  [a-z_]+ : |^skipped ' "$1"
     fi
 }
 

@@ -7,8 +7,9 @@
  *   hone_snapshot_free(snapshot);                                                  // training thread
  *
  * Files are safetensors with checksums, appear whole or not at all, and are named by a sequence
- * number that never falls. Full and increments restored, a run goes on with the bits of one that
- * never stopped. Beside them, tables can be exported and imported by key, in any number of shards. */
+ * number that never falls: a full snapshot's is above all that its directory has. Full and increments
+ * restored, a run goes on with the bits of one that never stopped. Beside them, tables can be exported
+ * and imported by key, in any number of shards. */
 #ifndef HONE_SNAPSHOT_H
 #define HONE_SNAPSHOT_H
 
@@ -35,7 +36,8 @@ HONE_API hone_status hone_snapshot_take(hone_snapshot **snapshot, hone_table *co
 
 /* Writes the snapshot into `directory`, which exists, with `extra_count` tensors of the caller's
  * (any names that are not "<table>@..."), so that they are saved at one moment. May be called again
- * after a failure. Touches no table. Errors: IO, NAME, MEMORY; ARGUMENT for a copy. */
+ * after a failure. Touches no table. Errors: IO, NAME, RANGE (the number 999999999999 is taken),
+ * MEMORY; ARGUMENT for a copy. */
 HONE_API hone_status hone_snapshot_write(hone_snapshot *snapshot, const char *directory,
                                          const hone_file_entry *extras, int64_t extra_count,
                                          hone_error *error);

@@ -376,6 +376,26 @@ static hone_status list_members(hone_optimizer *optimizer, struct hone_device *d
     return status;
 }
 
+/* Kernels of every bucket: the first launch of one must not be what the device has no memory for, when
+ * others have stepped already. */
+static hone_status load_kernels(struct hone_device *device, hone_error *error)
+{
+    const struct hone_device_target *const target = device->target;
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < device->bucket_count && status == HONE_OK; i++) {
+        const struct hone_device_bucket *const bucket = &device->buckets[i];
+        status = hone_device_check(
+            device, target->load(device->queue, bucket->rule, bucket->wide, bucket->direct),
+            "the kernels of a step", error);
+        if (status == HONE_OK && bucket->rows > 0)
+            status = hone_device_check(
+                device,
+                target->load(device->queue, hone_rule_count(), bucket->wide, bucket->direct),
+                "the kernels of a step", error);
+    }
+    return status;
+}
+
 /* Only where the plan has room for the shares of all places does the host add them up. */
 static hone_status reserve_fetched(const hone_optimizer *optimizer, struct hone_device *device,
                                    hone_error *error)
@@ -404,6 +424,8 @@ hone_status hone_device_plan(hone_optimizer *optimizer, struct hone_device *devi
     status = collect(optimizer, device, entries, error);
     if (status == HONE_OK)
         status = reserve_fetched(optimizer, device, error);
+    if (status == HONE_OK)
+        status = load_kernels(device, error);
     if (status == HONE_OK)
         status = hone_device_matrix_reserve(optimizer, device, error);
     if (status == HONE_OK)

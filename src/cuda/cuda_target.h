@@ -45,6 +45,9 @@ static inline cudaStream_t hone_cuda_stream(struct hone_device_queue queue)
 struct hone_device_status hone_cuda_launch(struct hone_device_queue queue, const void *function,
                                            uint32_t blocks, uint32_t threads, const void *argument);
 
+/* Loads a kernel, which by default happens at its first launch. */
+struct hone_device_status hone_cuda_load(struct hone_device_queue queue, const void *function);
+
 /* Blocks for `count` elements walked by a grid; never 0. */
 uint32_t hone_cuda_blocks(size_t count, uint32_t threads);
 

@@ -19,6 +19,11 @@ static enum hone_device_fault fault_of(cudaError_t result)
     case cudaErrorInvalidKernelImage:
     case cudaErrorInvalidDeviceFunction:
     case cudaErrorUnsupportedPtxVersion:
+    case cudaErrorInvalidPtx:
+    case cudaErrorJitCompilerNotFound:
+    case cudaErrorJitCompilationDisabled:
+    case cudaErrorLaunchOutOfResources:
+    case cudaErrorNotSupported:
     case cudaErrorStubLibrary:
     case cudaErrorSystemNotReady:
     case cudaErrorSystemDriverMismatch:
@@ -30,8 +35,13 @@ static enum hone_device_fault fault_of(cudaError_t result)
     case cudaErrorStreamCaptureImplicit:
     case cudaErrorStreamCaptureUnsupported:
     case cudaErrorStreamCaptureInvalidated:
+    case cudaErrorStreamCaptureMerge:
+    case cudaErrorStreamCaptureUnmatched:
+    case cudaErrorStreamCaptureUnjoined:
     case cudaErrorStreamCaptureWrongThread:
     case cudaErrorStreamCaptureIsolation:
+    case cudaErrorCapturedEvent:
+    case cudaErrorNotPermitted:
         return HONE_DEVICE_ARGUMENT;
     default:
         return HONE_DEVICE_LOST;
@@ -172,6 +182,15 @@ struct hone_device_status hone_cuda_launch(struct hone_device_queue queue, const
     return hone_cuda_status(scope.result == cudaSuccess
                                 ? cudaLaunchKernel(function, dim3(blocks), dim3(threads), arguments,
                                                    0, hone_cuda_stream(queue))
+                                : scope.result);
+}
+
+struct hone_device_status hone_cuda_load(struct hone_device_queue queue, const void *function)
+{
+    const cuda_scope scope(queue.device);
+    cudaFuncAttributes attributes;
+    return hone_cuda_status(scope.result == cudaSuccess
+                                ? cudaFuncGetAttributes(&attributes, function)
                                 : scope.result);
 }
 

@@ -23,13 +23,28 @@ static const char *const rule_names[] = {
 #undef RULE
     NULL};
 
+static struct hone_device_status load(struct hone_device_queue queue, int rule, bool wide,
+                                      int direct)
+{
+    const struct hone_rule_device_kernels *const table = kernels[rule][wide ? 1 : 0];
+    const void *const kernel = table->direction != NULL ? (const void *)table->direction
+                               : direct < 0             ? (const void *)table->any
+                                                        : (const void *)table->step[direct].kernel;
+    const struct hone_device_status status = hone_cuda_load(queue, kernel);
+    return status.fault == HONE_DEVICE_OK
+               ? hone_cuda_load(queue, (const void *)kernels[rule][1]->prepare)
+               : status;
+}
+
 static struct hone_device_status step(struct hone_device_queue queue, int rule, bool wide,
                                       int direct, const struct hone_device_call *call)
 {
     const struct hone_rule_device_kernels *const table = kernels[rule][wide ? 1 : 0];
-    const void *const kernel =
-        (const void *)(direct < 0 ? table->any : table->step[direct]);
-    return hone_cuda_launch(queue, kernel, call->chunk_count, HONE_DEVICE_THREADS, call);
+    if (direct < 0)
+        return hone_cuda_launch(queue, (const void *)table->any, call->chunk_count,
+                                HONE_DEVICE_THREADS, call);
+    return hone_cuda_launch(queue, (const void *)table->step[direct].kernel, call->chunk_count,
+                            table->step[direct].threads, call);
 }
 
 static struct hone_device_status direction(struct hone_device_queue queue, int rule, bool wide,
@@ -65,6 +80,7 @@ const struct hone_device_target HONE_DEVICE_SYMBOL = {
     .wait = hone_cuda_wait,
     .convert = hone_cuda_convert,
     .fill = hone_cuda_fill,
+    .load = load,
     .step = step,
     .direction = direction,
     .prepare = prepare,

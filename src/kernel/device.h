@@ -9,10 +9,10 @@
 #include "kernel/judge.h"
 #include "kernel/kernel.h"
 
-#define HONE_DEVICE_VERSION 3
-#define HONE_DEVICE_SYMBOL hone_device_target_3
+#define HONE_DEVICE_VERSION 4
+#define HONE_DEVICE_SYMBOL hone_device_target_4
 
-/* Threads of a block; a block steps one chunk of at most HONE_CHUNK elements. */
+/* Threads of a block, at most; a block steps one chunk of at most HONE_CHUNK elements. */
 #define HONE_DEVICE_THREADS 512
 
 /* ---- tables in the device's memory ------------------------------------------------------------ */
@@ -183,7 +183,10 @@ struct hone_device_polar {
 typedef void hone_device_step_fn(const struct hone_device_call call);
 typedef void hone_device_prepare_fn(const struct hone_device_prepare call);
 struct hone_rule_device_kernels {
-    hone_device_step_fn *step[HONE_MAX_DIRECT];
+    struct {
+        hone_device_step_fn *kernel;
+        uint32_t threads; /* of a block */
+    } step[HONE_MAX_DIRECT];
     hone_device_step_fn *any;
     hone_device_step_fn *direction;
     hone_device_prepare_fn *prepare; /* in the table of doubles */
@@ -251,6 +254,11 @@ struct hone_device_target {
                                          enum hone_format from_format, size_t count);
     struct hone_device_status (*fill)(struct hone_device_queue queue, void *to,
                                       enum hone_format format, double value, size_t count);
+
+    /* Brings what `step` launches for these arguments to the device, or `direction` where the rule has
+     * matrices, and the rule's `prepare`. That may take memory of the device; their launches then take none. */
+    struct hone_device_status (*load)(struct hone_device_queue queue, int rule, bool wide,
+                                      int direct);
 
     /* The kernels: `rule` is a rule index, `direct` a combination of formats, or -1 for any. `wide`:
      * in double. */

@@ -207,7 +207,27 @@ struct rule_formats {
     static constexpr int s_size = S == HONE_FORMAT_F64 ? 8 : S == HONE_FORMAT_F32 ? 4 : 2;
     static constexpr int larger = p_size > s_size ? p_size : s_size;
     static constexpr int vector = 16 / (larger > g_size ? larger : g_size);
+    /* Four rounds of a block for a chunk, whatever the formats: a block first has to find out what to
+     * do, which shows beside two rounds (docs/cuda.md). */
+    static constexpr uint32_t threads = HONE_DEVICE_THREADS / (vector == 8 ? 2 : 1);
     static constexpr bool has_extra = E == HONE_EXTRA_MASTER || E == HONE_EXTRA_KAHAN;
+
+    template <int SIZE> static __device__ __forceinline__ void ask(const void *from, uint32_t i)
+    {
+        asm volatile("prefetch.global.L2 [%0];" ::"l"((const char *)from + (size_t)i * SIZE));
+    }
+
+    /* Asks for the vectors at element i, from memory into the second-level cache: the arithmetic of 16-bit
+     * values is long enough to wait for. */
+    static __device__ __forceinline__ void ask_all(const struct hone_chunk *chunk, uint32_t i)
+    {
+        ask<p_size>(chunk->param, i);
+        ask<g_size>(chunk->grad, i);
+#pragma unroll
+        for (int k = 0; k < RULE_SLOT_COUNT; k++)
+            if ((RULE_OPTIONAL_SLOTS >> k & 1u) == 0 || chunk->slot[k] != NULL)
+                ask<s_size>(chunk->slot[k], i);
+    }
 
     /* The vectors of all arrays at element i: every load before the first use. */
     template <bool PLAIN, bool WHOLE>
@@ -229,6 +249,9 @@ struct rule_formats {
                 slot[k].get(chunk->slot[k], i, left, WHOLE);
         if (E == HONE_EXTRA_KAHAN)
             extra.get(chunk->extra, i, left, WHOLE);
+        const uint32_t next = i + threads * vector;
+        if (WHOLE && next < chunk->n)
+            ask_all(chunk, next);
         const uint32_t mask = PLAIN || chunk->mask == NULL ? 0 : chunk->mask[i / 32] >> (i % 32);
 
         struct hone_chunk own;
@@ -265,7 +288,7 @@ struct rule_formats {
             return;
         const uint32_t n = (uint32_t)work.chunk.n;
         const uint32_t whole = work.whole_vectors ? n - n % vector : 0;
-        const uint32_t mine = threadIdx.x * vector, stride = HONE_DEVICE_THREADS * vector;
+        const uint32_t mine = threadIdx.x * vector, stride = threads * vector;
         if (work.plain)
             for (uint32_t i = mine; i < whole; i += stride)
                 group<true, true>(&work, i, vector);
@@ -320,8 +343,9 @@ RULE_INLINE struct rule_shape rule_any_shape(uint32_t places)
 #define RULE_NAME_(rule, what, type) hone_##rule##_##what##_##type##_cuda
 #define RULE_NAME(rule, what, type) RULE_NAME_(rule, what, type)
 #define RULE_CALL const __grid_constant__ struct hone_device_call call
-#define RULE_GLOBAL(what)                                            \
-    static __global__ void __launch_bounds__(HONE_DEVICE_THREADS, 2) \
+/* Blocks of so many threads, two of the largest on a multiprocessor. */
+#define RULE_GLOBAL(what, threads)                                                         \
+    static __global__ void __launch_bounds__(threads, 2 * HONE_DEVICE_THREADS / (threads)) \
         RULE_NAME(RULE, what, HONE_REAL_NAME)(RULE_CALL)
 
 #if defined(RULE_MATRIX)
@@ -460,7 +484,7 @@ RULE_INLINE double rule_sum_of_block(double value)
 /* Slots move on, and the directions go to `extra`: in the compute type, or as halves times a power of two
  * by the sum of their squares. That sum, added up in a fixed order, goes to the chunk's place in
  * `squares`. */
-RULE_GLOBAL(direction)
+RULE_GLOBAL(direction, HONE_DEVICE_THREADS)
 {
     __shared__ struct rule_work work;
     if (!rule_find_work(&work, &call, RULE_VECTOR))
@@ -489,7 +513,7 @@ RULE_GLOBAL(direction)
 
 #else
 
-RULE_GLOBAL(any)
+RULE_GLOBAL(any, HONE_DEVICE_THREADS)
 {
     __shared__ struct rule_work work;
     if (!rule_find_work(&work, &call, 1))
@@ -504,11 +528,12 @@ RULE_GLOBAL(any)
     }
 }
 
-#define RULE_EMIT(index, P, G, S, E, X)                                                 \
-    RULE_GLOBAL(direct##index)                                                          \
-    {                                                                                   \
-        rule_formats<HONE_FORMAT_##P, HONE_FORMAT_##G, HONE_FORMAT_##S, HONE_EXTRA_##E, \
-                     HONE_FORMAT_##X>::block(&call);                                    \
+#define RULE_FORMATS(P, G, S, E, X) \
+    rule_formats<HONE_FORMAT_##P, HONE_FORMAT_##G, HONE_FORMAT_##S, HONE_EXTRA_##E, HONE_FORMAT_##X>
+#define RULE_EMIT(index, P, G, S, E, X)                                \
+    RULE_GLOBAL(direct##index, (RULE_FORMATS(P, G, S, E, X)::threads)) \
+    {                                                                  \
+        RULE_FORMATS(P, G, S, E, X)::block(&call);                     \
     }
 RULE_DIRECT(RULE_EMIT)
 
@@ -545,7 +570,8 @@ static __global__ void __launch_bounds__(HONE_DEVICE_THREADS)
 #define RULE_KERNEL_TABLE RULE_KERNELS(RULE, HONE_REAL_NAME)
 
 extern "C" const struct hone_rule_device_kernels RULE_KERNEL_TABLE;
-#define RULE_ROW(index, P, G, S, E, X) RULE_NAME(RULE, direct##index, HONE_REAL_NAME),
+#define RULE_ROW(index, P, G, S, E, X) \
+    {RULE_NAME(RULE, direct##index, HONE_REAL_NAME), RULE_FORMATS(P, G, S, E, X)::threads},
 
 /* C++ has no designated array elements: the rows rely on the lists of kernel.h counting from 0. */
 const struct hone_rule_device_kernels RULE_KERNEL_TABLE = {

@@ -1,67 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Restoring tables from a directory of snapshots: which files belong together, whether each is
  * sound, and in which order they are applied. */
-#include <dirent.h>
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/json_load.h"
 #include "table/restore_internal.h"
-
-/* ---- the directory ---------------------------------------------------------------------------- */
-
-struct found {
-    uint64_t sequence;
-    bool full;
-};
-
-struct listing {
-    const hone_context *context;
-    struct found *files;
-    size_t count, capacity;
-};
-
-static int by_sequence(const void *a, const void *b)
-{
-    const struct found *const x = a, *const y = b;
-    if (x->sequence != y->sequence)
-        return x->sequence < y->sequence ? -1 : 1;
-    return (int)y->full - (int)x->full;
-}
-
-static hone_status list_files(struct listing *listing, const char *directory, hone_error *error)
-{
-    DIR *const dir = opendir(directory);
-    if (dir == NULL)
-        return hone_fail(error, HONE_ERROR_IO, "cannot read the directory '%s': %s", directory,
-                         strerror(errno));
-    hone_status status = HONE_OK;
-    for (const struct dirent *entry; status == HONE_OK && (entry = readdir(dir)) != NULL;) {
-        uint64_t sequence;
-        char kind[16];
-        int end = 0;
-        if (sscanf(entry->d_name, "%12" SCNu64 "-%9[a-z].safetensors%n", &sequence, kind, &end) !=
-                2 ||
-            end == 0 || entry->d_name[end] != '\0')
-            continue;
-        const bool full = strcmp(kind, "full") == 0;
-        if (!full && strcmp(kind, "increment") != 0)
-            continue;
-        void *files = listing->files;
-        status = hone_table_grow(listing->context, &files, &listing->capacity, listing->count + 1,
-                                 sizeof *listing->files, "a list of snapshots", error);
-        listing->files = files;
-        if (status == HONE_OK)
-            listing->files[listing->count++] = (struct found){sequence, full};
-    }
-    closedir(dir);
-    if (status == HONE_OK && listing->count > 0)
-        qsort(listing->files, listing->count, sizeof *listing->files, by_sequence);
-    return status;
-}
 
 /* ---- one file --------------------------------------------------------------------------------- */
 
@@ -130,16 +75,13 @@ static hone_status check_file(struct hone_loaded *loaded, hone_error *error)
 }
 
 static hone_status open_file(struct hone_loaded *loaded, const hone_context *context,
-                             const char *directory, const struct found *found, hone_error *error)
+                             const char *directory, const struct hone_snapshot_file *found,
+                             hone_error *error)
 {
     *loaded = (struct hone_loaded){.sequence = found->sequence};
-    const int length =
-        snprintf(loaded->path, sizeof loaded->path, "%s/%012" PRIu64 "-%s.safetensors", directory,
-                 found->sequence, found->full ? "full" : "increment");
-    if (length < 0 || (size_t)length >= sizeof loaded->path)
-        return hone_fail(error, HONE_ERROR_NAME, "the directory's path has %zu bytes; at most %d",
-                         strlen(directory), HONE_SNAPSHOT_PATH_SIZE - 40);
-    hone_status status = hone_file_open(&loaded->file, context, loaded->path, error);
+    hone_status status = hone_snapshot_path(loaded->path, directory, found, error);
+    if (status == HONE_OK)
+        status = hone_file_open(&loaded->file, context, loaded->path, error);
     if (status == HONE_OK)
         status = check_file(loaded, error);
     if (status != HONE_OK)
@@ -202,8 +144,8 @@ static hone_status apply(struct restoring *r, const struct hone_loaded *loaded, 
 }
 
 /* A full file and what follows it. FORMAT: the full one is not sound. */
-static hone_status try_chain(struct restoring *r, const struct listing *listing, size_t first,
-                             hone_error *error)
+static hone_status try_chain(struct restoring *r, const struct hone_snapshot_list *listing,
+                             size_t first, hone_error *error)
 {
     struct hone_loaded loaded;
     hone_error local;
@@ -259,7 +201,8 @@ static hone_status check_empty(hone_table *const *tables, int64_t count, hone_er
     return HONE_OK;
 }
 
-static hone_status restore(struct restoring *r, const struct listing *listing, hone_error *error)
+static hone_status restore(struct restoring *r, const struct hone_snapshot_list *listing,
+                           hone_error *error)
 {
     hone_status status = hone_fail(error, HONE_ERROR_IO, "no full snapshot in '%s'", r->directory);
     for (size_t i = listing->count; i-- > 0;) {
@@ -285,8 +228,8 @@ hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count, cons
         return hone_fail(error, HONE_ERROR_ARGUMENT, "directory is NULL");
     struct restoring r = {
         .context = tables[0]->context, .tables = tables, .count = count, .directory = directory};
-    struct listing listing = {.context = r.context};
-    status = list_files(&listing, directory, error);
+    struct hone_snapshot_list listing;
+    status = hone_snapshot_list(&listing, r.context, directory, error);
     if (status == HONE_OK)
         status = restore(&r, &listing, error);
     for (int64_t i = 0; status == HONE_OK && i < count; i++) {
@@ -296,7 +239,7 @@ hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count, cons
         tables[i]->tracking = true;
         hone_table_forget_settings(tables[i]);
     }
-    hone_release(r.context, listing.files, listing.capacity * sizeof *listing.files);
+    hone_snapshot_list_free(&listing);
     if (report != NULL)
         *report = r.report;
     return status;

@@ -69,6 +69,25 @@ struct hone_snapshot {
     bool written;
 };
 
+/* A file of a directory of snapshots, and all of them by number. */
+struct hone_snapshot_file {
+    uint64_t sequence;
+    bool full;
+};
+
+struct hone_snapshot_list {
+    const hone_context *context;
+    struct hone_snapshot_file *files;
+    size_t count, capacity;
+};
+
+/* To be freed whatever the status. */
+hone_status hone_snapshot_list(struct hone_snapshot_list *list, const hone_context *context,
+                               const char *directory, hone_error *error);
+void hone_snapshot_list_free(struct hone_snapshot_list *list);
+hone_status hone_snapshot_path(char path[HONE_SNAPSHOT_PATH_SIZE], const char *directory,
+                               const struct hone_snapshot_file *file, hone_error *error);
+
 /* Gives the snapshot the checksum of its parts, from theirs; a full one's chain follows from it. */
 void hone_snapshot_seal(struct hone_snapshot *snapshot, const uint64_t *sums, int64_t count);
 

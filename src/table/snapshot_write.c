@@ -119,6 +119,26 @@ static hone_status check_extras(const hone_file_entry *extras, int64_t count, ho
     return HONE_OK;
 }
 
+/* A full snapshot begins anew, but never under a number that the directory has had: it would be taken
+ * for older than what stands there from another run. */
+static hone_status choose_path(hone_snapshot *snapshot, const char *directory,
+                               char path[HONE_SNAPSHOT_PATH_SIZE], hone_error *error)
+{
+    const bool full = snapshot->kind == HONE_SNAPSHOT_FULL;
+    if (full) {
+        struct hone_snapshot_list list;
+        const hone_status status = hone_snapshot_list(&list, snapshot->context, directory, error);
+        const uint64_t last = list.count == 0 ? 0 : list.files[list.count - 1].sequence;
+        hone_snapshot_list_free(&list);
+        if (status != HONE_OK)
+            return status;
+        if (snapshot->sequence <= last)
+            snapshot->sequence = last + 1;
+    }
+    const struct hone_snapshot_file file = {snapshot->sequence, full};
+    return hone_snapshot_path(path, directory, &file, error);
+}
+
 hone_status hone_snapshot_write(hone_snapshot *snapshot, const char *directory,
                                 const hone_file_entry *extras, int64_t extra_count,
                                 hone_error *error)
@@ -133,12 +153,9 @@ hone_status hone_snapshot_write(hone_snapshot *snapshot, const char *directory,
         return hone_fail(error, HONE_ERROR_ARGUMENT,
                          "a copy belongs to no directory; hone_snapshot_pack writes it");
     char path[HONE_SNAPSHOT_PATH_SIZE];
-    const int length =
-        snprintf(path, sizeof path, "%s/%012" PRIu64 "-%s.safetensors", directory,
-                 snapshot->sequence, snapshot->kind == HONE_SNAPSHOT_FULL ? "full" : "increment");
-    if (length < 0 || (size_t)length >= sizeof path)
-        return hone_fail(error, HONE_ERROR_NAME, "the directory's path has %zu bytes; at most %d",
-                         strlen(directory), HONE_SNAPSHOT_PATH_SIZE - 40);
+    status = choose_path(snapshot, directory, path, error);
+    if (status != HONE_OK)
+        return status;
     struct contents c;
     status = make_contents(snapshot, &c, extras, extra_count, error);
     if (status == HONE_OK) {

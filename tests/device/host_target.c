@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cpu/cpu.h"
+#include "device/host_polar.h"
 #include "kernel/device.h"
 #include "kernel/noise.h"
 #include "kernel/stage.h"
@@ -52,7 +53,7 @@ static struct hone_device_status attempt(void)
     return fine;
 }
 
-static struct hone_device_status launch(struct hone_device_queue queue)
+struct hone_device_status host_launch(struct hone_device_queue queue)
 {
     const struct host_stream *const stream = queue.stream;
     count(&host_device_control.launches);
@@ -216,7 +217,7 @@ static struct hone_device_status copy(struct hone_device_queue queue, void *to, 
         node->to = to;
         return fine;
     }
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     if (status.fault == HONE_DEVICE_OK)
         memcpy(to, from, size);
     return status;
@@ -236,7 +237,7 @@ static struct hone_device_status copy_outside(struct hone_device_queue queue, vo
 
 static struct hone_device_status zero(struct hone_device_queue queue, void *memory, size_t size)
 {
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     if (status.fault == HONE_DEVICE_OK)
         memset(memory, 0, size);
     return status;
@@ -245,7 +246,19 @@ static struct hone_device_status zero(struct hone_device_queue queue, void *memo
 static struct hone_device_status wait_for(struct hone_device_queue queue)
 {
     count(&host_device_control.waits);
-    return launch(queue);
+    return host_launch(queue);
+}
+
+/* Whether all of it is memory of one block. */
+bool host_holds(const void *memory, size_t size)
+{
+    bool held = false;
+    pthread_mutex_lock(&shared);
+    for (int i = 0; i < MOST_BLOCKS; i++)
+        held = held || (blocks[i].data != NULL && (const char *)memory >= blocks[i].data &&
+                        (const char *)memory + size <= blocks[i].data + blocks[i].size);
+    pthread_mutex_unlock(&shared);
+    return held;
 }
 
 /* ---- arrays ------------------------------------------------------------------------------------ */
@@ -259,7 +272,7 @@ static struct hone_device_status convert(struct hone_device_queue queue, void *t
                                          enum hone_format to_format, const void *from,
                                          enum hone_format from_format, size_t count)
 {
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     for (size_t i = 0; status.fault == HONE_DEVICE_OK && i < count; i++) {
         double value;
         support()->widen_f64[from_format](
@@ -272,7 +285,7 @@ static struct hone_device_status convert(struct hone_device_queue queue, void *t
 static struct hone_device_status fill(struct hone_device_queue queue, void *to,
                                       enum hone_format format, double value, size_t count)
 {
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     for (size_t i = 0; status.fault == HONE_DEVICE_OK && i < count; i++)
         support()->narrow_f64[format]((char *)to + i * hone_format_size(format), &value, 1);
     return status;
@@ -378,6 +391,16 @@ static struct hone_frame frame_of(const struct hone_device_call *call)
     return frame;
 }
 
+static struct hone_device_status load(struct hone_device_queue queue, int rule, bool wide,
+                                      int direct)
+{
+    (void)queue, (void)rule, (void)wide, (void)direct;
+    const size_t loads = count(&host_device_control.loads);
+    if (host_device_control.load_fails_at != 0 && loads >= host_device_control.load_fails_at)
+        return failing(HONE_DEVICE_MEMORY, "out of memory");
+    return fine;
+}
+
 static struct hone_device_status step(struct hone_device_queue queue, int rule, bool wide,
                                       int direct, const struct hone_device_call *call)
 {
@@ -388,7 +411,7 @@ static struct hone_device_status step(struct hone_device_queue queue, int rule, 
         node->wide = wide;
         return fine;
     }
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     const struct hone_frame frame = frame_of(call);
     if (status.fault != HONE_DEVICE_OK || (call->outcome != NULL && call->outcome->go == 0))
         return status;
@@ -401,7 +424,7 @@ static struct hone_device_status step(struct hone_device_queue queue, int rule, 
 static struct hone_device_status direction(struct hone_device_queue queue, int rule, bool wide,
                                            const struct hone_device_call *call)
 {
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     const struct hone_frame frame = frame_of(call);
     if (status.fault != HONE_DEVICE_OK || (call->outcome != NULL && call->outcome->go == 0))
         return status;
@@ -416,7 +439,7 @@ static struct hone_device_status prepare(struct hone_device_queue queue,
 {
     if (record(queue, PREPARE, call, sizeof *call) != NULL)
         return fine;
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     const hone_rule *const rule = hone_rules[call->rule];
     if (status.fault != HONE_DEVICE_OK || call->outcome->go == 0)
         return status;
@@ -434,7 +457,7 @@ static struct hone_device_status norm(struct hone_device_queue queue,
 {
     if (record(queue, NORM, call, sizeof *call) != NULL)
         return fine;
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     const double scale = call->outcome == NULL ? call->grad_scale : call->outcome->grad_scale;
     for (uint32_t i = 0; status.fault == HONE_DEVICE_OK && i < call->tensor_count; i++) {
         const struct hone_device_tensor *const t = &call->tensors[i];
@@ -461,7 +484,7 @@ static struct hone_device_status judge(struct hone_device_queue queue,
 {
     if (record(queue, JUDGE, call, sizeof *call) != NULL)
         return fine;
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     if (status.fault != HONE_DEVICE_OK)
         return status;
     if (call->open)
@@ -478,7 +501,7 @@ static struct hone_device_status accumulate(struct hone_device_queue queue,
                                             const struct hone_device_call *call,
                                             const struct hone_device_source *sources)
 {
-    const struct hone_device_status status = launch(queue);
+    const struct hone_device_status status = host_launch(queue);
     for (uint32_t i = 0; status.fault == HONE_DEVICE_OK && i < call->tensor_count; i++) {
         const struct hone_device_tensor *const t = &call->tensors[i];
         const bool wide = hone_place_value(t->places, HONE_PLACE_GRAD) == HONE_FORMAT_F64;
@@ -495,126 +518,6 @@ static struct hone_device_status accumulate(struct hone_device_queue queue,
             else
                 support()->accumulate_f32[from]((float *)sum + k, at(sources[i].grad, from, k), 1,
                                                 1);
-    }
-    return status;
-}
-
-/* ---- matrices --------------------------------------------------------------------------------- */
-
-static struct hone_device_status open_products(struct hone_device_queue queue, void **products)
-{
-    (void)queue;
-    *products = NULL;
-    return fine;
-}
-
-static void close_products(struct hone_device_queue queue, void *products)
-{
-    (void)queue;
-    (void)products;
-}
-
-static bool polar_narrow(struct hone_device_queue queue, const struct hone_device_polar *polar)
-{
-    (void)queue;
-    (void)polar;
-    return false;
-}
-
-static size_t polar_batch(const struct hone_device_polar *polar, size_t bytes)
-{
-    (void)polar;
-    (void)bytes;
-    return 2; /* so that a few matrices are several buckets already */
-}
-
-static size_t shares_of(const struct hone_device_polar *polar)
-{
-    return (polar->rows * polar->columns + HONE_CHUNK - 1) / HONE_CHUNK;
-}
-
-/* The sums of squares, and for one matrix: X, its next value, X X^T, and a row of the square of that.
- * Something for each step, as a real device has too. */
-static size_t polar_workspace(const struct hone_device_polar *polar)
-{
-    const size_t rows = polar->rows, columns = polar->columns;
-    return (polar->batch * shares_of(polar) + 2 * rows * columns + rows * rows + rows +
-            (size_t)polar->steps * rows) *
-           sizeof(double);
-}
-
-/* Whether all of it is memory of one block. */
-static bool is_held(const void *memory, size_t size)
-{
-    bool held = false;
-    pthread_mutex_lock(&shared);
-    for (int i = 0; i < MOST_BLOCKS; i++)
-        held = held || (blocks[i].data != NULL && (const char *)memory >= blocks[i].data &&
-                        (const char *)memory + size <= blocks[i].data + blocks[i].size);
-    pthread_mutex_unlock(&shared);
-    return held;
-}
-
-/* Newton-Schulz as it is written down, X := (a I + b R + c R^2) X, in double. */
-static void polar_step(const double k[3], size_t rows, size_t columns, double *x, double *next)
-{
-    double *const r = next + rows * columns, *const row = r + rows * rows;
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < rows; j++) {
-            r[i * rows + j] = 0;
-            for (size_t l = 0; l < columns; l++)
-                r[i * rows + j] += x[i * columns + l] * x[j * columns + l];
-        }
-    for (size_t i = 0; i < rows; i++) {
-        for (size_t j = 0; j < rows; j++) {
-            row[j] = k[1] * r[i * rows + j] + (i == j ? k[0] : 0);
-            for (size_t l = 0; l < rows; l++)
-                row[j] += k[2] * r[i * rows + l] * r[l * rows + j];
-        }
-        for (size_t l = 0; l < columns; l++) {
-            next[i * columns + l] = 0;
-            for (size_t j = 0; j < rows; j++)
-                next[i * columns + l] += row[j] * x[j * columns + l];
-        }
-    }
-    memcpy(x, next, rows * columns * sizeof *x);
-}
-
-static struct hone_device_status polar(struct hone_device_queue queue, void *products,
-                                       const struct hone_device_polar *call, void *from, void *to,
-                                       void *workspace)
-{
-    const size_t area = call->rows * call->columns;
-    const bool wide = call->products == HONE_DEVICE_PRODUCTS_DOUBLE;
-    const double *const shares = workspace;
-    double *const x = (double *)workspace + call->batch * shares_of(call);
-    const struct hone_device_status status = launch(queue);
-    (void)products;
-    if (status.fault != HONE_DEVICE_OK)
-        return status;
-    if (!is_held(workspace, polar_workspace(call)))
-        return failing(HONE_DEVICE_LOST, "the workspace is too small");
-    for (size_t m = 0; m < call->batch; m++) {
-        double norm = 0;
-        for (size_t i = 0; i < area; i++) {
-            x[i] = wide ? ((double *)from)[m * area + i] : (double)((float *)from)[m * area + i];
-            norm += call->measured ? 0 : x[i] * x[i];
-        }
-        for (size_t i = 0; call->measured && i < shares_of(call); i++)
-            norm += shares[m * shares_of(call) + i];
-        norm = sqrt(norm) <= call->eps ? call->eps : sqrt(norm);
-        for (size_t i = 0; i < area && norm != 0; i++)
-            x[i] /= norm;
-        for (int s = 0; s < call->steps; s++) {
-            const int last = call->coefficient_count - 1;
-            polar_step(call->coefficients[s < last ? s : last], call->rows, call->columns, x,
-                       x + area);
-        }
-        for (size_t i = 0; i < area; i++)
-            if (wide)
-                ((double *)to)[m * area + i] = x[i] * call->scale;
-            else
-                ((float *)to)[m * area + i] = (float)(x[i] * call->scale);
     }
     return status;
 }
@@ -670,16 +573,17 @@ __attribute__((visibility("default"))) const struct hone_device_target HONE_DEVI
     .wait = wait_for,
     .convert = convert,
     .fill = fill,
+    .load = load,
     .step = step,
     .direction = direction,
     .prepare = prepare,
     .norm = norm,
     .judge = judge,
     .accumulate = accumulate,
-    .open_products = open_products,
-    .close_products = close_products,
-    .polar_narrow = polar_narrow,
-    .polar_batch = polar_batch,
-    .polar_workspace = polar_workspace,
-    .polar = polar,
+    .open_products = host_open_products,
+    .close_products = host_close_products,
+    .polar_narrow = host_polar_narrow,
+    .polar_batch = host_polar_batch,
+    .polar_workspace = host_polar_workspace,
+    .polar = host_polar,
 };

@@ -20,6 +20,7 @@ struct host_stream {
 struct host_control {
     size_t allocations, refuse_at; /* from this one on there is no memory; 0: never */
     size_t calls, fail_at;         /* from this launch or copy on the device is lost; 0: never */
+    size_t loads, load_fails_at;   /* from this one on there is no memory for kernels; 0: never */
     size_t launches, steps, waits;
     size_t bytes;   /* in use */
     size_t wrong;   /* releases of what was not allocated */

@@ -1,77 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What parameters on a device answer: wrong pointers, streams and devices, captures, memory that runs
- * out, devices that are lost; and what a step may cost. */
+/* What parameters on a device answer: wrong pointers, streams and devices, memory that runs out, devices that
+ * are lost; and what a step may cost. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "device/device_memory.h"
+#include "device/subject.h"
 #include "support/checks.h"
-
-#define N 10000
-
-static const int64_t shape[] = {N};
-
-/* An optimizer with one parameter and its gradient on device 0. */
-struct subject {
-    hone_context *context;
-    hone_optimizer *optimizer;
-    hone_tensor param, grad;
-    float before[N];
-};
-
-static float value_at(int i)
-{
-    return (float)(i % 37) * 0.25f - 4;
-}
-
-static void *new_values(float scale)
-{
-    static float values[N];
-    for (int i = 0; i < N; i++)
-        values[i] = scale * value_at(i);
-    void *const memory = device_new(0, sizeof values, 0);
-    device_write(memory, values, sizeof values);
-    return memory;
-}
-
-static void start(struct subject *s, const char *rule)
-{
-    s->context = test_context(1, NULL);
-    s->optimizer = test_optimizer(s->context, rule);
-    s->param = device_view(new_values(1), HONE_F32, 1, shape);
-    s->grad = device_view(new_values(0.5f), HONE_F32, 1, shape);
-    device_read(s->before, s->param.data, sizeof s->before);
-    OK(hone_optimizer_add(s->optimizer, "w", &s->param, 0, NULL, &problem));
-    OK(hone_optimizer_set_grad(s->optimizer, 0, &s->grad, &problem));
-}
-
-static void stop(struct subject *s)
-{
-    hone_optimizer_free(s->optimizer);
-    hone_context_free(s->context);
-    device_free_all();
-}
-
-static void read_param(const struct subject *s, float values[N])
-{
-    device_read(values, s->param.data, N * sizeof *values);
-}
-
-static void assert_unmoved(const struct subject *s)
-{
-    static float now[N];
-    read_param(s, now);
-    assert_memory_equal(now, s->before, sizeof now);
-}
-
-static uint64_t count_of(const struct subject *s)
-{
-    uint64_t count = 99;
-    OK(hone_optimizer_step_count(s->optimizer, 0, &count, &problem));
-    return count;
-}
 
 /* ---- what is handed in -------------------------------------------------------------------------- */
 
@@ -79,9 +16,9 @@ static void test_wrong_memory(void **state)
 {
     (void)state;
     struct subject s;
-    static float host[N];
-    start(&s, "adamw");
-    hone_tensor wrong = device_view(host, HONE_F32, 1, shape);
+    static float host[SUBJECT_N];
+    subject_start(&s, "adamw");
+    hone_tensor wrong = device_view(host, HONE_F32, 1, subject_shape);
     FAILS(HONE_ERROR_ARGUMENT, NULL,
           hone_optimizer_add(s.optimizer, "x", &wrong, 0, NULL, &problem));
     assert_non_null(strstr(problem.message, "is not memory of a device"));
@@ -102,8 +39,8 @@ static void test_wrong_memory(void **state)
           hone_optimizer_add(s.optimizer, "x", &wrong, 0, NULL, &problem));
     assert_int_equal(hone_optimizer_count(s.optimizer), 1);
     OK(hone_optimizer_step(s.optimizer, NULL, &problem));
-    assert_int_equal(count_of(&s), 1);
-    stop(&s);
+    assert_int_equal(subject_count(&s), 1);
+    subject_stop(&s);
 }
 
 static void test_no_library(void **state)
@@ -111,7 +48,7 @@ static void test_no_library(void **state)
     (void)state;
     struct subject s;
     char *const before = strdup(getenv("HONE_CUDA"));
-    start(&s, "adamw");
+    subject_start(&s, "adamw");
     hone_optimizer *const other = test_optimizer(s.context, "sgd");
     setenv("HONE_CUDA", "/no/such/libhone_cuda.so", 1);
     FAILS(HONE_ERROR_UNSUPPORTED, NULL,
@@ -121,7 +58,7 @@ static void test_no_library(void **state)
     OK(hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
     hone_optimizer_free(other);
     free(before);
-    stop(&s);
+    subject_stop(&s);
 }
 
 static void test_devices_that_do_not_open(void **state)
@@ -131,7 +68,7 @@ static void test_devices_that_do_not_open(void **state)
     if (control == NULL)
         return;
     struct subject s;
-    start(&s, "adamw");
+    subject_start(&s, "adamw");
     hone_optimizer *const other = test_optimizer(s.context, "sgd");
     control->open_fault = HONE_DEVICE_UNSUPPORTED;
     FAILS(HONE_ERROR_UNSUPPORTED,
@@ -147,20 +84,20 @@ static void test_devices_that_do_not_open(void **state)
     control->open_fault = HONE_DEVICE_OK;
     OK(hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
     hone_optimizer_free(other);
-    stop(&s);
+    subject_stop(&s);
 }
 
 static void test_rules(void **state)
 {
     (void)state;
     struct subject s;
-    start(&s, "adamw");
+    subject_start(&s, "adamw");
     int group;
     OK(hone_optimizer_add_group(s.optimizer, "muon", &group, &problem));
     const int64_t matrix[] = {100, 100};
-    const hone_tensor view = device_view(new_values(1), HONE_F32, 2, matrix);
+    const hone_tensor view = device_view(subject_values(1), HONE_F32, 2, matrix);
     OK(hone_optimizer_add(s.optimizer, "m", &view, group, NULL, &problem));
-    stop(&s);
+    subject_stop(&s);
 }
 
 /* The work of a matrix needs room that depends on its steps, which may change at any time. */
@@ -168,132 +105,22 @@ static void test_more_steps_of_a_matrix(void **state)
 {
     (void)state;
     struct subject s;
-    start(&s, "adamw");
+    subject_start(&s, "adamw");
     int group;
     OK(hone_optimizer_add_group(s.optimizer, "muon", &group, &problem));
     const int64_t matrix[] = {100, 100};
-    const hone_tensor view = device_view(new_values(1), HONE_F32, 2, matrix);
-    const hone_tensor grad = device_view(new_values(0.5f), HONE_F32, 2, matrix);
+    const hone_tensor view = device_view(subject_values(1), HONE_F32, 2, matrix);
+    const hone_tensor grad = device_view(subject_values(0.5f), HONE_F32, 2, matrix);
     OK(hone_optimizer_add(s.optimizer, "m", &view, group, NULL, &problem));
     OK(hone_optimizer_set_grad(s.optimizer, 1, &grad, &problem));
     for (int steps = 1; steps < 50; steps += 12) {
         OK(hone_optimizer_set(s.optimizer, group, "ns_steps", steps, &problem));
         OK(hone_optimizer_step(s.optimizer, NULL, &problem));
     }
-    stop(&s);
+    subject_stop(&s);
 }
 
-/* ---- streams and captures ----------------------------------------------------------------------- */
-
-static void test_captures(void **state)
-{
-    (void)state;
-    if (device_control() == NULL)
-        return; /* bench/cuda/check_graph.py captures on a real device */
-    struct subject s;
-    struct host_stream stream = {.device = 0};
-    start(&s, "adamw");
-    OK(hone_optimizer_set_stream(s.optimizer, 0, &stream, &problem));
-    stream.capturing = true;
-    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, NULL, &problem));
-    assert_non_null(strstr(problem.message, "call hone_optimizer_prepare before the capture"));
-    stream.capturing = false;
-    OK(hone_optimizer_prepare(s.optimizer, &problem));
-    stream.capturing = true;
-    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, NULL, &problem));
-    assert_non_null(strstr(problem.message, "hone_optimizer_set_capturable"));
-    stream.capturing = false;
-    assert_unmoved(&s);
-    OK(hone_optimizer_set_capturable(s.optimizer, true, &problem));
-    OK(hone_optimizer_prepare(s.optimizer, &problem));
-    stream.capturing = true;
-    hone_step_report report;
-    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, &report, &problem));
-    assert_non_null(strstr(problem.message, "has to wait for the device"));
-    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
-    OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_PROPAGATE, &problem));
-    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, &report, &problem));
-    OK(hone_optimizer_set(s.optimizer, 0, "lr", 0.5, &problem));
-    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_step(s.optimizer, NULL, &problem));
-    uint64_t count = 0;
-    const size_t waits = device_control()->waits, allocations = device_control()->allocations;
-    FAILS(HONE_ERROR_ARGUMENT,
-          "the step counters: device 0 would have to be waited for, and a graph is being captured",
-          hone_optimizer_step_count(s.optimizer, 0, &count, &problem));
-    static const float values[N];
-    const hone_tensor home = hone_tensor_view((void *)(uintptr_t)values, HONE_F32, 1, shape);
-    FAILS(HONE_ERROR_ARGUMENT, NULL,
-          hone_optimizer_set_state(s.optimizer, 0, "exp_avg", &home, &problem));
-    FAILS(HONE_ERROR_ARGUMENT, NULL, hone_optimizer_set_capturable(s.optimizer, false, &problem));
-    assert_int_equal(device_control()->waits, waits);
-    assert_int_equal(device_control()->allocations, allocations);
-    stream.capturing = false;
-    assert_int_equal(count_of(&s), 1);
-    OK(hone_optimizer_step(s.optimizer, &report, &problem));
-    assert_true(report.total_norm > 0);
-    assert_int_equal(count_of(&s), 2);
-    stop(&s);
-}
-
-/* What two gradients, the first in turns with the second, do to the parameter. */
-static void step_eagerly(const char *turns, double late_rate, float values[N])
-{
-    struct subject s;
-    start(&s, "adamw");
-    const hone_tensor second = device_view(new_values(-2), HONE_F32, 1, shape);
-    OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_PROPAGATE, &problem));
-    for (; *turns != '\0'; turns++) {
-        if (*turns == '.')
-            OK(hone_optimizer_set(s.optimizer, 0, "lr", late_rate, &problem));
-        else {
-            OK(hone_optimizer_set_grad(s.optimizer, 0, *turns == 'a' ? &s.grad : &second,
-                                       &problem));
-            OK(hone_optimizer_step(s.optimizer, NULL, &problem));
-        }
-    }
-    read_param(&s, values);
-    stop(&s);
-}
-
-/* A graph steps as it was captured, with what it was captured for, and takes new rates; steps beside it
- * keep gradients of their own. */
-static void test_graphs(void **state)
-{
-    (void)state;
-    struct host_control *const control = device_control();
-    if (control == NULL)
-        return; /* bench/cuda/check_graph.py captures on a real device */
-    static float wanted[N], found[N];
-    struct subject s;
-    struct host_stream stream = {.device = 0, .graph = control->new_graph()};
-    start(&s, "adamw");
-    const hone_tensor second = device_view(new_values(-2), HONE_F32, 1, shape);
-    OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_PROPAGATE, &problem));
-    OK(hone_optimizer_set_capturable(s.optimizer, true, &problem));
-    OK(hone_optimizer_set_stream(s.optimizer, 0, &stream, &problem));
-    OK(hone_optimizer_prepare(s.optimizer, &problem));
-    stream.capturing = true;
-    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
-    stream.capturing = false;
-    assert_unmoved(&s);
-    for (int i = 0; i < 3; i++)
-        control->replay(stream.graph);
-    assert_int_equal(count_of(&s), 3);
-    OK(hone_optimizer_set(s.optimizer, 0, "lr", 0.25, &problem));
-    OK(hone_optimizer_prepare(s.optimizer, &problem));
-    control->replay(stream.graph);
-    OK(hone_optimizer_set_grad(s.optimizer, 0, &second, &problem));
-    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
-    control->replay(stream.graph);
-    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
-    control->replay(stream.graph);
-    assert_int_equal(count_of(&s), 8);
-    read_param(&s, found);
-    control->free_graph(stream.graph);
-    stop(&s);
-    step_eagerly("aaa.ababa", 0.25, wanted);
-    assert_memory_equal(found, wanted, sizeof wanted);
-}
+/* ---- callbacks -------------------------------------------------------------------------------- */
 
 static double half(uint64_t calls, void *user)
 {
@@ -305,16 +132,16 @@ static void test_callbacks(void **state)
 {
     (void)state;
     struct subject s;
-    start(&s, "adopt");
+    subject_start(&s, "adopt");
     OK(hone_optimizer_set_curve_callback(s.optimizer, 0, "clip_lambda", half, NULL, &problem));
     OK(hone_optimizer_step(s.optimizer, NULL, &problem));
     OK(hone_optimizer_set_capturable(s.optimizer, true, &problem));
     FAILS(HONE_ERROR_UNSUPPORTED, NULL, hone_optimizer_step(s.optimizer, NULL, &problem));
-    assert_int_equal(count_of(&s), 1);
+    assert_int_equal(subject_count(&s), 1);
     OK(hone_optimizer_set_capturable(s.optimizer, false, &problem));
     OK(hone_optimizer_step(s.optimizer, NULL, &problem));
-    assert_int_equal(count_of(&s), 2);
-    stop(&s);
+    assert_int_equal(subject_count(&s), 2);
+    subject_stop(&s);
 }
 
 /* ---- numbers in the device's memory -------------------------------------------------------------- */
@@ -332,18 +159,18 @@ static hone_tensor scalar(hone_dtype dtype, double value)
 static void test_bound_numbers(void **state)
 {
     (void)state;
-    static float plain[N], bound[N];
+    static float plain[SUBJECT_N], bound[SUBJECT_N];
     for (int skip = 0; skip < 2; skip++) {
         struct subject s;
-        start(&s, "adamw");
+        subject_start(&s, "adamw");
         OK(hone_optimizer_set(s.optimizer, 0, "lr", (double)0.02f, &problem));
         OK(hone_optimizer_set_loss_scale(s.optimizer, 1024, &problem));
         for (int i = 0; i < 3 - skip; i++)
             OK(hone_optimizer_step(s.optimizer, NULL, &problem));
-        read_param(&s, plain);
-        stop(&s);
+        subject_read(&s, plain);
+        subject_stop(&s);
 
-        start(&s, "adamw");
+        subject_start(&s, "adamw");
         const hone_tensor lr = scalar(skip ? HONE_F64 : HONE_F32, (double)0.02f);
         const hone_tensor scale = scalar(HONE_F32, 1024), flag = scalar(HONE_F32, 0);
         OK(hone_optimizer_bind_lr(s.optimizer, 0, &lr, &problem));
@@ -353,9 +180,9 @@ static void test_bound_numbers(void **state)
             device_write(flag.data, &found, sizeof found);
             OK(hone_optimizer_step(s.optimizer, NULL, &problem));
         }
-        read_param(&s, bound);
+        subject_read(&s, bound);
         assert_memory_equal(plain, bound, sizeof plain);
-        assert_int_equal(count_of(&s), 3 - skip);
+        assert_int_equal(subject_count(&s), 3 - skip);
         assert_int_equal(hone_optimizer_skipped(s.optimizer), skip);
         const hone_tensor wide = scalar(HONE_F64, 1);
         FAILS(HONE_ERROR_DTYPE, "the loss scale is F64; it must be F32",
@@ -365,8 +192,8 @@ static void test_bound_numbers(void **state)
         OK(hone_optimizer_bind_lr(s.optimizer, 0, NULL, &problem));
         OK(hone_optimizer_bind_loss_scale(s.optimizer, NULL, NULL, &problem));
         OK(hone_optimizer_step(s.optimizer, NULL, &problem));
-        assert_int_equal(count_of(&s), 4 - skip);
-        stop(&s);
+        assert_int_equal(subject_count(&s), 4 - skip);
+        subject_stop(&s);
     }
 }
 
@@ -374,10 +201,11 @@ static void test_bound_states(void **state)
 {
     (void)state;
     struct subject s;
-    static float own[N], other[N];
-    start(&s, "sgd");
+    static float own[SUBJECT_N], other[SUBJECT_N];
+    subject_start(&s, "sgd");
     OK(hone_optimizer_set(s.optimizer, 0, "momentum", 0.9, &problem));
-    const hone_tensor memory = device_view(device_new(0, sizeof own, 0), HONE_F32, 1, shape);
+    const hone_tensor memory =
+        device_view(device_new(0, sizeof own, 0), HONE_F32, 1, subject_shape);
     OK(hone_optimizer_bind_state(s.optimizer, 0, "momentum_buffer", &memory, false, &problem));
     for (int i = 0; i < 2; i++)
         OK(hone_optimizer_step(s.optimizer, NULL, &problem));
@@ -386,10 +214,10 @@ static void test_bound_states(void **state)
     assert_ptr_equal(view.data, memory.data);
     assert_int_equal(view.device, HONE_CUDA);
     device_read(own, memory.data, sizeof own);
-    const hone_tensor home = hone_tensor_view(other, HONE_F32, 1, shape);
+    const hone_tensor home = hone_tensor_view(other, HONE_F32, 1, subject_shape);
     FAILS(HONE_ERROR_ARGUMENT, NULL,
           hone_optimizer_bind_state(s.optimizer, 0, "momentum_buffer", &home, true, &problem));
-    assert_true(own[1] == 1.9f * 0.5f * value_at(1));
+    assert_true(own[1] == 1.9f * 0.5f * subject_value(1));
     memcpy(other, own, sizeof own);
     other[7] = 42;
     OK(hone_optimizer_set_state(s.optimizer, 0, "momentum_buffer", &home, &problem));
@@ -397,9 +225,9 @@ static void test_bound_states(void **state)
     assert_memory_equal(own, other, sizeof own);
     OK(hone_optimizer_zero_grad(s.optimizer, false, &problem));
     device_read(own, s.grad.data, sizeof own);
-    for (int i = 0; i < N; i++)
+    for (int i = 0; i < SUBJECT_N; i++)
         assert_true(own[i] == 0);
-    stop(&s);
+    subject_stop(&s);
 }
 
 /* ---- what a step costs ------------------------------------------------------------------------- */
@@ -411,11 +239,11 @@ static void check_launches(bool own_rates)
 {
     struct host_control *const control = device_control();
     struct subject s;
-    start(&s, "adamw");
+    subject_start(&s, "adamw");
     for (int i = 1; i < MANY; i++) {
         const int64_t small[] = {i % 9};
-        const hone_tensor param = device_view(new_values(1), HONE_F32, 1, small);
-        const hone_tensor grad = device_view(new_values(0.5f), HONE_F32, 1, small);
+        const hone_tensor param = device_view(subject_values(1), HONE_F32, 1, small);
+        const hone_tensor grad = device_view(subject_values(0.5f), HONE_F32, 1, small);
         char name[16];
         snprintf(name, sizeof name, "p%d", i);
         int64_t index;
@@ -433,10 +261,10 @@ static void check_launches(bool own_rates)
         assert_int_equal(control->launches - launches, own_rates ? 10 : 5);
         assert_int_equal(control->waits, waits);
     }
-    assert_int_equal(count_of(&s), 6);
+    assert_int_equal(subject_count(&s), 6);
     assert_true(hone_optimizer_device_bytes(s.optimizer, 0) > 0);
     assert_true(hone_optimizer_device_bytes(s.optimizer, 0) < 1 << 20);
-    stop(&s);
+    subject_stop(&s);
 }
 
 static void test_one_launch(void **state)
@@ -452,7 +280,7 @@ static void test_overflowing_norm(void **state)
 {
     (void)state;
     struct subject s;
-    start(&s, "sgd");
+    subject_start(&s, "sgd");
     hone_scaler scaler;
     hone_scaler_init(&scaler);
     scaler.scale = 1;
@@ -471,8 +299,8 @@ static void test_overflowing_norm(void **state)
         assert_true(report.skipped && isnan(report.total_norm));
         assert_true(hone_optimizer_loss_scale(s.optimizer) == (hidden ? 0.25 : 0.5));
     }
-    assert_unmoved(&s);
-    stop(&s);
+    subject_assert_unmoved(&s);
+    subject_stop(&s);
 }
 
 /* ---- what can go wrong on the way --------------------------------------------------------------- */
@@ -487,24 +315,58 @@ static void test_out_of_memory(void **state)
     int refused = 0;
     for (size_t at = 1; at < 20; at++) {
         struct subject s;
-        start(&s, "adamw");
+        subject_start(&s, "adamw");
         OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_SKIP, &problem));
         control->refuse_at = control->allocations + at;
         const hone_status status = hone_optimizer_step(s.optimizer, NULL, &problem);
         control->refuse_at = 0;
         if (status != HONE_OK) {
             assert_int_equal(status, HONE_ERROR_MEMORY);
-            assert_unmoved(&s);
-            assert_int_equal(count_of(&s), 0);
+            subject_assert_unmoved(&s);
+            assert_int_equal(subject_count(&s), 0);
             refused++;
             OK(hone_optimizer_step(s.optimizer, NULL, &problem));
         }
-        assert_int_equal(count_of(&s), 1);
-        stop(&s);
+        assert_int_equal(subject_count(&s), 1);
+        subject_stop(&s);
         assert_int_equal(control->bytes, bytes);
         assert_int_equal(control->wrong, 0);
     }
     assert_true(refused >= 4);
+}
+
+/* Kernels come to the device when they are first used, and need memory there too. */
+static void test_no_memory_for_kernels(void **state)
+{
+    (void)state;
+    struct host_control *const control = device_control();
+    if (control == NULL)
+        return;
+    struct subject s;
+    subject_start(&s, "adamw");
+    const int64_t matrix[] = {50, 50};
+    const hone_tensor view = device_view(subject_values(1), HONE_F32, 2, matrix);
+    int group;
+    OK(hone_optimizer_add_group(s.optimizer, "muon", &group, &problem));
+    OK(hone_optimizer_add(s.optimizer, "m", &view, group, NULL, &problem));
+    const hone_tensor slope = device_view(subject_values(0.5f), HONE_F32, 2, matrix);
+    OK(hone_optimizer_set_grad(s.optimizer, 1, &slope, &problem));
+    OK(hone_optimizer_set_capturable(s.optimizer, true, &problem));
+    for (size_t at = 1; at <= 3; at++) { /* adamw's, and muon's two */
+        control->load_fails_at = control->loads + at;
+        FAILS(HONE_ERROR_MEMORY, "the kernels of a step: device 0 answers \"out of memory\"",
+              hone_optimizer_step(s.optimizer, NULL, &problem));
+        control->load_fails_at = 0;
+        subject_assert_unmoved(&s);
+        assert_int_equal(subject_count(&s), 0);
+    }
+    const size_t loads = control->loads;
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    assert_int_equal(control->loads, loads + 3);
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    assert_int_equal(control->loads, loads + 3);
+    assert_int_equal(subject_count(&s), 2);
+    subject_stop(&s);
 }
 
 static void test_lost_device(void **state)
@@ -517,7 +379,7 @@ static void test_lost_device(void **state)
     int lost = 0;
     for (size_t at = 1; at < 20; at++) {
         struct subject s;
-        start(&s, "adamw");
+        subject_start(&s, "adamw");
         OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_SKIP, &problem));
         control->fail_at = control->calls + at;
         const hone_status status = hone_optimizer_step(s.optimizer, NULL, &problem);
@@ -527,7 +389,7 @@ static void test_lost_device(void **state)
             lost++;
         }
         control->fail_at = 0;
-        stop(&s);
+        subject_stop(&s);
         assert_int_equal(control->bytes, bytes);
     }
     assert_true(lost >= 6);
@@ -539,19 +401,19 @@ static void test_lost_device(void **state)
 static void test_policy_changes(void **state)
 {
     (void)state;
-    static float wanted[N], found[N];
+    static float wanted[SUBJECT_N], found[SUBJECT_N];
     for (int changing = 0; changing < 2; changing++) {
         struct subject s;
-        start(&s, "adamw");
+        subject_start(&s, "adamw");
         for (int i = 0; i < 6; i++) {
             const hone_nonfinite policy =
                 changing && i % 3 != 2 ? HONE_NONFINITE_SKIP : HONE_NONFINITE_PROPAGATE;
             OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, policy, &problem));
             OK(hone_optimizer_step(s.optimizer, NULL, &problem));
         }
-        read_param(&s, changing ? found : wanted);
-        assert_int_equal(count_of(&s), 6);
-        stop(&s);
+        subject_read(&s, changing ? found : wanted);
+        assert_int_equal(subject_count(&s), 6);
+        subject_stop(&s);
     }
     assert_memory_equal(found, wanted, sizeof wanted);
 }
@@ -592,20 +454,21 @@ static void test_own_memory(void **state)
     FAILS(HONE_ERROR_ARGUMENT, NULL, hone_context_create(&s.context, &options, &problem));
     options.device_allocator.release = own_release;
     options.device_allocator.user = &own;
-    start(&s, "adamw");
+    subject_start(&s, "adamw");
     hone_context *context;
     OK(hone_context_create(&context, &options, &problem));
     hone_optimizer *const optimizer = test_optimizer(context, "adamw");
     OK(hone_optimizer_add(optimizer, "w", &s.param, 0, NULL, &problem));
     OK(hone_optimizer_set_grad(optimizer, 0, &s.grad, &problem));
     OK(hone_optimizer_step(optimizer, NULL, &problem));
-    assert_int_equal(hone_optimizer_state_bytes(optimizer), 2 * N * sizeof(float));
-    assert_true(own.bytes >= 2 * N * sizeof(float) && own.bytes < 2 * N * sizeof(float) + 8192);
+    assert_int_equal(hone_optimizer_state_bytes(optimizer), 2 * SUBJECT_N * sizeof(float));
+    assert_true(own.bytes >= 2 * SUBJECT_N * sizeof(float) &&
+                own.bytes < 2 * SUBJECT_N * sizeof(float) + 8192);
     hone_optimizer_free(optimizer);
     assert_int_equal(own.blocks, 0);
     assert_int_equal(own.bytes, 0);
     hone_context_free(context);
-    stop(&s);
+    subject_stop(&s);
 }
 
 /* Ten thousand tensors cost their states, a number for each of the norm's sums, and 1 MiB. */
@@ -653,14 +516,13 @@ int main(void)
         cmocka_unit_test(test_devices_that_do_not_open),
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_more_steps_of_a_matrix),
-        cmocka_unit_test(test_graphs),
-        cmocka_unit_test(test_captures),
         cmocka_unit_test(test_callbacks),
         cmocka_unit_test(test_bound_numbers),
         cmocka_unit_test(test_bound_states),
         cmocka_unit_test(test_one_launch),
         cmocka_unit_test(test_overflowing_norm),
         cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_no_memory_for_kernels),
         cmocka_unit_test(test_lost_device),
         cmocka_unit_test(test_policy_changes),
         cmocka_unit_test(test_own_memory),

@@ -293,6 +293,44 @@ static void test_a_full_disk_loses_nothing(void **state)
     remove_folder(directory);
 }
 
+/* A run that begins anew where another has left its files is the one that is restored. */
+static void test_a_run_in_a_used_directory(void **state)
+{
+    (void)state;
+    char directory[FOLDER_SIZE], path[128];
+    make_folder(directory);
+    struct subject whole, again;
+    hone_error error;
+    hone_restore_report report;
+    for (int run = 0; run < 2; run++) {
+        start(&whole, 1);
+        for (uint64_t step = 0; step < 5 - 2 * (uint64_t)run; step++) {
+            train(&whole, step);
+            save(&whole, directory, step == 0 ? HONE_SNAPSHOT_FULL : HONE_SNAPSHOT_INCREMENT);
+        }
+        start(&again, 1);
+        require(hone_snapshot_restore(again.tables, 2, directory, &report, &error), &error);
+        assert_int_equal(report.files, run == 0 ? 5 : 3);
+        assert_int_equal(report.sequence, run == 0 ? 5 : 8);
+        assert_same(&whole, &again);
+        stop(&again);
+        stop(&whole);
+    }
+    /* numbers do not go on for ever */
+    snprintf(path, sizeof path, "%s/999999999999-increment.safetensors", directory);
+    FILE *const last = fopen(path, "w");
+    assert_non_null(last);
+    fclose(last);
+    start(&whole, 1);
+    hone_snapshot *snapshot = NULL;
+    require(hone_snapshot_take(&snapshot, whole.tables, 2, HONE_SNAPSHOT_FULL, &error), &error);
+    assert_int_equal(hone_snapshot_write(snapshot, directory, NULL, 0, &error), HONE_ERROR_RANGE);
+    assert_non_null(strstr(error.message, "a snapshot of number 999999999999"));
+    hone_snapshot_free(snapshot);
+    stop(&whole);
+    remove_folder(directory);
+}
+
 /* A snapshot of empty tables that is freed after a restore would have increments follow the wrong file:
  * restoring waits. */
 static void test_restoring_waits_for_a_snapshot(void **state)
@@ -475,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_damage_is_named),
         cmocka_unit_test(test_an_unwritten_snapshot_loses_nothing),
         cmocka_unit_test(test_a_full_disk_loses_nothing),
+        cmocka_unit_test(test_a_run_in_a_used_directory),
         cmocka_unit_test(test_restoring_waits_for_a_snapshot),
         cmocka_unit_test(test_rows_from_memory_need_a_full_snapshot),
         cmocka_unit_test(test_other_tables_are_refused),
