@@ -15,6 +15,9 @@ struct arrays {
     const uint64_t *born, *free_rows, *waiting_row, *waiting_born;
     const uint32_t *counts;
     const uint8_t *sights;
+    const uint64_t *sight_lines; /* of an increment; a full snapshot has all counters */
+    size_t lines;
+    bool increment;
     const char *sums;
     const char *columns[HONE_MAX_COLUMNS];
 };
@@ -72,6 +75,12 @@ static hone_status get_columns(const struct hone_table *table, const struct hone
     return HONE_OK;
 }
 
+static bool is_increment(const struct hone_loaded *loaded)
+{
+    const char *const kind = json_string_value(json_object_get(loaded->notes, "kind"));
+    return kind != NULL && strcmp(kind, "increment") == 0;
+}
+
 static hone_status get_arrays(struct hone_table *table, const struct hone_loaded *loaded,
                               struct arrays *a, hone_error *error)
 {
@@ -95,9 +104,15 @@ static hone_status get_arrays(struct hone_table *table, const struct hone_loaded
     GET("waiting_row", HONE_U64, &a->waiting, 0, waiting_row)
     GET("waiting_born", HONE_U64, &a->waiting, 0, waiting_born)
     GET("waiting_sum", HONE_U8, &a->waiting, table->sum_stride, sums)
-    size_t counters = (size_t)table->options.admit_counters;
-    if (table->counters != NULL)
+    a->increment = is_increment(loaded);
+    if (table->counters != NULL && a->increment) {
+        a->lines = SIZE_MAX;
+        GET("sights_line", HONE_U64, &a->lines, 0, sight_lines)
+        GET("sights", HONE_U8, &a->lines, HONE_SIGHT_LINE, sights)
+    } else if (table->counters != NULL) {
+        size_t counters = (size_t)table->options.admit_counters;
         GET("sights", HONE_U8, &counters, 0, sights)
+    }
 #undef GET
     return status == HONE_OK ? get_columns(table, loaded, a, error) : status;
 }
@@ -170,6 +185,18 @@ static hone_status check_distinct(const struct hone_table *table, const struct h
                            loaded->path, table->name, (unsigned long long)*twice);
 }
 
+static hone_status check_lines(const struct hone_table *table, const struct hone_loaded *loaded,
+                               const struct arrays *a, hone_error *error)
+{
+    for (size_t i = 0; i < a->lines; i++)
+        if (a->sight_lines[i] >= hone_sight_lines(table))
+            return hone_fail(error, HONE_ERROR_FORMAT,
+                             "'%s': table \"%s\" names line %llu of %zu lines of sights",
+                             loaded->path, table->name, (unsigned long long)a->sight_lines[i],
+                             hone_sight_lines(table));
+    return HONE_OK;
+}
+
 hone_status hone_table_check_loaded(struct hone_table *table, const struct hone_loaded *loaded,
                                     hone_error *error)
 {
@@ -185,6 +212,8 @@ hone_status hone_table_check_loaded(struct hone_table *table, const struct hone_
         status = check_range(table, loaded, a.free_rows, a.free, next, error);
     if (status == HONE_OK)
         status = check_range(table, loaded, a.waiting_row, a.waiting, next, error);
+    if (status == HONE_OK)
+        status = check_lines(table, loaded, &a, error);
     return status == HONE_OK ? check_distinct(table, loaded, &a, next, error) : status;
 }
 
@@ -244,6 +273,16 @@ static void fill_rows(struct hone_table *table, const struct arrays *a)
     }
 }
 
+static void fill_sights(struct hone_table *table, const struct arrays *a)
+{
+    if (!a->increment)
+        memcpy(table->counters, a->sights, (size_t)table->options.admit_counters);
+    for (size_t i = 0; i < a->lines; i++)
+        memcpy(table->counters + a->sight_lines[i] * HONE_SIGHT_LINE,
+               a->sights + i * HONE_SIGHT_LINE, HONE_SIGHT_LINE);
+    hone_clear_counted(table);
+}
+
 static hone_status fill_lists(struct hone_table *table, const struct arrays *a, hone_error *error)
 {
     table->recycled_count = a->kept;
@@ -265,7 +304,7 @@ static hone_status fill_lists(struct hone_table *table, const struct arrays *a, 
     if (a->waiting > 0)
         memcpy(table->sums, a->sums, a->waiting * table->sum_stride);
     if (table->counters != NULL)
-        memcpy(table->counters, a->sights, (size_t)table->options.admit_counters);
+        fill_sights(table, a);
     return HONE_OK;
 }
 
@@ -335,4 +374,5 @@ void hone_table_clear(struct hone_table *table)
     table->version++;
     if (table->counters != NULL)
         memset(table->counters, 0, (size_t)table->options.admit_counters);
+    hone_clear_counted(table);
 }
