@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains an embedding end to end beside other libraries: look up, copy out, sum gradients of
 repeated ids, step. Peers: torch (Embedding(sparse=True) and SparseAdam) and fbgemm (fbgemm-gpu-cpu,
-each optimizer that its CPU path accepts). Ids are Zipf-distributed and the same for all. hone runs
-before and after the peer. Prints one JSON object.
+each optimizer that its CPU path accepts). Ids are Zipf-distributed and the same for all. hone and
+the peer take turns of some batches, so that both meet the same machine; a turn counts by the median
+of its batches but the first, and the ratio is the median over the turns. Prints one JSON object.
 
     tools/table_peers.py build/release/bench/table/bench_table_steps torch [--threads 1]
 """
@@ -17,8 +18,6 @@ import time
 import numpy
 import torch
 
-WARM = 5
-
 
 def zipf_ids(rows, count, exponent):
     """Ranks by the inverse of their distribution, spread over the rows by an odd multiplier."""
@@ -29,22 +28,51 @@ def zipf_ids(rows, count, exponent):
     return (ranks.astype(numpy.int64) * 2654435761) % rows
 
 
-def run_hone(options, ids_path, rule):
-    command = [options.bench, ids_path, str(options.rows), str(options.width), str(options.batch),
-               rule, str(options.threads)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+class Hone:
+    """The benchmark's process: it trains one turn for each line it gets."""
+
+    def __init__(self, options, ids_path, rule):
+        self.process = subprocess.Popen(
+            [options.bench, ids_path, str(options.rows), str(options.width), str(options.batch),
+             rule, str(options.threads), str(options.batches)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def turn(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def time_batches(step, ids, batch):
+def peer_turn(step, ids, batch):
     took = []
-    for first in range(0, len(ids) - batch + 1, batch):
+    for first in range(0, len(ids), batch):
         start = time.perf_counter()
         step(ids[first:first + batch])
         took.append(time.perf_counter() - start)
-    return statistics.median(took[WARM:])
+    return statistics.median(took[1:])
 
 
-def run_torch(options, ids, grads):
+def take_turns(options, ids, ids_path, rule, step):
+    """The first turn of each warms up and is not counted."""
+    hone = Hone(options, ids_path, rule)
+    size = options.batches * options.batch
+    turns = []
+    for first in range(0, len(ids), size):
+        own = hone.turn()
+        turns.append((own, peer_turn(step, ids[first:first + size], options.batch)))
+    hone.close()
+    own, peer = zip(*turns[1:])
+    ratios = sorted(b / a for a, b in turns[1:])
+    return {"hone_seconds": statistics.median(own), "peer_seconds": statistics.median(peer),
+            "peer_over_hone": statistics.median(ratios),
+            "peer_over_hone_range": [ratios[0], ratios[-1]]}
+
+
+def torch_step(options, grads):
     with torch.no_grad():
         embedding = torch.nn.Embedding(options.rows, options.width, sparse=True)
     optimizer = torch.optim.SparseAdam(embedding.parameters(), lr=1e-3)
@@ -53,30 +81,35 @@ def run_torch(options, ids, grads):
         optimizer.zero_grad()
         embedding(batch).backward(grads)
         optimizer.step()
-    return {"SparseAdam": time_batches(step, ids, options.batch)}
+    return step
 
 
-def run_fbgemm(options, ids, grads):
+def fbgemm_step(options, grads, name):
     from fbgemm_gpu.split_embedding_configs import EmbOptimType
-    from fbgemm_gpu.split_table_batched_embeddings_ops_common import EmbeddingLocation, PoolingMode
+    from fbgemm_gpu.split_table_batched_embeddings_ops_common import (
+        BoundsCheckMode, EmbeddingLocation, PoolingMode)
     from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
         ComputeDevice, SplitTableBatchedEmbeddingBagsCodegen)
     offsets = torch.arange(options.batch + 1, dtype=torch.int64)
-    results = {}
-    for name in EmbOptimType.__members__:
-        try:
-            table = SplitTableBatchedEmbeddingBagsCodegen(
-                [(options.rows, options.width, EmbeddingLocation.HOST, ComputeDevice.CPU)],
-                optimizer=EmbOptimType[name], learning_rate=1e-3, eps=1e-8,
-                pooling_mode=PoolingMode.SUM, device=torch.device("cpu"))
-            table.init_embedding_weights_uniform(-0.01, 0.01)  # else rows are one shared zero page
+    table = SplitTableBatchedEmbeddingBagsCodegen(
+        [(options.rows, options.width, EmbeddingLocation.HOST, ComputeDevice.CPU)],
+        optimizer=EmbOptimType[name], learning_rate=1e-3, eps=1e-8, pooling_mode=PoolingMode.SUM,
+        bounds_check_mode=BoundsCheckMode.NONE, device=torch.device("cpu"))
+    table.init_embedding_weights_uniform(-0.01, 0.01)  # else rows are one shared zero page
+    return lambda batch: table(batch, offsets).backward(grads)
 
-            def step(batch):
-                table(batch, offsets).backward(grads)
-            results[name] = time_batches(step, ids, options.batch)
-            del table
+
+def run_fbgemm(options, ids, ids_path, rule, grads):
+    from fbgemm_gpu.split_embedding_configs import EmbOptimType
+    results = {}
+    for name in options.optimizers or EmbOptimType.__members__:
+        try:
+            step = fbgemm_step(options, grads, name)
+            step(ids[:options.batch])
         except Exception as error:  # the CPU path has no such optimizer
             results[name] = str(error).strip().split("\n")[0][:80]
+            continue
+        results[name] = take_turns(options, ids, ids_path, rule, step)
     return results
 
 
@@ -87,12 +120,15 @@ def main():
     parser.add_argument("--rows", type=int, default=1 << 22)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--batch", type=int, default=65536)
-    parser.add_argument("--batches", type=int, default=25)
+    parser.add_argument("--batches", type=int, default=8, help="of a turn")
+    parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--exponent", type=float, default=1.05)
+    parser.add_argument("--optimizers", nargs="*", help="of FBGEMM; default: all")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    ids = zipf_ids(options.rows, options.batches * options.batch, options.exponent)
+    ids = zipf_ids(options.rows, (options.turns + 1) * options.batches * options.batch,
+                   options.exponent)
     unique = [len(numpy.unique(ids[i:i + options.batch]))
               for i in range(0, len(ids), options.batch)]
     grads = (torch.arange(options.batch * options.width) % 17 * 0.01 - 0.08).float()
@@ -100,17 +136,19 @@ def main():
     rule = "sparse_adam" if options.peer == "torch" else "rowwise_adagrad"
     with tempfile.NamedTemporaryFile() as file:
         ids.tofile(file.name)
-        hone = [run_hone(options, file.name, rule)]
-        run = run_torch if options.peer == "torch" else run_fbgemm
-        peers = run(options, torch.from_numpy(ids), grads)
-        hone.append(run_hone(options, file.name, rule))
-    best = min(value for value in peers.values() if isinstance(value, float))
+        ids = torch.from_numpy(ids)
+        if options.peer == "torch":
+            step = torch_step(options, grads)
+            peers = {"SparseAdam": take_turns(options, ids, file.name, rule, step)}
+        else:
+            peers = run_fbgemm(options, ids, file.name, rule, grads)
     print(json.dumps({
         "rows": options.rows, "width": options.width, "batch": options.batch,
         "zipf_exponent": options.exponent, "unique_ids_per_batch": statistics.median(unique),
-        "threads": options.threads, "torch": torch.__version__, "hone_rule": rule,
-        "hone_seconds_per_batch": hone, "peer_seconds_per_batch": peers,
-        "best_peer_over_hone": best / max(hone)}, indent=2))
+        "threads": options.threads, "turns": options.turns, "batches_per_turn": options.batches,
+        "torch": torch.__version__, "hone_rule": rule, "peers": peers,
+        "least_peer_over_hone": min(peer["peer_over_hone"] for peer in peers.values()
+                                    if isinstance(peer, dict))}, indent=2))
 
 
 if __name__ == "__main__":

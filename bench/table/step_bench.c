@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* End to end: batches of ids are looked up, their rows copied out, gradients summed per row and the
  * rows stepped. Ids come from a file of int64 numbers below `rows`, batch after batch; the rows are
- * there from the start. Prints the median seconds of a batch. tools/table_peers.py runs it beside
- * other libraries. */
+ * there from the start. Trains a turn of so many batches for each line of its input, to the end of the
+ * input or of the ids, and prints the median seconds of the turn's batches but the first, which finds
+ * what others left in the caches. tools/table_peers.py runs it in turns with other libraries. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "support.h"
 
-#define WARM 5 /* batches that are not counted */
 #define FILLED 65536
 
 static int64_t *read_ids(const char *path, size_t *count)
@@ -62,10 +62,38 @@ static double train(const struct subject *subject, const int64_t *ids)
     return bench_now() - start;
 }
 
+static void take_turns(const struct subject *subject, const int64_t *ids, size_t count, size_t turn)
+{
+    const size_t batch = (size_t)subject->batch, batches = count / batch;
+    double *const took = bench_demand(malloc(turn * sizeof *took));
+    for (size_t first = 0; first + turn <= batches; first += turn) {
+        for (int c = getchar(); c != '\n'; c = getchar())
+            if (c == EOF) {
+                free(took);
+                return;
+            }
+        for (size_t b = 0; b < turn; b++)
+            took[b] = train(subject, ids + (first + b) * batch);
+        printf("%.6f\n", bench_median(took + 1, turn - 1));
+        fflush(stdout);
+    }
+    free(took);
+}
+
+/* Aligned as PyTorch's are. */
+static float *make_values(size_t count)
+{
+    const size_t size = (count * sizeof(float) + 63) & ~(size_t)63;
+    float *const values = bench_demand(aligned_alloc(64, size));
+    memset(values, 0, size);
+    return values;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 7) {
-        fprintf(stderr, "usage: %s IDS rows width batch rule threads\n", argv[0]);
+    if (argc != 8 || atoll(argv[7]) < 2) {
+        fprintf(stderr, "usage: %s IDS rows width batch rule threads batches-of-a-turn >= 2\n",
+                argv[0]);
         return 2;
     }
     const int64_t rows = atoll(argv[2]), width = atoll(argv[3]), batch = atoll(argv[4]);
@@ -81,30 +109,19 @@ int main(int argc, char **argv)
     bench_require(hone_table_create(&subject.table, context, "bench", &o, &error), &error);
     bench_require(hone_lookup_create(&subject.lookup, subject.table, &error), &error);
     fill(subject.table, rows);
-    float *const values = bench_demand(calloc(2 * (size_t)(batch * width), sizeof *values));
+    float *const grads = make_values((size_t)(batch * width));
+    float *const out = make_values((size_t)(batch * width));
     for (int64_t i = 0; i < batch * width; i++)
-        values[i] = (float)(i % 17) * 0.01f - 0.08f;
+        grads[i] = (float)(i % 17) * 0.01f - 0.08f;
     const int64_t shape[] = {batch, width};
-    subject.grads = hone_tensor_view(values, HONE_F32, 2, shape);
-    subject.out = hone_tensor_view(values + batch * width, HONE_F32, 2, shape);
-    const size_t batches = count / (size_t)batch;
-    double *const took = bench_demand(malloc((batches + 1) * sizeof *took));
-    size_t timed = 0;
-    for (size_t b = 0; b < batches; b++) {
-        const double seconds = train(&subject, ids + b * (size_t)batch);
-        if (b >= WARM)
-            took[timed++] = seconds;
-    }
-    if (timed == 0) {
-        fprintf(stderr, "bench: more than %d batches of ids are needed\n", WARM);
-        return 1;
-    }
-    printf("%.6f\n", bench_median(took, timed));
+    subject.grads = hone_tensor_view(grads, HONE_F32, 2, shape);
+    subject.out = hone_tensor_view(out, HONE_F32, 2, shape);
+    take_turns(&subject, ids, count, (size_t)atoll(argv[7]));
     hone_lookup_free(subject.lookup);
     hone_table_free(subject.table);
     hone_context_free(context);
-    free(took);
-    free(values);
+    free(out);
+    free(grads);
     free(ids);
     return 0;
 }

@@ -106,6 +106,11 @@ static void normal(float *to, size_t n, uint64_t stream, double mean, double dev
     }
 }
 
+/* Halves by name: a loop over them takes longer than the sum of a row. */
+#define ADD_HALVES(lane, half)          \
+    for (size_t k = 0; k < (half); k++) \
+    (lane)[k] += (lane)[k + (half)]
+
 #define DEFINE_MEAN_SQUARE(name, type)                            \
     static double name(const type *grad, size_t n, double scale)  \
     {                                                             \
@@ -120,9 +125,10 @@ static void normal(float *to, size_t n, uint64_t stream, double mean, double dev
             const double g = (double)grad[i] * scale;             \
             lane[i - whole] += g * g;                             \
         }                                                         \
-        for (size_t half = LANES / 2; half > 0; half /= 2)        \
-            for (size_t k = 0; k < half; k++)                     \
-                lane[k] += lane[k + half];                        \
+        ADD_HALVES(lane, LANES / 2);                              \
+        ADD_HALVES(lane, LANES / 4);                              \
+        ADD_HALVES(lane, LANES / 8);                              \
+        ADD_HALVES(lane, LANES / 16);                             \
         return lane[0] / (double)n;                               \
     }
 
@@ -142,8 +148,8 @@ DEFINE_MEAN_SQUARE(mean_square_f64, double)
 #endif
 typedef float vector_float __attribute__((vector_size(VECTOR_SIZE)));
 typedef double vector_double __attribute__((vector_size(VECTOR_SIZE)));
-#define VECTORS 4 /* summed in one pass over the list */
-#define AHEAD 8   /* rows requested before they are added */
+#define AHEAD 8          /* rows requested before they are added */
+#define RECORDS_AHEAD 24 /* before they are copied */
 
 #define DEFINE_ADD(name, F, type)                                                                  \
     enum { name##_COUNT = VECTOR_SIZE / sizeof(type) };                                            \
@@ -158,34 +164,60 @@ typedef double vector_double __attribute__((vector_size(VECTOR_SIZE)));
         return loaded;                                                                             \
     }                                                                                              \
                                                                                                    \
-    /* `vectors`, a constant, of the elements from `first` on. */                                  \
-    RULE_INLINE void name##_part(type *to, const struct hone_row_list *list, size_t first,         \
-                                 const size_t vectors)                                             \
+    RULE_INLINE void name##_ask(const struct hone_row_list *list, size_t k, size_t first,          \
+                                size_t count)                                                      \
     {                                                                                              \
         const size_t size = hone_format_size(HONE_FORMAT_##F);                                     \
-        vector_##type sum[VECTORS];                                                                \
-        memcpy(sum, to + first, vectors * sizeof sum[0]);                                          \
+        if (k + AHEAD < list->count)                                                               \
+            hone_request((const char *)list->from +                                                \
+                             (list->at[k + AHEAD] * list->width + first) * size,                   \
+                         count * size);                                                            \
+    }                                                                                              \
+                                                                                                   \
+    RULE_INLINE void name##_one(type *to, const struct hone_row_list *list, size_t first)          \
+    {                                                                                              \
+        vector_##type sum;                                                                         \
+        memcpy(&sum, to + first, sizeof sum);                                                      \
+        for (size_t k = 0; k < list->count; k++) {                                                 \
+            const type factor = list->factor == NULL ? 1 : (type)list->factor[k];                  \
+            name##_ask(list, k, first, name##_COUNT);                                              \
+            sum += name##_load(list->from, list->at[k] * list->width + first) * factor;            \
+        }                                                                                          \
+        memcpy(to + first, &sum, sizeof sum);                                                      \
+    }                                                                                              \
+                                                                                                   \
+    /* Sums by name, too: gcc 12 keeps an array of them in memory. */                              \
+    RULE_INLINE void name##_four(type *to, const struct hone_row_list *list, size_t first)         \
+    {                                                                                              \
+        enum { COUNT = name##_COUNT };                                                             \
+        vector_##type a, b, c, d;                                                                  \
+        memcpy(&a, to + first, sizeof a);                                                          \
+        memcpy(&b, to + first + COUNT, sizeof b);                                                  \
+        memcpy(&c, to + first + 2 * COUNT, sizeof c);                                              \
+        memcpy(&d, to + first + 3 * COUNT, sizeof d);                                              \
         for (size_t k = 0; k < list->count; k++) {                                                 \
             const size_t at = list->at[k] * list->width + first;                                   \
             const type factor = list->factor == NULL ? 1 : (type)list->factor[k];                  \
-            if (k + AHEAD < list->count)                                                           \
-                hone_request((const char *)list->from +                                            \
-                                 (list->at[k + AHEAD] * list->width + first) * size,               \
-                             vectors * name##_COUNT * size);                                       \
-            for (size_t v = 0; v < vectors; v++)                                                   \
-                sum[v] += name##_load(list->from, at + v * name##_COUNT) * factor;                 \
+            name##_ask(list, k, first, 4 * COUNT);                                                 \
+            a += name##_load(list->from, at) * factor;                                             \
+            b += name##_load(list->from, at + COUNT) * factor;                                     \
+            c += name##_load(list->from, at + 2 * COUNT) * factor;                                 \
+            d += name##_load(list->from, at + 3 * COUNT) * factor;                                 \
         }                                                                                          \
-        memcpy(to + first, sum, vectors * sizeof sum[0]);                                          \
+        memcpy(to + first, &a, sizeof a);                                                          \
+        memcpy(to + first + COUNT, &b, sizeof b);                                                  \
+        memcpy(to + first + 2 * COUNT, &c, sizeof c);                                              \
+        memcpy(to + first + 3 * COUNT, &d, sizeof d);                                              \
     }                                                                                              \
                                                                                                    \
     static void name(type *to, const struct hone_row_list *list)                                   \
     {                                                                                              \
         const size_t width = list->width;                                                          \
         size_t first = 0;                                                                          \
-        for (; first + VECTORS * name##_COUNT <= width; first += VECTORS * name##_COUNT)           \
-            name##_part(to, list, first, VECTORS);                                                 \
+        for (; first + 4 * name##_COUNT <= width; first += 4 * name##_COUNT)                       \
+            name##_four(to, list, first);                                                          \
         for (; first + name##_COUNT <= width; first += name##_COUNT)                               \
-            name##_part(to, list, first, 1);                                                       \
+            name##_one(to, list, first);                                                           \
         for (size_t k = 0; first < width && k < list->count; k++) {                                \
             const type factor = list->factor == NULL ? 1 : (type)list->factor[k];                  \
             for (size_t i = first; i < width; i++)                                                 \
@@ -203,6 +235,43 @@ DEFINE_ADDS(F64)
 DEFINE_ADDS(BF16)
 DEFINE_ADDS(F16)
 
+/* ---- copies of rows -------------------------------------------------------------------------- */
+
+typedef unsigned char vector_bytes __attribute__((vector_size(VECTOR_SIZE)));
+
+/* Not the C library's: a call for each row would take about as long as its bytes. */
+RULE_INLINE void copy_row(char *to, const char *from, size_t size)
+{
+    size_t done = 0;
+    for (; done + 4 * VECTOR_SIZE <= size; done += 4 * VECTOR_SIZE) {
+        vector_bytes a, b, c, d;
+        memcpy(&a, from + done, VECTOR_SIZE);
+        memcpy(&b, from + done + VECTOR_SIZE, VECTOR_SIZE);
+        memcpy(&c, from + done + 2 * VECTOR_SIZE, VECTOR_SIZE);
+        memcpy(&d, from + done + 3 * VECTOR_SIZE, VECTOR_SIZE);
+        memcpy(to + done, &a, VECTOR_SIZE);
+        memcpy(to + done + VECTOR_SIZE, &b, VECTOR_SIZE);
+        memcpy(to + done + 2 * VECTOR_SIZE, &c, VECTOR_SIZE);
+        memcpy(to + done + 3 * VECTOR_SIZE, &d, VECTOR_SIZE);
+    }
+    if (done < size)
+        memcpy(to + done, from + done, size - done);
+}
+
+static void copy(void *to, const uint32_t *at, void *const *from, size_t lead, size_t size,
+                 size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char *const row = (char *)to + at[i] * size;
+        if (i + RECORDS_AHEAD < count && from[i + RECORDS_AHEAD] != NULL)
+            hone_request(from[i + RECORDS_AHEAD], lead + size);
+        if (from[i] == NULL)
+            memset(row, 0, size);
+        else
+            copy_row(row, (const char *)from[i] + lead, size);
+    }
+}
+
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 
@@ -212,6 +281,7 @@ const struct hone_row_kernels PASTE(hone_rows_, HONE_TARGET) = {
     .normal = normal,
     .mean_square_f32 = mean_square_f32,
     .mean_square_f64 = mean_square_f64,
+    .copy = copy,
     .add_f32 = {add_f32_F32, add_f32_F64, add_f32_BF16, add_f32_F16},
     .add_f64 = {add_f64_F32, add_f64_F64, add_f64_BF16, add_f64_F16},
 };

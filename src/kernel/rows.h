@@ -42,6 +42,10 @@ struct hone_row_kernels {
     /* The mean of (scale g)^2, added up in double in 16 lanes, whatever the level. */
     double (*mean_square_f32)(const float *grad, size_t n, double scale);
     double (*mean_square_f64)(const double *grad, size_t n, double scale);
+    /* Copies `size` bytes to the row at[i] of an array of rows of that size: those at from[i] after
+     * `lead` others, which will be wanted too; zeros where from[i] is NULL. */
+    void (*copy)(void *to, const uint32_t *at, void *const *from, size_t lead, size_t size,
+                 size_t count);
     /* Adds factor * row for each row of the list, in its order, to the `width` elements at `to`. */
     void (*add_f32[HONE_FORMAT_COUNT])(float *to, const struct hone_row_list *list);
     void (*add_f64[HONE_FORMAT_COUNT])(double *to, const struct hone_row_list *list);

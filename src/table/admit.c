@@ -40,6 +40,8 @@ static bool lucky(const struct hone_table *table, int64_t key, size_t position)
 void hone_table_admit(struct hone_table *table, const int64_t *keys, size_t n, int64_t *rows,
                       uint32_t *counted)
 {
+    if (table->counters == NULL && table->options.admit_probability >= 1)
+        return;
     for (size_t i = 0; i < n; i++) {
         counted[i] = 0;
         if (rows[i] != -1)

@@ -177,15 +177,21 @@ static double row_rate(const struct learning *l, struct hone_row *row, const voi
     return rate;
 }
 
-static void step_row(const struct learning *l, struct hone_row *row, const void *grad, int thread)
+static bool has_row_state(const struct hone_table *table)
+{
+    return table->kind == HONE_ROW_KIND_ADAGRAD || table->kind == HONE_ROW_KIND_ADAM;
+}
+
+/* `rate` is a row-wise rule's. */
+static void step_row(const struct learning *l, struct hone_row *row, const void *grad, double rate,
+                     int thread)
 {
     const struct hone_table *const table = l->table;
-    const struct hone_row_scalars *const entry = hone_table_scalars(table, row, thread);
-    const struct hone_scalars *scalars = &entry->scalars;
+    const struct hone_scalars *scalars = &hone_table_scalars(table, row, thread)->scalars;
     struct hone_scalars own;
-    if (table->kind == HONE_ROW_KIND_ADAGRAD || table->kind == HONE_ROW_KIND_ADAM) {
+    if (has_row_state(table)) {
         own = *scalars;
-        own.rate[0] = own.rate[1] = row_rate(l, row, grad, entry);
+        own.rate[0] = own.rate[1] = rate;
         scalars = &own;
     }
     struct hone_chunk chunk = {.grad = grad, .n = l->width};
@@ -257,25 +263,80 @@ struct tally {
     int64_t stepped, stale, quarantined, spoilt;
 };
 
-static void work(const struct learning *l, size_t at, bool step, int thread, struct tally *tally)
+/* Rows that are worked on together: each thing that is to be done is done to all of them before the
+ * next, because the steps of one row wait for one another and those of several do not. */
+struct bundle {
+    size_t first, count;
+    struct hone_row *row[HONE_ROWS_IN_WORK]; /* NULL: nothing (more) to do */
+    const void *grad[HONE_ROWS_IN_WORK];
+    double rate[HONE_ROWS_IN_WORK];
+};
+
+/* Sums the rows' gradients. A row that is gone leaves the bundle. `end`: of the thread's work. */
+static void gather_bundle(const struct learning *l, struct bundle *bundle, size_t end,
+                          char *scratch, struct tally *tally)
+{
+    const size_t size = l->table->scratch_stride / HONE_ROWS_IN_WORK;
+    for (size_t k = 0; k < bundle->count; k++) {
+        const size_t at = bundle->first + k;
+        if (at + AHEAD < end)
+            request(l, at + AHEAD);
+        bundle->row[k] = work_on(l, at, scratch + k * size, &bundle->grad[k]);
+        tally->stale += bundle->row[k] == NULL;
+    }
+}
+
+/* Rows whose gradient is not finite leave the bundle. */
+static int64_t dismiss_spoilt(const struct learning *l, struct bundle *bundle)
+{
+    int64_t spoilt = 0;
+    for (size_t k = 0; k < bundle->count; k++)
+        if (bundle->row[k] != NULL && !is_finite(l, bundle->grad[k])) {
+            bundle->row[k] = NULL;
+            spoilt++;
+        }
+    return spoilt;
+}
+
+static void step_bundle(const struct learning *l, struct bundle *bundle, int thread,
+                        struct tally *tally)
 {
     const struct hone_table *const table = l->table;
-    const void *grad = NULL;
-    struct hone_row *const row =
-        work_on(l, at, table->scratch + (size_t)thread * table->scratch_stride, &grad);
-    if (row == NULL) {
-        tally->stale++;
-    } else if (!step) {
-        tally->spoilt += !is_finite(l, grad);
-    } else if (table->options.nonfinite == HONE_ROW_QUARANTINE && !is_finite(l, grad)) {
-        tally->quarantined++;
-    } else {
-        step_row(l, row, grad, thread);
+    for (size_t k = 0; has_row_state(table) && k < bundle->count; k++)
+        if (bundle->row[k] != NULL)
+            bundle->rate[k] = row_rate(l, bundle->row[k], bundle->grad[k],
+                                       hone_table_scalars(table, bundle->row[k], thread));
+    for (size_t k = 0; k < bundle->count; k++) {
+        if (bundle->row[k] == NULL)
+            continue;
+        step_row(l, bundle->row[k], bundle->grad[k], bundle->rate[k], thread);
         tally->stepped++;
     }
 }
 
-/* With `step` false only counts gradients that are not finite. */
+/* Pieces `first` to `end` of the work. With `step` false only counts gradients that are not finite. */
+static struct tally work(const struct learning *l, size_t first, size_t end, bool step, int thread)
+{
+    const struct hone_table *const table = l->table;
+    char *const scratch = table->scratch + (size_t)thread * table->scratch_stride;
+    struct tally tally = {0};
+    for (size_t at = first; at < end && at < first + AHEAD; at++)
+        request(l, at);
+    struct bundle bundle = {.first = first};
+    for (; bundle.first < end; bundle.first += bundle.count) {
+        bundle.count =
+            end - bundle.first < HONE_ROWS_IN_WORK ? end - bundle.first : HONE_ROWS_IN_WORK;
+        gather_bundle(l, &bundle, end, scratch, &tally);
+        if (!step)
+            tally.spoilt += dismiss_spoilt(l, &bundle);
+        else if (table->options.nonfinite == HONE_ROW_QUARANTINE)
+            tally.quarantined += dismiss_spoilt(l, &bundle);
+        if (step)
+            step_bundle(l, &bundle, thread, &tally);
+    }
+    return tally;
+}
+
 static void sweep(struct learning *l, bool step)
 {
     const size_t count = work_count(l);
@@ -285,14 +346,7 @@ static void sweep(struct learning *l, bool step)
     reduction(+ : stepped, stale, quarantined, spoilt)
     for (size_t first = 0; first < count; first += ROWS_AT_A_TIME) {
         const size_t end = count - first < ROWS_AT_A_TIME ? count : first + ROWS_AT_A_TIME;
-        struct tally tally = {0};
-        for (size_t at = first; at < end && at < first + AHEAD; at++)
-            request(l, at);
-        for (size_t at = first; at < end; at++) {
-            if (at + AHEAD < end)
-                request(l, at + AHEAD);
-            work(l, at, step, omp_get_thread_num(), &tally);
-        }
+        const struct tally tally = work(l, first, end, step, omp_get_thread_num());
         stepped += tally.stepped;
         stale += tally.stale;
         quarantined += tally.quarantined;

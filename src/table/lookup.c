@@ -6,8 +6,8 @@
 
 #include "table/table_internal.h"
 
-#define AHEAD 24                 /* records requested before they are used */
-#define POSITIONS_AT_A_TIME 4096 /* of a batch, that a thread picks its own from */
+#define AHEAD 24                /* records requested before they are used */
+#define POSITIONS_AT_A_TIME 512 /* of a batch, whose records stay near while they are visited */
 
 /* ---- memory -----------------------------------------------------------------------------------
  */
@@ -126,11 +126,11 @@ static void scale_at_random(const struct hone_table *table, struct hone_row *row
                                                hone_row_noise(table, row, ~table->step), 0);
 }
 
-/* Decay of the steps that the row took no part in. */
+/* Decay of the steps that the row took no part in, once. */
 static void catch_up(const struct hone_table *table, struct hone_row *row)
 {
     const uint32_t missed = (uint32_t)table->step - row->updated;
-    if (table->decay != HONE_DECAY_CATCH_UP || missed == 0)
+    if (missed == 0)
         return;
     const struct hone_column *const values = hone_table_column(table, NULL);
     const double keep = hone_table_missed_decay(table, missed);
@@ -142,20 +142,17 @@ static void catch_up(const struct hone_table *table, struct hone_row *row)
     row->updated = (uint32_t)table->step;
 }
 
-/* Notes that position i is of the same row as an earlier one. A row's mark says where it was met
- * first; it is believed only if that position is of the same row and comes first in this batch. True:
- * i itself comes first. */
-static bool note(struct hone_lookup *lookup, uint32_t i, struct hone_row *row)
+/* Notes whether position i is of the same row as an earlier one. A row's mark says where it was met
+ * first; it is believed only if that position is of the same row. (Then it is the first of this
+ * batch: the first one to be met set the mark to itself.) There is no branch: which rows repeat is no
+ * pattern that a processor could predict. */
+static void note(struct hone_lookup *lookup, uint32_t i, struct hone_row *row)
 {
-    const uint32_t first = row->mark;
-    if (first < i && lookup->rows[first] == lookup->rows[i] && lookup->times[first] > 0) {
-        lookup->first[i] = first;
-        lookup->times[first]++;
-        return false;
-    }
-    row->mark = lookup->first[i] = i;
-    lookup->times[i] = 1;
-    return true;
+    const uint32_t met = row->mark < i ? row->mark : i;
+    const uint32_t again = lookup->rows[met] == lookup->rows[i];
+    const uint32_t first = i - (i - met) * again;
+    row->mark = lookup->first[i] = first;
+    lookup->times[first]++;
 }
 
 /* One pass over a batch: repeated rows, sights and, if wanted, values. */
@@ -163,52 +160,68 @@ struct visit {
     const struct hone_table *table;
     struct hone_lookup *lookup;
     const struct hone_row_copy *copy; /* NULL: no values */
-    size_t used;                      /* bytes of a record */
 };
 
-static void visit_position(const struct visit *v, uint32_t i)
-{
-    const int64_t number = v->lookup->rows[i];
-    if (number >= 0) {
-        struct hone_row *const row = hone_table_row(v->table, (uint64_t)number);
-        const bool first = note(v->lookup, i, row);
-        if (v->lookup->mode == HONE_LOOKUP_TRAIN) {
-            if (first)
-                catch_up(v->table, row);
-            see(v->table, row);
-        }
-    }
-    if (v->copy != NULL)
-        hone_row_copy_out(v->copy, v->table, number, i);
-}
+/* Positions of the batch whose rows a thread owns, and their records: NULL where there is no row. */
+struct part {
+    uint32_t position[POSITIONS_AT_A_TIME];
+    void *row[POSITIONS_AT_A_TIME];
+    size_t count;
+};
 
-HONE_INLINED void request(const struct visit *v, uint32_t i)
-{
-    if (v->lookup->rows[i] >= 0)
-        hone_request(hone_table_row(v->table, (uint64_t)v->lookup->rows[i]), v->used);
-}
-
-/* The positions whose rows the thread owns. They are listed first: which ones they are is no pattern
- * that a processor could predict. */
-static void visit_share(const struct visit *v, uint32_t thread, uint32_t threads)
+/* The thread's positions from `i` on; returns how far it got. They are listed, for which ones they
+ * are is no pattern that a processor could predict. */
+static size_t list_part(const struct visit *v, uint32_t thread, uint32_t threads, size_t i,
+                        struct part *part)
 {
     const struct hone_lookup *const lookup = v->lookup;
-    uint32_t own[POSITIONS_AT_A_TIME];
-    for (size_t first = 0; first < lookup->n; first += POSITIONS_AT_A_TIME) {
-        const size_t end =
-            lookup->n - first < POSITIONS_AT_A_TIME ? lookup->n : first + POSITIONS_AT_A_TIME;
-        size_t count = 0;
-        for (size_t i = first; i < end; i++) {
-            own[count] = (uint32_t)i;
-            count += threads == 1 || owns(lookup, i, thread, threads);
-        }
-        for (size_t k = 0; k < count && k < AHEAD; k++)
-            request(v, own[k]);
-        for (size_t k = 0; k < count; k++) {
-            if (k + AHEAD < count)
-                request(v, own[k + AHEAD]);
-            visit_position(v, own[k]);
-        }
+    size_t count = 0;
+    for (; i < lookup->n && count < POSITIONS_AT_A_TIME; i++) {
+        const int64_t number = lookup->rows[i];
+        part->position[count] = (uint32_t)i;
+        part->row[count] = number < 0 ? NULL : hone_table_row(v->table, (uint64_t)number);
+        count += threads == 1 || owns(lookup, i, thread, threads);
+    }
+    part->count = count;
+    return i;
+}
+
+static void catch_up_part(const struct visit *v, const struct part *part)
+{
+    for (size_t k = 0; k < part->count; k++)
+        if (part->row[k] != NULL)
+            catch_up(v->table, part->row[k]);
+}
+
+static void note_part(const struct visit *v, const struct part *part)
+{
+    for (size_t k = 0; k < part->count; k++) {
+        struct hone_row *const row = part->row[k];
+        if (k + AHEAD < part->count && part->row[k + AHEAD] != NULL)
+            hone_request(part->row[k + AHEAD], sizeof *row);
+        if (row == NULL)
+            continue;
+        note(v->lookup, part->position[k], row);
+        if (v->lookup->mode == HONE_LOOKUP_TRAIN)
+            see(v->table, row);
+    }
+}
+
+/* Copying, which asks for the records, is a loop of its own: it would wait for memory less well if
+ * each turn had more to do. */
+static void visit_share(const struct visit *v, uint32_t thread, uint32_t threads)
+{
+    const bool late =
+        v->table->decay == HONE_DECAY_CATCH_UP && v->lookup->mode == HONE_LOOKUP_TRAIN;
+    struct part part;
+    for (size_t next = 0; next < v->lookup->n;) {
+        next = list_part(v, thread, threads, next, &part);
+        if (late)
+            catch_up_part(v, &part);
+        if (v->copy != NULL)
+            hone_row_copy_out(v->copy, v->table, part.row, v->copy->column->offset, part.position,
+                              part.count);
+        note_part(v, &part);
     }
 }
 
@@ -239,9 +252,7 @@ static void list_gradients(struct hone_lookup *lookup)
 static void visit(struct hone_table *table, struct hone_lookup *lookup,
                   const struct hone_row_copy *copy)
 {
-    const struct visit v = {table, lookup, copy,
-                            copy == NULL ? sizeof(struct hone_row)
-                                         : copy->column->offset + copy->column->size};
+    const struct visit v = {table, lookup, copy};
     if (lookup->n > 0)
         memset(lookup->times, 0, lookup->n * sizeof *lookup->times);
     const int threads = hone_table_threads(table, lookup->n / 4);
@@ -311,7 +322,8 @@ static hone_status insert_admitted(struct hone_table *table, struct hone_lookup 
     return status;
 }
 
-/* Finds keys, counts the sights of absent ones, and makes rows for those that have earned one. */
+/* Finds keys, counts the sights of absent ones, and makes rows for those that have earned one. Even
+ * where all do: what is there needs no line of the index for writing, nor those beside it. */
 static hone_status admit(struct hone_table *table, struct hone_lookup *lookup, size_t *inserted,
                          hone_error *error)
 {
@@ -322,11 +334,6 @@ static hone_status admit(struct hone_table *table, struct hone_lookup *lookup, s
     if (status != HONE_OK)
         hone_table_forget_sights(table, lookup->keys, lookup->n, counted);
     return status;
-}
-
-static bool admits_all(const struct hone_table *table)
-{
-    return table->counters == NULL && table->options.admit_probability >= 1;
 }
 
 /* `copy`, if not NULL, says where the values go. */
@@ -349,13 +356,8 @@ static hone_status look_up(struct hone_table *table, struct hone_lookup *lookup,
     }
     status = hone_table_reserve_dirty(table, n, error);
     table->tick++;
-    if (status == HONE_OK && admits_all(table)) {
-        status = hone_table_make_budget(table, lookup->keys, n, lookup->rows, error);
-        if (status == HONE_OK)
-            status = hone_table_make_rows(table, lookup->keys, n, lookup->rows, &inserted, error);
-    } else if (status == HONE_OK) {
+    if (status == HONE_OK)
         status = admit(table, lookup, &inserted, error);
-    }
     if (status != HONE_OK) {
         hone_table_undo_eviction(table);
         table->tick--;

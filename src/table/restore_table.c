@@ -10,6 +10,7 @@
 struct arrays {
     const json_t *facts;
     size_t rows, gone, free, waiting;
+    size_t kept; /* of the free rows that the table has from the files before */
     const int64_t *row, *id, *gone_keys;
     const uint64_t *born, *free_rows, *waiting_row, *waiting_born;
     const uint32_t *counts;
@@ -80,6 +81,7 @@ static hone_status get_arrays(struct hone_table *table, const struct hone_loaded
         return hone_fail(error, HONE_ERROR_MISMATCH, "'%s' has no table \"%s\"", loaded->path,
                          table->name);
     hone_status status = hone_table_take_facts(table, a->facts, false, error);
+    a->kept = (size_t)hone_json_bits(a->facts, "free_kept");
     if (status == HONE_OK)
         status = get(table, loaded, "row", HONE_I64, &a->rows, 0, &a->row, error);
 #define GET(what, dtype, rows, width, to) \
@@ -120,11 +122,11 @@ static hone_status check_next(const struct hone_table *table, const struct hone_
     const json_int_t count = json_integer_value(json_object_get(a->facts, "count"));
     const size_t most = table->index.count + a->rows;
     if (next < table->next || next > HONE_MAX_ROWS || count < 0 || (uint64_t)count > most ||
-        next != (uint64_t)count + a->free)
+        a->kept > table->recycled_count || next != (uint64_t)count + a->kept + a->free)
         return hone_fail(error, HONE_ERROR_FORMAT,
                          "'%s': table \"%s\" has %llu rows, of them %lld with keys and %zu free",
                          loaded->path, table->name, (unsigned long long)next, (long long)count,
-                         a->free);
+                         a->kept + a->free);
     if (next > table->row_limit)
         return hone_fail(error, HONE_ERROR_RANGE,
                          "'%s': table \"%s\" has %llu rows; its budget of %llu bytes holds %llu",
@@ -155,6 +157,9 @@ static hone_status check_distinct(const struct hone_table *table, const struct h
     for (size_t i = 0; twice == NULL && i < a->rows; i++)
         if (!is_new(seen, (uint64_t)a->row[i]))
             twice = (const uint64_t *)&a->row[i];
+    for (size_t i = 0; twice == NULL && i < a->kept; i++)
+        if (!is_new(seen, table->recycled[i]))
+            twice = &table->recycled[i];
     for (size_t i = 0; twice == NULL && i < a->free; i++)
         if (!is_new(seen, a->free_rows[i]))
             twice = &a->free_rows[i];
@@ -241,17 +246,17 @@ static void fill_rows(struct hone_table *table, const struct arrays *a)
 
 static hone_status fill_lists(struct hone_table *table, const struct arrays *a, hone_error *error)
 {
-    table->recycled_count = 0;
+    table->recycled_count = a->kept;
     hone_status status = hone_table_reserve_removals(table, a->free, error);
     if (status == HONE_OK)
         status = hone_table_reserve_pending(table, a->waiting, error);
     if (status != HONE_OK)
         return status;
     for (size_t i = 0; i < a->free; i++) {
-        table->recycled[i] = a->free_rows[i];
+        table->recycled[a->kept + i] = a->free_rows[i];
         hone_table_row(table, a->free_rows[i])->flags = 0;
     }
-    table->recycled_count = a->free;
+    table->recycled_count = table->recycled_kept = a->kept + a->free;
     for (size_t i = 0; i < a->waiting; i++) {
         table->pending[i] = (struct hone_pending){a->waiting_row[i], a->waiting_born[i]};
         hone_table_row(table, a->waiting_row[i])->pending = (uint32_t)i;
@@ -322,7 +327,7 @@ void hone_table_clear(struct hone_table *table)
 {
     restore_settings(table);
     hone_index_clear(&table->index);
-    table->next = table->recycled_count = table->pending_count = 0;
+    table->next = table->recycled_count = table->recycled_kept = table->pending_count = 0;
     table->births = table->tick = table->step = table->calls = 0;
     table->hand = table->removals = 0;
     table->power1 = table->power2 = 1;

@@ -7,6 +7,7 @@
 #include "table/table_internal.h"
 
 #define ROWS_PER_THREAD 512
+#define ROWS_AT_A_TIME 512             /* listed, then copied */
 #define AHEAD 24                       /* records requested before they are used */
 #define MOST_PIECE ((size_t)256 << 20) /* of memory at a time */
 
@@ -248,6 +249,8 @@ static hone_status insert_keys(struct hone_table *table, const int64_t *keys, si
     fill_rows(table, keys, rows, to);
     table->next = end;
     table->recycled_count -= reused;
+    if (table->recycled_kept > table->recycled_count)
+        table->recycled_kept = table->recycled_count;
     for (size_t i = 0; i < to->count; i++)
         hone_table_mark_dirty(table, &rows[to->fresh[i]], 1);
     return HONE_OK;
@@ -429,32 +432,49 @@ static hone_status check_copy(const struct hone_table *table, const int64_t *row
 }
 
 void hone_row_copy_out(const struct hone_row_copy *copy, const struct hone_table *table,
-                       int64_t row, size_t i)
+                       void *const *from, size_t lead, const uint32_t *positions, size_t count)
 {
     const struct hone_column *const column = copy->column;
+    const struct hone_cpu_level *const cpu = table->context->cpu;
+    if (copy->format == column->format) {
+        cpu->rows->copy(copy->to, positions, from, lead, column->size, count);
+        return;
+    }
     const size_t size = column->count * hone_format_size(copy->format);
-    char *const to = (char *)copy->to + i * size;
     double scratch[HONE_TABLE_MOST_WIDTH];
-    if (row < 0)
-        memset(to, 0, size);
-    else
-        convert(table->context->cpu->support, to, copy->format,
-                hone_row_column(hone_table_row(table, (uint64_t)row), column), column->format,
-                column->count, scratch);
+    for (size_t i = 0; i < count; i++) {
+        char *const to = (char *)copy->to + positions[i] * size;
+        if (from[i] == NULL)
+            memset(to, 0, size);
+        else
+            convert(cpu->support, to, copy->format, (const char *)from[i] + lead, column->format,
+                    column->count, scratch);
+    }
+}
+
+/* Rows of a dense array that are copied one after the other. */
+static void copy_part(const struct hone_row_copy *copy, const struct hone_table *table,
+                      const int64_t *rows, size_t first, size_t count)
+{
+    void *from[ROWS_AT_A_TIME];
+    uint32_t positions[ROWS_AT_A_TIME];
+    for (size_t i = 0; i < count; i++) {
+        const int64_t row = rows[first + i];
+        positions[i] = (uint32_t)(first + i);
+        from[i] =
+            row < 0 ? NULL : hone_row_column(hone_table_row(table, (uint64_t)row), copy->column);
+    }
+    hone_row_copy_out(copy, table, from, 0, positions, count);
 }
 
 void hone_row_copy_all(const struct hone_row_copy *copy, const struct hone_table *table,
                        const int64_t *rows, size_t n)
 {
-    const struct hone_column *const column = copy->column;
     const int threads = hone_table_threads(table, n);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t i = 0; i < n; i++) {
-        if (i + AHEAD < n && rows[i + AHEAD] >= 0)
-            hone_request(hone_row_column(hone_table_row(table, (uint64_t)rows[i + AHEAD]), column),
-                         column->size);
-        hone_row_copy_out(copy, table, rows[i], i);
-    }
+    for (size_t first = 0; first < n; first += ROWS_AT_A_TIME)
+        copy_part(copy, table, rows, first,
+                  n - first < ROWS_AT_A_TIME ? n - first : ROWS_AT_A_TIME);
 }
 
 hone_status hone_table_gather(const hone_table *table, const int64_t *rows, int64_t n,

@@ -176,6 +176,29 @@ static hone_status copy_waiting(const struct hone_snapshot *snapshot, struct hon
     return status;
 }
 
+/* Free rows are taken from the end of their list and put there: an increment has the end that may be
+ * another. */
+static hone_status copy_free(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                             hone_error *error)
+{
+    const struct hone_table *const table = copy->table;
+    const uint64_t *from = table->recycled;
+    copy->kept = snapshot->kind == HONE_SNAPSHOT_INCREMENT ? table->recycled_kept : 0;
+    if (copy->kept > 0)
+        from += copy->kept;
+    return copy_array(snapshot, copy, "free", HONE_U64, from, table->recycled_count - copy->kept,
+                      error);
+}
+
+static hone_status describe(struct hone_table_copy *copy, hone_error *error)
+{
+    const hone_status status = hone_table_facts(copy->table, &copy->facts, error);
+    if (status == HONE_OK &&
+        json_object_set_new(copy->facts, "free_kept", hone_json_of_bits(copy->kept)) != 0)
+        return hone_fail_memory(error, sizeof *copy, "a snapshot's metadata");
+    return status;
+}
+
 static hone_status copy_table(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
                               hone_error *error)
 {
@@ -186,16 +209,13 @@ static hone_status copy_table(const struct hone_snapshot *snapshot, struct hone_
     if (status == HONE_OK)
         status = copy_array(snapshot, copy, "gone", HONE_I64, table->gone, copy->gone, error);
     if (status == HONE_OK)
-        status = copy_array(snapshot, copy, "free", HONE_U64, table->recycled,
-                            table->recycled_count, error);
+        status = copy_free(snapshot, copy, error);
     if (status == HONE_OK && table->counters != NULL)
         status = copy_array(snapshot, copy, "sights", HONE_U8, table->counters,
                             table->options.admit_counters, error);
     if (status == HONE_OK)
         status = copy_waiting(snapshot, copy, error);
-    if (status != HONE_OK)
-        return status;
-    return hone_table_facts(table, &copy->facts, error);
+    return status == HONE_OK ? describe(copy, error) : status;
 }
 
 /* ---- taking and freeing ----------------------------------------------------------------------- */
@@ -254,6 +274,7 @@ static void begin_lists(struct hone_table *table)
         hone_table_row(table, table->dirty[i])->flags &= ~HONE_ROW_DIRTY;
     table->dirty_count = 0;
     table->gone_count = 0;
+    table->recycled_kept = table->recycled_count;
     table->copied = true;
     table->was_tracking = table->tracking;
     table->tracking = true;
@@ -315,6 +336,8 @@ static void give_back(struct hone_table_copy *copy)
 {
     struct hone_table *const table = copy->table;
     const int64_t *const rows = copy->parts[0].data;
+    if (table->recycled_kept > copy->kept)
+        table->recycled_kept = copy->kept;
     if (!table->was_tracking || hone_table_reserve_dirty(table, copy->rows, NULL) != HONE_OK ||
         hone_table_reserve_removals(table, copy->gone, NULL) != HONE_OK) {
         table->tracking = false;

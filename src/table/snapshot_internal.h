@@ -55,6 +55,7 @@ struct hone_table_copy {
     struct hone_part parts[HONE_MAX_PARTS];
     int part_count;
     size_t rows, gone;
+    size_t kept;   /* free rows that an increment leaves out, as the snapshot before has them */
     json_t *facts; /* of the table: counters, hyperparameters */
 };
 

@@ -114,6 +114,15 @@ static hone_status set_limit(struct hone_table *table, hone_error *error)
     return HONE_OK;
 }
 
+/* What rows leave of the budget is the index's, however its keys lie. */
+static void limit_index(struct hone_table *table)
+{
+    if (table->options.max_bytes > 0)
+        table->index.most_segments =
+            (size_t)((table->options.max_bytes - table->row_limit * table->stride) /
+                     HONE_INDEX_SEGMENT_COST);
+}
+
 static void choose_blocks(struct hone_table *table)
 {
     size_t size = BLOCK_SIZE;
@@ -154,7 +163,8 @@ static hone_status make_memory(struct hone_table *table, hone_error *error)
 {
     const hone_context *const context = table->context;
     const size_t threads = (size_t)context->threads;
-    table->scratch_stride = ((size_t)table->options.width * sizeof(double) + 63) & ~(size_t)63;
+    table->scratch_stride =
+        HONE_ROWS_IN_WORK * (((size_t)table->options.width * sizeof(double) + 63) & ~(size_t)63);
     const size_t real = table->options.dtype == HONE_F64 ? sizeof(double) : sizeof(float);
     table->sum_stride = ((size_t)table->options.width * real + 63) & ~(size_t)63;
     table->scratch = hone_allocate(context, threads * table->scratch_stride);
@@ -192,6 +202,7 @@ static hone_status fill(struct hone_table *table, const char *name, hone_error *
         status = make_memory(table, error);
     if (status == HONE_OK)
         status = hone_index_create(&table->index, table->context, table->stream, error);
+    limit_index(table);
     if (status == HONE_OK)
         status = hone_lookup_create(&table->own, table, error);
     return status;

@@ -77,6 +77,7 @@ struct hone_row_scalars {
 };
 
 #define HONE_SCALARS_CACHE 512 /* entries for each thread */
+#define HONE_ROWS_IN_WORK 16   /* of each thread, while they are stepped */
 
 /* What a table's owner has set, as far as a snapshot takes its place. */
 struct hone_table_settings {
@@ -111,6 +112,7 @@ struct hone_table {
     uint64_t next;      /* rows from here on have never been used */
     uint64_t *recycled; /* used before and free again; taken from the end */
     size_t recycled_count, recycled_capacity;
+    size_t recycled_kept; /* of them, as they were at the snapshot before */
     struct hone_index index;
     uint64_t births; /* insertions so far */
     uint64_t tick;   /* training lookups so far */
@@ -130,7 +132,7 @@ struct hone_table {
     size_t pending_count, pending_capacity;
     bool failed; /* the gradients that wait were refused: they may be forgotten at any time */
     struct hone_row_scalars *cache; /* HONE_SCALARS_CACHE a thread */
-    char *scratch;                  /* a row of the compute type for each thread */
+    char *scratch;                  /* HONE_ROWS_IN_WORK rows of the compute type for each thread */
     size_t scratch_stride;
     uint64_t version; /* of everything scalars depend on but the count */
     hone_lookup *own; /* of apply_gradients */
@@ -294,15 +296,17 @@ hone_status hone_table_make_budget(struct hone_table *table, const int64_t *keys
 void hone_table_end_eviction(struct hone_table *table);
 void hone_table_undo_eviction(struct hone_table *table);
 
-/* Where rows' values go: position i's to the i-th row of a dense array, zeros for row -1. */
+/* Where rows' values go: position i's to the i-th row of a dense array, zeros where there is no row. */
 struct hone_row_copy {
     const struct hone_column *column;
     void *to;
     enum hone_format format; /* there */
 };
 
+/* What stands `lead` bytes after from[i] goes to positions[i]; NULL: no row. Asks for those bytes and
+ * the ones before them ahead of their use. */
 void hone_row_copy_out(const struct hone_row_copy *copy, const struct hone_table *table,
-                       int64_t row, size_t i);
+                       void *const *from, size_t lead, const uint32_t *positions, size_t count);
 void hone_row_copy_all(const struct hone_row_copy *copy, const struct hone_table *table,
                        const int64_t *rows, size_t n);
 

@@ -145,6 +145,8 @@ static void test_numbers_that_cannot_be(void **state)
         {"next\\\":\\\"0000000000000004", "next\\\":\\\"0000000000000005",
          "has 5 rows, of them 3 with keys and 1 free"},
         {"count\\\":3", "count\\\":4", "has 4 rows, of them 4 with keys and 1 free"},
+        {"free_kept\\\":\\\"0000000000000000", "free_kept\\\":\\\"0000000000000001",
+         "has 4 rows, of them 3 with keys and 2 free"},
         {"loss_scale\\\":\\\"3", "loss_scale\\\":\\\"b", "its loss scale is -1"},
         {"beta1\\\":\\\"3f", "beta1\\\":\\\"7f", "its running products are"},
         {"global_step\\\":\\\"0000000000000002", "global_step\\\":\\\"0000000000000000",

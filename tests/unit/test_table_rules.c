@@ -93,15 +93,19 @@ static void test_catch_up(void **state)
         for (int k = 0; k < 2; k++)
             dense[k] = dense[k] * (1 - LR * WD) - (k == turns[i] ? LR * grad[0] : 0);
     }
-    /* looking a row up in training catches it up too */
+    /* looking a row up in training catches it up too, before its values are copied */
     hone_lookup *lookup = NULL;
-    const int64_t keys[] = {0, 1};
+    const int64_t keys[] = {0, 1, 0};
+    double copied[3 * WIDTH];
+    const hone_tensor out = ROWS(copied, HONE_F64, 3, WIDTH);
     require(hone_lookup_create(&lookup, table, &error), &error);
-    require(hone_table_lookup(table, lookup, keys, 2, HONE_LOOKUP_TRAIN, NULL, &error), &error);
+    require(hone_table_lookup(table, lookup, keys, 3, HONE_LOOKUP_TRAIN, &out, &error), &error);
     for (int k = 0; k < 2; k++) {
         read_row(table, k, NULL, found, WIDTH);
         near(found[0], dense[k]);
+        near(copied[k * WIDTH], dense[k]);
     }
+    near(copied[2 * WIDTH], dense[0]);
     hone_lookup_free(lookup);
     hone_table_free(table);
 }
