@@ -154,7 +154,8 @@ HONE_API hone_status hone_table_find(const hone_table *table, const int64_t *key
 
 /* The same, giving every absent key a row; new rows are numbered in order of first occurrence.
  * *inserted may be NULL. Admission is not asked; the byte budget is. Errors: RANGE (the budget holds
- * fewer rows than the batch needs), ARGUMENT, MEMORY. */
+ * fewer rows than the batch needs), ARGUMENT, MEMORY; UNSUPPORTED where thousands of keys were chosen to
+ * have the same hash under the context's seed. */
 HONE_API hone_status hone_table_insert(hone_table *table, const int64_t *keys, int64_t n,
                                        int64_t *rows, int64_t *inserted, hone_error *error);
 

@@ -64,8 +64,10 @@ static __device__ double two_lanes_of(enum hone_format format, const void *grad,
     }
 }
 
+/* Three blocks on a multiprocessor, so that most of them read while one finds its tensor or folds; pow leaves
+ * registers for two. */
 template <enum norm_kind K>
-static __global__ void __launch_bounds__(THREADS, 2)
+static __global__ void __launch_bounds__(THREADS, K == NORM_GENERAL ? 2 : 3)
     norm_kernel(const __grid_constant__ struct hone_device_norm call)
 {
     __shared__ double lane[THREADS];

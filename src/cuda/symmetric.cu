@@ -541,6 +541,7 @@ __device__ void multiply_all(const maps &m, const arguments &all, shared *memory
         const int index = memory->tile[p.stage];
         if (index < 0)
             break;
+        group_wait(group); /* all have read it, before one of them lets the stage pass */
         const place at = find_tile(all, index);
         const int width = width_of(all, at, group);
         float sum[ACCUMULATORS];

@@ -5,6 +5,8 @@
  * core waits for many at a time. */
 #include "kernel/index.h"
 
+#include <string.h>
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -179,15 +181,23 @@ INDEX_INLINE struct place seek(struct start start, int64_t key)
     return (struct place){NULL, 0, 0};
 }
 
+/* The rows are asked for ahead of their use, too, and leave a block at a time: the lines that they go
+ * to may be in the cache of another core that has read those of the last call, and while a store
+ * waits for its line, all later ones of its core do. */
 static void find(const struct hone_index_view *view, const int64_t *keys, size_t n, int64_t *rows)
 {
     struct starts starts;
-    const struct start *of = NULL;
-    for (size_t i = 0; i < n; i++) {
-        if (i % BLOCK == 0)
-            of = open_block(&starts, view, keys, i, n, false);
-        const struct place at = seek(of[i % BLOCK], keys[i]);
-        rows[i] = at.bucket == NULL ? -1 : hone_bucket_row(at.bucket, at.slot);
+    int64_t found[BLOCK];
+    for (size_t first = 0; first < n; first += BLOCK) {
+        const struct start *const of = open_block(&starts, view, keys, first, n, false);
+        const size_t count = n - first < BLOCK ? n - first : BLOCK;
+        for (size_t i = first + BLOCK; i < first + 2 * BLOCK && i < n; i += 64 / sizeof *rows)
+            __builtin_prefetch(rows + i, 1);
+        for (size_t i = 0; i < count; i++) {
+            const struct place at = seek(of[i], keys[first + i]);
+            found[i] = at.bucket == NULL ? -1 : hone_bucket_row(at.bucket, at.slot);
+        }
+        memcpy(rows + first, found, count * sizeof *rows);
     }
 }
 

@@ -2,7 +2,72 @@
 /* Admission: keys earn their row by being seen often enough, by chance, or both. Counters are
  * shared: two of them stand for a key, and the smaller one is believed, so a key is never counted
  * short. */
+#include <string.h>
+
 #include "table/table_internal.h"
+
+#define WORD_LINES 64 /* whose bits are in a word */
+
+/* ---- counters ---------------------------------------------------------------------------------- */
+
+size_t hone_sight_lines(const struct hone_table *table)
+{
+    return (size_t)((table->options.admit_counters + HONE_SIGHT_LINE - 1) / HONE_SIGHT_LINE);
+}
+
+static size_t counted_size(const struct hone_table *table)
+{
+    return (hone_sight_lines(table) / WORD_LINES + 1) * sizeof *table->counted;
+}
+
+hone_status hone_table_make_sights(struct hone_table *table, hone_error *error)
+{
+    const size_t size = hone_sight_lines(table) * HONE_SIGHT_LINE;
+    table->counters = hone_allocate_zeroed(table->context, size);
+    table->counted = hone_allocate_zeroed(table->context, counted_size(table));
+    if (table->counters == NULL || table->counted == NULL)
+        return hone_fail_memory(error, size, "counters of sights");
+    return HONE_OK;
+}
+
+void hone_table_free_sights(struct hone_table *table)
+{
+    hone_release(table->context, table->counters, hone_sight_lines(table) * HONE_SIGHT_LINE);
+    hone_release(table->context, table->counted, counted_size(table));
+}
+
+size_t hone_counted_lines(const struct hone_table *table)
+{
+    size_t count = 0;
+    for (size_t word = 0; word < counted_size(table) / sizeof *table->counted; word++)
+        count += (size_t)__builtin_popcountll(table->counted[word]);
+    return count;
+}
+
+void hone_list_counted(const struct hone_table *table, uint64_t *lines, uint8_t *counters)
+{
+    for (size_t word = 0; word < counted_size(table) / sizeof *table->counted; word++)
+        for (uint64_t left = table->counted[word]; left != 0; left &= left - 1) {
+            *lines = word * WORD_LINES + (uint64_t)__builtin_ctzll(left);
+            memcpy(counters, table->counters + *lines * HONE_SIGHT_LINE, HONE_SIGHT_LINE);
+            lines++;
+            counters += HONE_SIGHT_LINE;
+        }
+}
+
+void hone_mark_counted(struct hone_table *table, const uint64_t *lines, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        table->counted[lines[i] / WORD_LINES] |= (uint64_t)1 << lines[i] % WORD_LINES;
+}
+
+void hone_clear_counted(struct hone_table *table)
+{
+    if (table->counted != NULL)
+        memset(table->counted, 0, counted_size(table));
+}
+
+/* ---- keys ---------------------------------------------------------------------------------------- */
 
 static uint64_t counter_at(const struct hone_table *table, int64_t key, uint64_t which)
 {
@@ -22,6 +87,9 @@ static bool seen_enough(struct hone_table *table, int64_t key, uint32_t *counted
     const bool first = moves && *one == least, second = moves && two != one && *two == least;
     *one += first;
     *two += second;
+    const uint64_t lines[] = {(uint64_t)(one - table->counters) / HONE_SIGHT_LINE,
+                              (uint64_t)(two - table->counters) / HONE_SIGHT_LINE};
+    hone_mark_counted(table, lines, 2);
     *counted = (uint32_t)first | (uint32_t)second << 1;
     return (uint32_t)least + 1 >= table->options.admit_count;
 }

@@ -97,6 +97,7 @@ static void exchange(struct hone_table *a, struct hone_table *b)
     EXCHANGE(block_capacity);
     EXCHANGE(row_limit);
 #undef EXCHANGE
+    a->index.most_segments = b->index.most_segments;
     memcpy(a->columns, b->columns, sizeof a->columns);
 }
 

@@ -7,6 +7,7 @@
 
 #define MOST_SLAB 256 /* segments: 16 MiB */
 #define MOST_DEPTH 40
+#define FEWEST_KEYS (HONE_SEGMENT_BUCKETS * HONE_BUCKET_KEYS / 4) /* of a segment that is split */
 
 static struct hone_bucket *aligned(void *memory)
 {
@@ -27,8 +28,7 @@ static hone_status add_slab(struct hone_index *index, hone_error *error)
         index->slabs = slabs;
         index->slab_capacity = capacity;
     }
-    const size_t wanted = index->segments == 0 ? 1 : index->segments;
-    const size_t segments = wanted < MOST_SLAB ? wanted : MOST_SLAB;
+    const size_t segments = index->segments < MOST_SLAB ? index->segments : MOST_SLAB;
     const size_t size = (segments + 1) * HONE_SEGMENT_SIZE;
     void *const memory = hone_allocate(context, size);
     if (memory == NULL)
@@ -47,8 +47,16 @@ static struct hone_bucket *take_spare(struct hone_index *index)
     const size_t taken = __atomic_fetch_add(&index->spare_taken, 1, __ATOMIC_RELAXED);
     if (taken >= index->spare_count)
         return NULL;
-    __atomic_fetch_add(&index->segments, 1, __ATOMIC_RELAXED);
     return index->spare + taken * HONE_SEGMENT_BUCKETS;
+}
+
+/* Counts one segment more, if there may be one. */
+static bool claim_segment(struct hone_index *index)
+{
+    if (__atomic_add_fetch(&index->segments, 1, __ATOMIC_RELAXED) <= index->most_segments)
+        return true;
+    __atomic_sub_fetch(&index->segments, 1, __ATOMIC_RELAXED);
+    return false;
 }
 
 static void count_split(struct hone_index *index, int depth)
@@ -60,8 +68,12 @@ static void count_split(struct hone_index *index, int depth)
 hone_status hone_index_create(struct hone_index *index, const hone_context *context, uint64_t seed,
                               hone_error *error)
 {
-    *index = (struct hone_index){
-        .context = context, .kernels = context->cpu->index, .seed = seed, .depth = 1};
+    *index = (struct hone_index){.context = context,
+                                 .kernels = context->cpu->index,
+                                 .seed = seed,
+                                 .depth = 1,
+                                 .segments = 1,
+                                 .most_segments = SIZE_MAX};
     index->directory = hone_allocate(context, 2 * sizeof *index->directory);
     index->local_depth = hone_allocate_zeroed(context, 2);
     index->scratch_count = context->threads;
@@ -165,21 +177,39 @@ void hone_index_put_back(struct hone_index *index, int64_t key, uint64_t row)
     index->count++;
 }
 
-enum hone_split hone_index_split(struct hone_index *index, uint64_t place, bool force,
-                                 void *scratch)
+static size_t count_keys(const struct hone_bucket *segment)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < HONE_SEGMENT_BUCKETS; i++)
+        count += (size_t)__builtin_popcount(segment[i].meta & HONE_BUCKET_TAKEN);
+    return count;
+}
+
+/* Keys can be chosen so that they agree in the first bits of their places, or in their bucket: neither
+ * may make the index larger than a few times what other keys do. Where all segments together have
+ * their share of keys, those of this one need not be counted. */
+static bool helps(const struct hone_index *index, size_t entry)
+{
+    const int depth = index->local_depth[entry];
+    const size_t segments = __atomic_load_n(&index->segments, __ATOMIC_RELAXED);
+    if (depth >= MOST_DEPTH || (size_t)1 << depth > HONE_INDEX_ENTRIES * segments)
+        return false;
+    return index->count >= FEWEST_KEYS * segments ||
+           count_keys(index->directory[entry]) >= FEWEST_KEYS;
+}
+
+enum hone_split hone_index_split(struct hone_index *index, uint64_t place, void *scratch)
 {
     const struct hone_index_view view = hone_index_view_of(index);
     const size_t entry = hone_index_entry(&view, place);
     const int depth = index->local_depth[entry];
-    /* A directory far larger than the segments it names: these keys agree in their first bits. */
-    const size_t segments = __atomic_load_n(&index->segments, __ATOMIC_RELAXED);
-    if (depth >= MOST_DEPTH || (!force && (size_t)1 << depth > 32 * segments))
+    if (!helps(index, entry) || !claim_segment(index))
         return HONE_SPLIT_CROWDED;
-    if (depth == index->depth)
+    struct hone_bucket *const added = depth == index->depth ? NULL : take_spare(index);
+    if (added == NULL) {
+        __atomic_sub_fetch(&index->segments, 1, __ATOMIC_RELAXED);
         return HONE_SPLIT_NEEDS_ROOM;
-    struct hone_bucket *const added = take_spare(index);
-    if (added == NULL)
-        return HONE_SPLIT_NEEDS_ROOM;
+    }
     struct hone_bucket *const half[2] = {index->directory[entry], added};
     index->kernels->split(&view, half[0], half[1], 63 - depth, scratch);
     const size_t named = (size_t)1 << (index->depth - depth); /* entries of the segment */

@@ -21,6 +21,7 @@ struct hone_index {
     int depth;              /* the directory has 2^depth entries; at least 1 */
     size_t of_depth[64];    /* segments of each local depth */
     size_t segments, count; /* count: keys */
+    size_t most_segments;   /* that there may be; SIZE_MAX unless the owner has a budget */
     struct hone_slab *slabs;
     size_t slab_count, slab_capacity;
     struct hone_bucket *spare;       /* the last slab's segments, */
@@ -31,6 +32,11 @@ struct hone_index {
     size_t deal_size;
     bool mostly_new; /* the keys of the last batch */
 };
+
+/* Entries of the directory for each segment, at most, and the bytes of a segment with its share of the
+ * directory, which doubles. */
+#define HONE_INDEX_ENTRIES 32
+#define HONE_INDEX_SEGMENT_COST (HONE_SEGMENT_SIZE + 2 * HONE_INDEX_ENTRIES * (sizeof(void *) + 1))
 
 /* One empty segment. */
 hone_status hone_index_create(struct hone_index *index, const hone_context *context, uint64_t seed,
@@ -68,9 +74,9 @@ static inline struct hone_index_view hone_index_view_of(const struct hone_index 
 enum hone_split { HONE_SPLIT_DONE, HONE_SPLIT_NEEDS_ROOM, HONE_SPLIT_CROWDED };
 
 /* Splits the segment that `place` falls into, if a spare segment is at hand and the directory can
- * name both halves. CROWDED: its keys agree in so many bits that splitting would not help. */
-enum hone_split hone_index_split(struct hone_index *index, uint64_t place, bool force,
-                                 void *scratch);
+ * name both halves. CROWDED: it stays as it is, because its keys agree in so many first bits that
+ * splitting would not help, because it is far from full, or because there may be no more segments. */
+enum hone_split hone_index_split(struct hone_index *index, uint64_t place, void *scratch);
 
 /* Makes what HONE_SPLIT_NEEDS_ROOM misses: a spare segment and directory entries for `place`. */
 hone_status hone_index_make_room(struct hone_index *index, uint64_t place, hone_error *error);

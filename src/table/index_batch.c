@@ -86,24 +86,21 @@ static void advance(struct hone_index *index, struct run *run, void *scratch)
         if (run->done == run->n)
             return;
         const uint64_t place = place_of(index, run->keys[run->done]);
-        enum hone_split split = hone_index_split(index, place, false, scratch);
-        if (split == HONE_SPLIT_CROWDED) {
-            if (squeeze(index, run))
-                continue;
-            split = hone_index_split(index, place, true, scratch);
-        }
+        const enum hone_split split = hone_index_split(index, place, scratch);
+        if (split == HONE_SPLIT_DONE || (split == HONE_SPLIT_CROWDED && squeeze(index, run)))
+            continue;
         run->stuck = split == HONE_SPLIT_NEEDS_ROOM;
-        if (split != HONE_SPLIT_DONE)
-            return; /* if not stuck: thousands of keys with the same 40 first bits */
+        return; /* if not stuck: a full segment that splitting would not help */
     }
 }
 
 static hone_status fail_crowded(hone_error *error, int64_t key)
 {
-    return hone_fail(error, HONE_ERROR_UNSUPPORTED,
-                     "key %lld: more than %d keys share 40 bits of their hash; another seed of the "
-                     "context spreads them",
-                     (long long)key, HONE_SEGMENT_BUCKETS * HONE_BUCKET_KEYS);
+    return hone_fail(
+        error, HONE_ERROR_UNSUPPORTED,
+        "key %lld: more than %d keys agree in the first bits of their hash; another seed "
+        "of the context spreads them",
+        (long long)key, HONE_SEGMENT_BUCKETS * HONE_BUCKET_KEYS);
 }
 
 /* Removes the keys that a failed call had inserted. */

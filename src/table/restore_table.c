@@ -10,10 +10,14 @@
 struct arrays {
     const json_t *facts;
     size_t rows, gone, free, waiting;
+    size_t kept; /* of the free rows that the table has from the files before */
     const int64_t *row, *id, *gone_keys;
     const uint64_t *born, *free_rows, *waiting_row, *waiting_born;
     const uint32_t *counts;
     const uint8_t *sights;
+    const uint64_t *sight_lines; /* of an increment; a full snapshot has all counters */
+    size_t lines;
+    bool increment;
     const char *sums;
     const char *columns[HONE_MAX_COLUMNS];
 };
@@ -71,6 +75,12 @@ static hone_status get_columns(const struct hone_table *table, const struct hone
     return HONE_OK;
 }
 
+static bool is_increment(const struct hone_loaded *loaded)
+{
+    const char *const kind = json_string_value(json_object_get(loaded->notes, "kind"));
+    return kind != NULL && strcmp(kind, "increment") == 0;
+}
+
 static hone_status get_arrays(struct hone_table *table, const struct hone_loaded *loaded,
                               struct arrays *a, hone_error *error)
 {
@@ -80,6 +90,7 @@ static hone_status get_arrays(struct hone_table *table, const struct hone_loaded
         return hone_fail(error, HONE_ERROR_MISMATCH, "'%s' has no table \"%s\"", loaded->path,
                          table->name);
     hone_status status = hone_table_take_facts(table, a->facts, false, error);
+    a->kept = (size_t)hone_json_bits(a->facts, "free_kept");
     if (status == HONE_OK)
         status = get(table, loaded, "row", HONE_I64, &a->rows, 0, &a->row, error);
 #define GET(what, dtype, rows, width, to) \
@@ -93,9 +104,15 @@ static hone_status get_arrays(struct hone_table *table, const struct hone_loaded
     GET("waiting_row", HONE_U64, &a->waiting, 0, waiting_row)
     GET("waiting_born", HONE_U64, &a->waiting, 0, waiting_born)
     GET("waiting_sum", HONE_U8, &a->waiting, table->sum_stride, sums)
-    size_t counters = (size_t)table->options.admit_counters;
-    if (table->counters != NULL)
+    a->increment = is_increment(loaded);
+    if (table->counters != NULL && a->increment) {
+        a->lines = SIZE_MAX;
+        GET("sights_line", HONE_U64, &a->lines, 0, sight_lines)
+        GET("sights", HONE_U8, &a->lines, HONE_SIGHT_LINE, sights)
+    } else if (table->counters != NULL) {
+        size_t counters = (size_t)table->options.admit_counters;
         GET("sights", HONE_U8, &counters, 0, sights)
+    }
 #undef GET
     return status == HONE_OK ? get_columns(table, loaded, a, error) : status;
 }
@@ -120,11 +137,11 @@ static hone_status check_next(const struct hone_table *table, const struct hone_
     const json_int_t count = json_integer_value(json_object_get(a->facts, "count"));
     const size_t most = table->index.count + a->rows;
     if (next < table->next || next > HONE_MAX_ROWS || count < 0 || (uint64_t)count > most ||
-        next != (uint64_t)count + a->free)
+        a->kept > table->recycled_count || next != (uint64_t)count + a->kept + a->free)
         return hone_fail(error, HONE_ERROR_FORMAT,
                          "'%s': table \"%s\" has %llu rows, of them %lld with keys and %zu free",
                          loaded->path, table->name, (unsigned long long)next, (long long)count,
-                         a->free);
+                         a->kept + a->free);
     if (next > table->row_limit)
         return hone_fail(error, HONE_ERROR_RANGE,
                          "'%s': table \"%s\" has %llu rows; its budget of %llu bytes holds %llu",
@@ -155,6 +172,9 @@ static hone_status check_distinct(const struct hone_table *table, const struct h
     for (size_t i = 0; twice == NULL && i < a->rows; i++)
         if (!is_new(seen, (uint64_t)a->row[i]))
             twice = (const uint64_t *)&a->row[i];
+    for (size_t i = 0; twice == NULL && i < a->kept; i++)
+        if (!is_new(seen, table->recycled[i]))
+            twice = &table->recycled[i];
     for (size_t i = 0; twice == NULL && i < a->free; i++)
         if (!is_new(seen, a->free_rows[i]))
             twice = &a->free_rows[i];
@@ -163,6 +183,18 @@ static hone_status check_distinct(const struct hone_table *table, const struct h
                ? HONE_OK
                : hone_fail(error, HONE_ERROR_FORMAT, "'%s': table \"%s\" lists row %llu twice",
                            loaded->path, table->name, (unsigned long long)*twice);
+}
+
+static hone_status check_lines(const struct hone_table *table, const struct hone_loaded *loaded,
+                               const struct arrays *a, hone_error *error)
+{
+    for (size_t i = 0; i < a->lines; i++)
+        if (a->sight_lines[i] >= hone_sight_lines(table))
+            return hone_fail(error, HONE_ERROR_FORMAT,
+                             "'%s': table \"%s\" names line %llu of %zu lines of sights",
+                             loaded->path, table->name, (unsigned long long)a->sight_lines[i],
+                             hone_sight_lines(table));
+    return HONE_OK;
 }
 
 hone_status hone_table_check_loaded(struct hone_table *table, const struct hone_loaded *loaded,
@@ -180,6 +212,8 @@ hone_status hone_table_check_loaded(struct hone_table *table, const struct hone_
         status = check_range(table, loaded, a.free_rows, a.free, next, error);
     if (status == HONE_OK)
         status = check_range(table, loaded, a.waiting_row, a.waiting, next, error);
+    if (status == HONE_OK)
+        status = check_lines(table, loaded, &a, error);
     return status == HONE_OK ? check_distinct(table, loaded, &a, next, error) : status;
 }
 
@@ -239,19 +273,29 @@ static void fill_rows(struct hone_table *table, const struct arrays *a)
     }
 }
 
+static void fill_sights(struct hone_table *table, const struct arrays *a)
+{
+    if (!a->increment)
+        memcpy(table->counters, a->sights, (size_t)table->options.admit_counters);
+    for (size_t i = 0; i < a->lines; i++)
+        memcpy(table->counters + a->sight_lines[i] * HONE_SIGHT_LINE,
+               a->sights + i * HONE_SIGHT_LINE, HONE_SIGHT_LINE);
+    hone_clear_counted(table);
+}
+
 static hone_status fill_lists(struct hone_table *table, const struct arrays *a, hone_error *error)
 {
-    table->recycled_count = 0;
+    table->recycled_count = a->kept;
     hone_status status = hone_table_reserve_removals(table, a->free, error);
     if (status == HONE_OK)
         status = hone_table_reserve_pending(table, a->waiting, error);
     if (status != HONE_OK)
         return status;
     for (size_t i = 0; i < a->free; i++) {
-        table->recycled[i] = a->free_rows[i];
+        table->recycled[a->kept + i] = a->free_rows[i];
         hone_table_row(table, a->free_rows[i])->flags = 0;
     }
-    table->recycled_count = a->free;
+    table->recycled_count = table->recycled_kept = a->kept + a->free;
     for (size_t i = 0; i < a->waiting; i++) {
         table->pending[i] = (struct hone_pending){a->waiting_row[i], a->waiting_born[i]};
         hone_table_row(table, a->waiting_row[i])->pending = (uint32_t)i;
@@ -260,7 +304,7 @@ static hone_status fill_lists(struct hone_table *table, const struct arrays *a, 
     if (a->waiting > 0)
         memcpy(table->sums, a->sums, a->waiting * table->sum_stride);
     if (table->counters != NULL)
-        memcpy(table->counters, a->sights, (size_t)table->options.admit_counters);
+        fill_sights(table, a);
     return HONE_OK;
 }
 
@@ -322,7 +366,7 @@ void hone_table_clear(struct hone_table *table)
 {
     restore_settings(table);
     hone_index_clear(&table->index);
-    table->next = table->recycled_count = table->pending_count = 0;
+    table->next = table->recycled_count = table->recycled_kept = table->pending_count = 0;
     table->births = table->tick = table->step = table->calls = 0;
     table->hand = table->removals = 0;
     table->power1 = table->power2 = 1;
@@ -330,4 +374,5 @@ void hone_table_clear(struct hone_table *table)
     table->version++;
     if (table->counters != NULL)
         memset(table->counters, 0, (size_t)table->options.admit_counters);
+    hone_clear_counted(table);
 }

@@ -249,6 +249,8 @@ static hone_status insert_keys(struct hone_table *table, const int64_t *keys, si
     fill_rows(table, keys, rows, to);
     table->next = end;
     table->recycled_count -= reused;
+    if (table->recycled_kept > table->recycled_count)
+        table->recycled_kept = table->recycled_count;
     for (size_t i = 0; i < to->count; i++)
         hone_table_mark_dirty(table, &rows[to->fresh[i]], 1);
     return HONE_OK;

@@ -176,6 +176,47 @@ static hone_status copy_waiting(const struct hone_snapshot *snapshot, struct hon
     return status;
 }
 
+/* Free rows are taken from the end of their list and put there: an increment has the end that may be
+ * another. */
+static hone_status copy_free(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                             hone_error *error)
+{
+    const struct hone_table *const table = copy->table;
+    const uint64_t *from = table->recycled;
+    copy->kept = snapshot->kind == HONE_SNAPSHOT_INCREMENT ? table->recycled_kept : 0;
+    if (copy->kept > 0)
+        from += copy->kept;
+    return copy_array(snapshot, copy, "free", HONE_U64, from, table->recycled_count - copy->kept,
+                      error);
+}
+
+/* Of an increment those lines of counters that have moved. */
+static hone_status copy_sights(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
+                               hone_error *error)
+{
+    const struct hone_table *const table = copy->table;
+    if (snapshot->kind != HONE_SNAPSHOT_INCREMENT)
+        return copy_array(snapshot, copy, "sights", HONE_U8, table->counters,
+                          table->options.admit_counters, error);
+    const size_t n = hone_counted_lines(table);
+    void *lines = NULL, *counters = NULL;
+    hone_status status = add_named(snapshot, copy, "sights_line", HONE_U64, n, 0, &lines, error);
+    if (status == HONE_OK)
+        status = add_named(snapshot, copy, "sights", HONE_U8, n, HONE_SIGHT_LINE, &counters, error);
+    if (status == HONE_OK)
+        hone_list_counted(table, lines, counters);
+    return status;
+}
+
+static hone_status describe(struct hone_table_copy *copy, hone_error *error)
+{
+    const hone_status status = hone_table_facts(copy->table, &copy->facts, error);
+    if (status == HONE_OK &&
+        json_object_set_new(copy->facts, "free_kept", hone_json_of_bits(copy->kept)) != 0)
+        return hone_fail_memory(error, sizeof *copy, "a snapshot's metadata");
+    return status;
+}
+
 static hone_status copy_table(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
                               hone_error *error)
 {
@@ -186,16 +227,12 @@ static hone_status copy_table(const struct hone_snapshot *snapshot, struct hone_
     if (status == HONE_OK)
         status = copy_array(snapshot, copy, "gone", HONE_I64, table->gone, copy->gone, error);
     if (status == HONE_OK)
-        status = copy_array(snapshot, copy, "free", HONE_U64, table->recycled,
-                            table->recycled_count, error);
+        status = copy_free(snapshot, copy, error);
     if (status == HONE_OK && table->counters != NULL)
-        status = copy_array(snapshot, copy, "sights", HONE_U8, table->counters,
-                            table->options.admit_counters, error);
+        status = copy_sights(snapshot, copy, error);
     if (status == HONE_OK)
         status = copy_waiting(snapshot, copy, error);
-    if (status != HONE_OK)
-        return status;
-    return hone_table_facts(table, &copy->facts, error);
+    return status == HONE_OK ? describe(copy, error) : status;
 }
 
 /* ---- taking and freeing ----------------------------------------------------------------------- */
@@ -254,6 +291,8 @@ static void begin_lists(struct hone_table *table)
         hone_table_row(table, table->dirty[i])->flags &= ~HONE_ROW_DIRTY;
     table->dirty_count = 0;
     table->gone_count = 0;
+    table->recycled_kept = table->recycled_count;
+    hone_clear_counted(table);
     table->copied = true;
     table->was_tracking = table->tracking;
     table->tracking = true;
@@ -309,24 +348,38 @@ hone_status hone_snapshot_take(hone_snapshot **snapshot, hone_table *const *tabl
     return HONE_OK;
 }
 
+static const struct hone_part *find_part(const struct hone_table_copy *copy, const char *what)
+{
+    for (int p = 0; p < copy->part_count; p++)
+        if (strcmp(strchr(copy->parts[p].name, '@'), what) == 0)
+            return &copy->parts[p];
+    return NULL;
+}
+
 /* Changes that no file holds go back to the lists. Without memory for that the next snapshot has to
  * be a full one. */
 static void give_back(struct hone_table_copy *copy)
 {
     struct hone_table *const table = copy->table;
     const int64_t *const rows = copy->parts[0].data;
+    if (table->recycled_kept > copy->kept)
+        table->recycled_kept = copy->kept;
     if (!table->was_tracking || hone_table_reserve_dirty(table, copy->rows, NULL) != HONE_OK ||
         hone_table_reserve_removals(table, copy->gone, NULL) != HONE_OK) {
         table->tracking = false;
         return;
     }
     hone_table_mark_dirty(table, rows, copy->rows);
-    for (int p = 0; p < copy->part_count; p++)
-        if (strcmp(strchr(copy->parts[p].name, '@'), "@gone") == 0 && copy->gone > 0) {
-            memcpy(table->gone + table->gone_count, copy->parts[p].data,
-                   copy->gone * sizeof *table->gone);
-            table->gone_count += copy->gone;
-        }
+    const struct hone_part *const gone = find_part(copy, "@gone");
+    if (copy->gone > 0)
+        memcpy(table->gone + table->gone_count, gone->data, copy->gone * sizeof *table->gone);
+    table->gone_count += copy->gone;
+    const struct hone_part *const lines = find_part(copy, "@sights_line");
+    if (lines != NULL)
+        hone_mark_counted(table, lines->data, (size_t)lines->shape[0]);
+    const bool all = lines == NULL && table->counters != NULL; /* of a full one */
+    for (uint64_t line = 0; all && line < hone_sight_lines(table); line++)
+        hone_mark_counted(table, &line, 1);
 }
 
 void hone_snapshot_free(hone_snapshot *snapshot)

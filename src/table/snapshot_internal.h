@@ -47,14 +47,16 @@ struct hone_part {
     int64_t shape[2];
 };
 
-/* id, row, born, counts, columns, gone, free, sights, waiting_row, waiting_born, waiting_sum */
-#define HONE_MAX_PARTS (10 + HONE_MAX_COLUMNS)
+/* id, row, born, counts, columns, gone, free, sights_line, sights, waiting_row, waiting_born,
+ * waiting_sum */
+#define HONE_MAX_PARTS (11 + HONE_MAX_COLUMNS)
 
 struct hone_table_copy {
     struct hone_table *table;
     struct hone_part parts[HONE_MAX_PARTS];
     int part_count;
     size_t rows, gone;
+    size_t kept;   /* free rows that an increment leaves out, as the snapshot before has them */
     json_t *facts; /* of the table: counters, hyperparameters */
 };
 

@@ -114,6 +114,15 @@ static hone_status set_limit(struct hone_table *table, hone_error *error)
     return HONE_OK;
 }
 
+/* What rows leave of the budget is the index's, however its keys lie. */
+static void limit_index(struct hone_table *table)
+{
+    if (table->options.max_bytes > 0)
+        table->index.most_segments =
+            (size_t)((table->options.max_bytes - table->row_limit * table->stride) /
+                     HONE_INDEX_SEGMENT_COST);
+}
+
 static void choose_blocks(struct hone_table *table)
 {
     size_t size = BLOCK_SIZE;
@@ -163,12 +172,7 @@ static hone_status make_memory(struct hone_table *table, hone_error *error)
     table->cache = hone_allocate_zeroed(context, cache);
     if (table->scratch == NULL || table->cache == NULL)
         return hone_fail_memory(error, cache, "a table");
-    if (table->options.admit_count > 1) {
-        table->counters = hone_allocate_zeroed(context, table->options.admit_counters);
-        if (table->counters == NULL)
-            return hone_fail_memory(error, table->options.admit_counters, "counters of sights");
-    }
-    return HONE_OK;
+    return table->options.admit_count > 1 ? hone_table_make_sights(table, error) : HONE_OK;
 }
 
 static hone_status fill(struct hone_table *table, const char *name, hone_error *error)
@@ -193,6 +197,7 @@ static hone_status fill(struct hone_table *table, const char *name, hone_error *
         status = make_memory(table, error);
     if (status == HONE_OK)
         status = hone_index_create(&table->index, table->context, table->stream, error);
+    limit_index(table);
     if (status == HONE_OK)
         status = hone_lookup_create(&table->own, table, error);
     return status;
@@ -236,7 +241,7 @@ void hone_table_free(hone_table *table)
     hone_release(context, table->sums, table->pending_capacity * table->sum_stride);
     hone_release(context, table->scratch, threads * table->scratch_stride);
     hone_release(context, table->cache, threads * HONE_SCALARS_CACHE * sizeof *table->cache);
-    hone_release(context, table->counters, table->options.admit_counters);
+    hone_table_free_sights(table);
     hone_release(context, table->dirty, table->dirty_capacity * sizeof *table->dirty);
     hone_release(context, table->gone, table->gone_capacity * sizeof *table->gone);
     hone_lookup_free(table->own);

@@ -112,6 +112,7 @@ struct hone_table {
     uint64_t next;      /* rows from here on have never been used */
     uint64_t *recycled; /* used before and free again; taken from the end */
     size_t recycled_count, recycled_capacity;
+    size_t recycled_kept; /* of them, as they were at the snapshot before */
     struct hone_index index;
     uint64_t births; /* insertions so far */
     uint64_t tick;   /* training lookups so far */
@@ -141,7 +142,8 @@ struct hone_table {
     uint64_t removals;     /* rows erased or evicted so far */
     size_t leaving;        /* last of `recycled`: evicted, for keys that are not in yet */
     uint64_t leaving_hand; /* and where the hand was before */
-    uint8_t *counters;     /* admission's */
+    uint8_t *counters;     /* admission's, in lines */
+    uint64_t *counted;     /* a bit for each line that has moved since the snapshot before */
     bool tracking;         /* there is a snapshot to make increments to */
     uint64_t *dirty;       /* rows changed since, */
     size_t dirty_count, dirty_capacity;
@@ -284,6 +286,18 @@ void hone_table_admit(struct hone_table *table, const int64_t *keys, size_t n, i
                       uint32_t *counted);
 void hone_table_forget_sights(struct hone_table *table, const int64_t *keys, size_t n,
                               const uint32_t *counted);
+/* Counters lie in lines, which increments hold where they have moved. */
+#define HONE_SIGHT_LINE 64
+size_t hone_sight_lines(const struct hone_table *table);
+size_t hone_counted_lines(const struct hone_table *table);
+/* The lines that have moved: their numbers, and their counters one line after the other. */
+void hone_list_counted(const struct hone_table *table, uint64_t *lines, uint8_t *counters);
+void hone_mark_counted(struct hone_table *table, const uint64_t *lines, size_t n);
+void hone_clear_counted(struct hone_table *table);
+/* The memory of counters and bits, all of them 0; and back. */
+hone_status hone_table_make_sights(struct hone_table *table, hone_error *error);
+void hone_table_free_sights(struct hone_table *table);
+
 /* Evicts until those keys of the batch fit the budget whose row is -1; the rows that others have
  * stay. The evicted ones are as they were until hone_table_make_rows, which ends the eviction and
  * tells of it, has all that it needs; a call that fails before undoes it. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Snapshots in memory that are damaged, forged under checksums that fit, or too large for a budget:
- * the table stays empty. */
+/* Snapshots that are damaged, forged under checksums that fit, or too large for a budget: the table
+ * stays empty, or what was before the forged increment. */
 #include "support/fixtures.h"
 #include "support/reseal.h"
 #include "table_subject.h"
@@ -145,6 +145,8 @@ static void test_numbers_that_cannot_be(void **state)
         {"next\\\":\\\"0000000000000004", "next\\\":\\\"0000000000000005",
          "has 5 rows, of them 3 with keys and 1 free"},
         {"count\\\":3", "count\\\":4", "has 4 rows, of them 4 with keys and 1 free"},
+        {"free_kept\\\":\\\"0000000000000000", "free_kept\\\":\\\"0000000000000001",
+         "has 4 rows, of them 3 with keys and 2 free"},
         {"loss_scale\\\":\\\"3", "loss_scale\\\":\\\"b", "its loss scale is -1"},
         {"beta1\\\":\\\"3f", "beta1\\\":\\\"7f", "its running products are"},
         {"global_step\\\":\\\"0000000000000002", "global_step\\\":\\\"0000000000000000",
@@ -185,12 +187,98 @@ static void test_more_rows_than_the_budget_holds(void **state)
     free(bytes);
 }
 
+/* ---- increments -------------------------------------------------------------------------------- */
+
+static hone_table *admitting_table(void)
+{
+    hone_table_options options = plain_options(WIDTH, "sparse_adam");
+    options.admit_count = 2;
+    options.admit_counters = 1000; /* 16 lines */
+    return make_table(context, "t", &options);
+}
+
+static void save(hone_table *table, const char *folder, hone_snapshot_kind kind)
+{
+    hone_snapshot *snapshot = NULL;
+    require(hone_snapshot_take(&snapshot, &table, 1, kind, &error), &error);
+    require(hone_snapshot_write(snapshot, folder, NULL, 0, &error), &error);
+    hone_snapshot_free(snapshot);
+}
+
+static void *read_whole(const char *path, size_t *size)
+{
+    FILE *const file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    *size = (size_t)ftell(file);
+    rewind(file);
+    void *const bytes = malloc(*size);
+    assert_int_equal(fread(bytes, 1, *size, file), *size);
+    fclose(file);
+    return bytes;
+}
+
+static void write_whole(const char *path, const void *bytes, size_t size)
+{
+    FILE *const file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* One that speaks of counters or free rows that there are not is left aside, and the full one before
+ * it is restored. */
+static void test_increments_that_cannot_be(void **state)
+{
+    (void)state;
+    char folder[FOLDER_SIZE], path[128];
+    make_folder(folder);
+    snprintf(path, sizeof path, "%s/000000000002-increment.safetensors", folder);
+    hone_table *const whole = admitting_table();
+    hone_lookup *lookup = NULL;
+    const int64_t keys[] = {1, 2, 3}, line = 16;
+    int64_t rows[3];
+    require(hone_lookup_create(&lookup, whole, &error), &error);
+    require(hone_table_insert(whole, keys, 2, rows, NULL, &error), &error);
+    save(whole, folder, HONE_SNAPSHOT_FULL);
+    require(hone_table_lookup(whole, lookup, keys, 3, HONE_LOOKUP_TRAIN, NULL, &error), &error);
+    save(whole, folder, HONE_SNAPSHOT_INCREMENT);
+    size_t size, sealed_size;
+    void *const original = read_whole(path, &size), *const bytes = malloc(size);
+    for (int lines = 0; lines < 2; lines++) {
+        void *sealed = NULL;
+        memcpy(bytes, original, size);
+        if (lines)
+            memcpy(element(bytes, size, "t@sights_line", 0), &line, sizeof line);
+        else
+            replace(bytes, size, "free_kept\\\":\\\"0000000000000000",
+                    "free_kept\\\":\\\"0000000000000001");
+        assert_true(reseal_snapshot(context, bytes, size, &sealed, &sealed_size));
+        write_whole(path, sealed, sealed_size);
+        hone_table *again = admitting_table();
+        hone_restore_report report;
+        require(hone_snapshot_restore(&again, 1, folder, &report, &error), &error);
+        assert_int_equal(report.files, 1);
+        assert_non_null(strstr(report.problem, lines ? "names line 16 of 16 lines of sights"
+                                                     : "of them 2 with keys and 1 free"));
+        assert_int_equal(hone_table_count(again), 2);
+        hone_table_free(again);
+        free(sealed);
+    }
+    free(original);
+    free(bytes);
+    hone_lookup_free(lookup);
+    hone_table_free(whole);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_flipped_bit_is_found),
         cmocka_unit_test(test_rows_that_cannot_be),
         cmocka_unit_test(test_numbers_that_cannot_be),
+        cmocka_unit_test(test_increments_that_cannot_be),
         cmocka_unit_test(test_more_rows_than_the_budget_holds),
     };
     return cmocka_run_group_tests(tests, open_single_context, close_context);
