@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Noise and sums over rows, compiled once per CPU level. Nothing here calls the C library, whose
- * logarithms differ between hosts: the normal quantile is Wichura's PPND16 (Applied Statistics 37,
- * 1988, algorithm AS 241) over a logarithm of our own. */
+/* Noise, sums and copies of rows, compiled once per CPU level. No arithmetic here is the C library's,
+ * whose logarithms differ between hosts: the normal quantile is Wichura's PPND16 (Applied Statistics
+ * 37, 1988, algorithm AS 241) over a logarithm of our own. */
 #include "kernel/rows.h"
 
 #include <string.h>

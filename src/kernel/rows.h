@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loops over the values of one row of a table: first values drawn from noise, the mean square of a
- * gradient, and sums of gradients. The results are the same at every CPU level. */
+/* Loops over the values of a table's rows: first values drawn from noise, the mean square of a
+ * gradient, sums of gradients, and copies. The results are the same at every CPU level. */
 #ifndef HONE_KERNEL_ROWS_H
 #define HONE_KERNEL_ROWS_H
 
