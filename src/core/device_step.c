@@ -197,7 +197,7 @@ static hone_status make_masters(const hone_optimizer *optimizer, struct hone_dev
                                                            param->format, param->count),
                                    "a master", error);
     }
-    device->fresh_masters = false;
+    device->fresh_masters = device->fresh_masters && status != HONE_OK;
     return status;
 }
 

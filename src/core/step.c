@@ -358,18 +358,19 @@ static hone_status step_on_device(hone_optimizer *optimizer, const struct hone_c
 {
     struct hone_outcome outcome = {.norm = (double)NAN, .coef = 1, .finite = true, .go = true};
     const bool asked = report != NULL || optimizer->spec->nonfinite == HONE_NONFINITE_ERROR;
-    const hone_status status =
-        hone_device_step_alone(optimizer, call, asked ? &outcome : NULL, error);
+    hone_status status = hone_device_step_alone(optimizer, call, asked ? &outcome : NULL, error);
     if (status != HONE_OK)
         return status;
     count_accumulation(optimizer, call);
-    if (report != NULL)
+    if (!outcome.go)
+        status = fail_nonfinite(optimizer, call, &outcome, error);
+    if (status == HONE_OK && report != NULL)
         *report = (hone_step_report){
             .stepped = call->update && outcome.go ? hone_devices_param_count(optimizer) : 0,
             .total_norm = outcome.norm,
             .clip_coef = outcome.coef,
             .skipped = !outcome.go};
-    return outcome.go ? HONE_OK : fail_nonfinite(optimizer, call, &outcome, error);
+    return status;
 }
 
 hone_status hone_optimizer_step(hone_optimizer *optimizer, hone_step_report *report,

@@ -303,6 +303,24 @@ static void test_overflowing_norm(void **state)
     subject_stop(&s);
 }
 
+/* Gradients that are an error leave the report alone, as on the CPU. */
+static void test_report_of_an_error(void **state)
+{
+    (void)state;
+    struct subject s;
+    subject_start(&s, "sgd");
+    OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_ERROR, &problem));
+    const float strange = -INFINITY;
+    device_write((float *)s.grad.data + 77, &strange, sizeof strange);
+    hone_step_report report = {.stepped = 99, .total_norm = 7};
+    FAILS(HONE_ERROR_NONFINITE, "the gradients' total norm of order 2 is inf; nothing was stepped",
+          hone_optimizer_step(s.optimizer, &report, &problem));
+    assert_int_equal(report.stepped, 99);
+    assert_true(report.total_norm == 7 && report.clip_coef == 0 && !report.skipped);
+    subject_assert_unmoved(&s);
+    subject_stop(&s);
+}
+
 /* ---- what can go wrong on the way --------------------------------------------------------------- */
 
 static void test_out_of_memory(void **state)
@@ -521,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_bound_states),
         cmocka_unit_test(test_one_launch),
         cmocka_unit_test(test_overflowing_norm),
+        cmocka_unit_test(test_report_of_an_error),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_no_memory_for_kernels),
         cmocka_unit_test(test_lost_device),

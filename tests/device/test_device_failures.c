@@ -233,12 +233,40 @@ static void test_steps_allocate_nothing(void **state)
     }
 }
 
+/* Masters that the device has failed to make are made by the next step. */
+static void test_masters(void **state)
+{
+    (void)state;
+    static unsigned char found[2][N * 2];
+    for (int failing = 0; failing < 2; failing++) {
+        hone_context *const context = test_context(1, NULL);
+        hone_optimizer *const optimizer = test_optimizer(context, "sgd");
+        const hone_tensor param = view(2, 0), grad = view(2, 19);
+        OK(hone_optimizer_set_precision(optimizer, 0, HONE_PRECISION_MASTER, &problem));
+        OK(hone_optimizer_add(optimizer, "w", &param, 0, NULL, &problem));
+        OK(hone_optimizer_set_grad(optimizer, 0, &grad, &problem));
+        OK(hone_optimizer_prepare(optimizer, &problem));
+        device_control()->fail_at = failing ? device_control()->calls + 1 : 0;
+        if (failing)
+            FAILS(HONE_ERROR_DEVICE, "a master: device 0 answers \"the device fell off the bus\"",
+                  hone_optimizer_step(optimizer, NULL, &problem));
+        device_control()->fail_at = 0;
+        OK(hone_optimizer_step(optimizer, NULL, &problem));
+        device_read(found[failing], param.data, sizeof found[failing]);
+        hone_optimizer_free(optimizer);
+        hone_context_free(context);
+        device_free_all();
+    }
+    assert_memory_equal(found[1], found[0], sizeof found[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_host_memory),
         cmocka_unit_test(test_device_memory),
         cmocka_unit_test(test_steps_allocate_nothing),
+        cmocka_unit_test(test_masters),
     };
     device_start();
     if (device_control() == NULL)
