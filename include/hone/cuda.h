@@ -31,9 +31,9 @@ HONE_API hone_status hone_optimizer_set_stream(hone_optimizer *optimizer, int de
  * hone_optimizer_set and hone_optimizer_prepare bring changed hyperparameters to the device. The graph's own
  * are clipping, accumulation, the loss scale's numbers, the addresses of gradients (steps beside the graph
  * may have others), and of matrix rules what makes the polar factor (ns_steps, coefficients, eps) and
- * maximize. It uses the optimizer's memory: when parameters, groups, states, masks, formats, multipliers or
- * step counts have been changed by the caller, or a choice or ns_steps of a matrix rule, or the optimizer is
- * gone, it must not be replayed any more; capture another one. */
+ * maximize. It uses the optimizer's memory: when parameters, which of them have gradients, groups, states,
+ * masks, formats, multipliers or step counts have been changed by the caller, or a choice or ns_steps of a
+ * matrix rule, or the optimizer is gone, it must not be replayed any more; capture another one. */
 HONE_API hone_status hone_optimizer_set_capturable(hone_optimizer *optimizer, bool capturable,
                                                    hone_error *error);
 

@@ -207,8 +207,8 @@ struct rule_formats {
     static constexpr int s_size = S == HONE_FORMAT_F64 ? 8 : S == HONE_FORMAT_F32 ? 4 : 2;
     static constexpr int larger = p_size > s_size ? p_size : s_size;
     static constexpr int vector = 16 / (larger > g_size ? larger : g_size);
-    /* Four rounds of a block for a chunk, whatever the formats: a block first has to find out what to
-     * do, which shows beside two rounds (docs/cuda.md). */
+    /* Four rounds of a block for a chunk, eight of doubles: a block first has to find out what to do, which
+     * shows beside two rounds (bench/results/h200.md). */
     static constexpr uint32_t threads = HONE_DEVICE_THREADS / (vector == 8 ? 2 : 1);
     static constexpr bool has_extra = E == HONE_EXTRA_MASTER || E == HONE_EXTRA_KAHAN;
 
