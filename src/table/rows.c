@@ -457,14 +457,17 @@ static void copy_part(const struct hone_row_copy *copy, const struct hone_table 
                       const int64_t *rows, size_t first, size_t count)
 {
     void *from[ROWS_AT_A_TIME];
-    uint32_t positions[ROWS_AT_A_TIME];
+    uint32_t positions[ROWS_AT_A_TIME]; /* of the part: a gather may have more than 2^32 */
+    const size_t size = copy->column->count * hone_format_size(copy->format);
+    struct hone_row_copy part = *copy;
+    part.to = (char *)copy->to + first * size;
     for (size_t i = 0; i < count; i++) {
         const int64_t row = rows[first + i];
-        positions[i] = (uint32_t)(first + i);
+        positions[i] = (uint32_t)i;
         from[i] =
             row < 0 ? NULL : hone_row_column(hone_table_row(table, (uint64_t)row), copy->column);
     }
-    hone_row_copy_out(copy, table, from, 0, positions, count);
+    hone_row_copy_out(&part, table, from, 0, positions, count);
 }
 
 void hone_row_copy_all(const struct hone_row_copy *copy, const struct hone_table *table,

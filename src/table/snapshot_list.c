@@ -28,11 +28,14 @@ hone_status hone_snapshot_path(char path[HONE_SNAPSHOT_PATH_SIZE], const char *d
     return HONE_OK;
 }
 
+/* Other names than those written here are other files': of the numbers that scanf reads, "-1" is the
+ * largest. */
 static bool read_name(const char *name, struct hone_snapshot_file *file)
 {
     char kind[16];
     int end = 0;
-    if (sscanf(name, "%12" SCNu64 "-%9[a-z].safetensors%n", &file->sequence, kind, &end) != 2 ||
+    if (strspn(name, "0123456789") != DIGITS ||
+        sscanf(name, "%" SCNu64 "-%9[a-z].safetensors%n", &file->sequence, kind, &end) != 2 ||
         end == 0 || name[end] != '\0')
         return false;
     file->full = strcmp(kind, "full") == 0;

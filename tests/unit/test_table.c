@@ -171,6 +171,7 @@ static void test_the_last_of_repeated_rows_stays(void **state)
     enum { WIDTH = 2, N = 20000, ROWS_USED = 700 };
     static int64_t keys[N], rows[N];
     static float values[N][WIDTH], out[N][WIDTH];
+    static double wide[N][WIDTH];
     for (int threads = 1; threads <= 3; threads++) {
         hone_context *const context = make_context(threads, NULL);
         const hone_table_options options = plain_options(WIDTH, "sgd");
@@ -185,11 +186,15 @@ static void test_the_last_of_repeated_rows_stays(void **state)
         }
         require(hone_table_insert(table, keys, N, rows, NULL, &error), &error);
         const hone_tensor in = ROWS(values, HONE_F32, N, WIDTH),
-                          view = ROWS(out, HONE_F32, N, WIDTH);
+                          view = ROWS(out, HONE_F32, N, WIDTH),
+                          wide_view = ROWS(wide, HONE_F64, N, WIDTH);
         require(hone_table_scatter(table, rows, N, NULL, &in, &error), &error);
         require(hone_table_gather(table, rows, N, NULL, &view, &error), &error);
-        for (int i = 0; i < N; i++)
+        require(hone_table_gather(table, rows, N, NULL, &wide_view, &error), &error);
+        for (int i = 0; i < N; i++) {
             assert_memory_equal(out[i], values[last[keys[i]]], sizeof out[i]);
+            assert_true(wide[i][0] == out[i][0] && wide[i][1] == out[i][1]);
+        }
         hone_table_free(table);
         hone_context_free(context);
     }

@@ -341,12 +341,24 @@ static void test_increments_hold_what_changed(void **state)
     remove_folder(directory);
 }
 
+static void make_empty(const char *directory, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    FILE *const file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+}
+
 /* A run that begins anew where another has left its files is the one that is restored. */
 static void test_a_run_in_a_used_directory(void **state)
 {
     (void)state;
-    char directory[FOLDER_SIZE], path[128];
+    char directory[FOLDER_SIZE];
     make_folder(directory);
+    make_empty(directory, "-1-full.safetensors"); /* not of ours, whatever number that may be */
+    make_empty(directory, "+9-increment.safetensors");
+    make_empty(directory, "7-full.safetensors");
     struct subject whole, again;
     hone_error error;
     hone_restore_report report;
@@ -360,15 +372,13 @@ static void test_a_run_in_a_used_directory(void **state)
         require(hone_snapshot_restore(again.tables, 2, directory, &report, &error), &error);
         assert_int_equal(report.files, run == 0 ? 5 : 3);
         assert_int_equal(report.sequence, run == 0 ? 5 : 8);
+        assert_string_equal(report.problem, "");
         assert_same(&whole, &again);
         stop(&again);
         stop(&whole);
     }
     /* numbers do not go on for ever */
-    snprintf(path, sizeof path, "%s/999999999999-increment.safetensors", directory);
-    FILE *const last = fopen(path, "w");
-    assert_non_null(last);
-    fclose(last);
+    make_empty(directory, "999999999999-increment.safetensors");
     start(&whole, 1);
     hone_snapshot *snapshot = NULL;
     require(hone_snapshot_take(&snapshot, whole.tables, 2, HONE_SNAPSHOT_FULL, &error), &error);
