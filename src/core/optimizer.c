@@ -122,23 +122,30 @@ hone_status hone_optimizer_get(const hone_optimizer *optimizer, int group, const
 
 /* A hyperparameter that a slot depends on changes which slots exist, a choice may change what a matrix is,
  * and steps of its polar factor take room on a device. */
-static bool is_structural(const hone_rule *rule, const char *hyper)
+static bool is_structural(const hone_spec *spec, int group, const char *hyper)
 {
+    if (group < 0 || group >= spec->group_count)
+        return false;
+    const hone_rule *const rule = spec->groups[group].rule;
     const int index = hone_rule_hyper_find(rule, hyper);
     for (int k = 0; k < rule->slot_count; k++)
-        if (rule->slots[k].condition == index)
+        if (index >= 0 && rule->slots[k].condition == index)
             return true;
     return index >= 0 && (rule->hypers[index].kind == HONE_CHOICE ||
                           (rule->matrix && strcmp(hyper, "ns_steps") == 0));
 }
 
+/* Steps that a device has counted have filled the slots that were there by then. */
 hone_status hone_optimizer_set(hone_optimizer *optimizer, int group, const char *hyper,
                                double value, hone_error *error)
 {
     hone_status status = hone_check_optimizer(optimizer, error);
+    const bool structural = status == HONE_OK && is_structural(optimizer->spec, group, hyper);
+    if (structural)
+        status = hone_devices_settle(optimizer, error);
     if (status == HONE_OK)
         status = hone_spec_set(optimizer->spec, group, hyper, value, error);
-    if (status == HONE_OK && is_structural(optimizer->spec->groups[group].rule, hyper))
+    if (status == HONE_OK && structural)
         optimizer->plan.valid = false;
     return status;
 }

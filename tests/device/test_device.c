@@ -436,6 +436,27 @@ static void test_policy_changes(void **state)
     assert_memory_equal(found, wanted, sizeof wanted);
 }
 
+/* Momentum that is switched off and on again goes on as it was, also where counts are read in between. */
+static void test_momentum_off_and_on(void **state)
+{
+    (void)state;
+    static float wanted[SUBJECT_N], found[SUBJECT_N];
+    static const double momentum[] = {0.9, 0, 0.9, 0.9};
+    for (int reading = 0; reading < 2; reading++) {
+        struct subject s;
+        subject_start(&s, "sgd");
+        for (uint64_t i = 0; i < 4; i++) {
+            OK(hone_optimizer_set(s.optimizer, 0, "momentum", momentum[i], &problem));
+            OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+            if (reading && momentum[i] == 0)
+                assert_int_equal(subject_count(&s), i + 1);
+        }
+        subject_read(&s, reading ? found : wanted);
+        subject_stop(&s);
+    }
+    assert_memory_equal(found, wanted, sizeof wanted);
+}
+
 struct own_memory {
     size_t blocks, bytes;
 };
@@ -544,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_no_memory_for_kernels),
         cmocka_unit_test(test_lost_device),
         cmocka_unit_test(test_policy_changes),
+        cmocka_unit_test(test_momentum_off_and_on),
         cmocka_unit_test(test_own_memory),
         cmocka_unit_test(test_memory_bound),
     };
