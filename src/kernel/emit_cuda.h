@@ -217,8 +217,8 @@ struct rule_formats {
         asm volatile("prefetch.global.L2 [%0];" ::"l"((const char *)from + (size_t)i * SIZE));
     }
 
-    /* Asks for the vectors at element i, from memory into the second-level cache: the arithmetic of 16-bit
-     * values is long enough to wait for. */
+    /* Asks for the vectors at element i, from memory into the second-level cache, so that memory is busy
+     * while a block computes. */
     static __device__ __forceinline__ void ask_all(const struct hone_chunk *chunk, uint32_t i)
     {
         ask<p_size>(chunk->param, i);

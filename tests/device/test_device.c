@@ -66,7 +66,7 @@ static void test_devices_that_do_not_open(void **state)
     (void)state;
     struct host_control *const control = device_control();
     if (control == NULL)
-        return;
+        SKIP("a real device does not fail when a test asks for it");
     struct subject s;
     subject_start(&s, "adamw");
     hone_optimizer *const other = test_optimizer(s.context, "sgd");
@@ -328,7 +328,7 @@ static void test_out_of_memory(void **state)
     (void)state;
     struct host_control *const control = device_control();
     if (control == NULL)
-        return;
+        SKIP("a real device does not fail when a test asks for it");
     const size_t bytes = control->bytes;
     int refused = 0;
     for (size_t at = 1; at < 20; at++) {
@@ -359,7 +359,7 @@ static void test_no_memory_for_kernels(void **state)
     (void)state;
     struct host_control *const control = device_control();
     if (control == NULL)
-        return;
+        SKIP("a real device does not fail when a test asks for it");
     struct subject s;
     subject_start(&s, "adamw");
     const int64_t matrix[] = {50, 50};
@@ -392,7 +392,7 @@ static void test_lost_device(void **state)
     (void)state;
     struct host_control *const control = device_control();
     if (control == NULL)
-        return;
+        SKIP("a real device does not fail when a test asks for it");
     const size_t bytes = control->bytes;
     int lost = 0;
     for (size_t at = 1; at < 20; at++) {

@@ -6,6 +6,7 @@
 #define SUPPORT_CHECKS_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include <hone/hone.h>
 
@@ -22,6 +23,13 @@ void check_fails(hone_status wanted, const char *message, hone_status status, co
 #define OK(call) check_ok((call), #call, __FILE__, __LINE__)
 #define FAILS(wanted, message, call) \
     check_fails((wanted), (message), (call), #call, __FILE__, __LINE__)
+
+/* Ends the test here; tools/test.sh tells the reason. */
+#define SKIP(reason)                                     \
+    do {                                                 \
+        printf("SKIPPED: %s: %s\n", __func__, (reason)); \
+        skip();                                          \
+    } while (0)
 
 /* HONE_TEST_QUICK=1 asks for less work: valgrind and sanitizers. */
 bool test_is_quick(void);

@@ -5,6 +5,7 @@
 
 #include <sys/mman.h>
 
+#include "support/checks.h"
 #include "table/table_internal.h"
 
 enum { BATCH = 600, RANGE = 2500, SPACE = 5000 };
@@ -88,7 +89,7 @@ static void test_large_tables(void **state)
         if (large == NULL) {
             hone_table_free(small);
             hone_context_free(context);
-            skip();
+            SKIP("this system does not reserve so much memory");
         }
         hone_lookup *small_lookup = NULL, *large_lookup = NULL;
         require(hone_lookup_create(&small_lookup, small, &error), &error);
@@ -127,7 +128,7 @@ static void test_full_tables(void **state)
     hone_table *const table = table_from(context, HONE_MAX_ROWS - SPACE);
     if (table == NULL) {
         hone_context_free(context);
-        skip();
+        SKIP("this system does not reserve so much memory");
     }
     for (int64_t i = 0; i <= SPACE; i++)
         keys[i] = i;
