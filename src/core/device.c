@@ -188,6 +188,7 @@ static void free_device(struct hone_device *device)
     hone_device_release(device, device->tables.data, device->tables.size);
     hone_device_release(device, device->workspace.data, device->workspace.size);
     device->target->close_products(device->queue, device->products);
+    hone_release(context, device->tried, sizeof *device->tried * device->tried_capacity);
     hone_device_release(device, device->shares.data, device->shares.size);
     hone_device_release(device, device->prepared.data, device->prepared.size);
     hone_release(context, device->image.data, device->image.size);

@@ -391,14 +391,19 @@ static struct hone_frame frame_of(const struct hone_device_call *call)
     return frame;
 }
 
-static struct hone_device_status load(struct hone_device_queue queue, int rule, bool wide,
-                                      int direct)
+struct hone_device_status host_load(void)
 {
-    (void)queue, (void)rule, (void)wide, (void)direct;
     const size_t loads = count(&host_device_control.loads);
     if (host_device_control.load_fails_at != 0 && loads >= host_device_control.load_fails_at)
         return failing(HONE_DEVICE_MEMORY, "out of memory");
     return fine;
+}
+
+static struct hone_device_status load(struct hone_device_queue queue, int rule, bool wide,
+                                      int direct)
+{
+    (void)queue, (void)rule, (void)wide, (void)direct;
+    return host_load();
 }
 
 static struct hone_device_status step(struct hone_device_queue queue, int rule, bool wide,
