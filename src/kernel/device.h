@@ -9,8 +9,8 @@
 #include "kernel/judge.h"
 #include "kernel/kernel.h"
 
-#define HONE_DEVICE_VERSION 4
-#define HONE_DEVICE_SYMBOL hone_device_target_4
+#define HONE_DEVICE_VERSION 5
+#define HONE_DEVICE_SYMBOL hone_device_target_5
 
 /* Threads of a block, at most; a block steps one chunk of at most HONE_CHUNK elements. */
 #define HONE_DEVICE_THREADS 512
@@ -221,7 +221,8 @@ struct hone_device_facts {
 /* Everything but the functions named so is ordered on the queue and returns at once. */
 struct hone_device_target {
     uint32_t version;
-    const char *name; /* "CUDA" */
+    const char *name;         /* "CUDA" */
+    const int *architectures; /* compute capabilities with kernels here, times 100; ends with 0 */
     const char *const
         *rules; /* in the order of rule indices, NULL-terminated; "move" comes after */
 

@@ -561,10 +561,13 @@ static const char *const rule_names[] = {
 #undef RULE
     NULL};
 
+static const int architectures[] = {200, 350, 0};
+
 extern const struct hone_device_target HONE_DEVICE_SYMBOL;
 __attribute__((visibility("default"))) const struct hone_device_target HONE_DEVICE_SYMBOL = {
     .version = HONE_DEVICE_VERSION,
     .name = "host",
+    .architectures = architectures,
     .rules = rule_names,
     .open = open_device,
     .locate = locate,

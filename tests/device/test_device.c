@@ -73,7 +73,7 @@ static void test_devices_that_do_not_open(void **state)
     control->open_fault = HONE_DEVICE_UNSUPPORTED;
     FAILS(HONE_ERROR_UNSUPPORTED,
           "host device 0, host (compute capability 1.0) cannot be used: no kernel image is "
-          "available; this build has kernels for 8.0, 9.0, 10.0 and what runs their code",
+          "available; this build has kernels for 2.0, 3.5 and what runs their code",
           hone_optimizer_add(other, "w", &s.param, 0, NULL, &problem));
     control->open_fault = HONE_DEVICE_MEMORY;
     FAILS(HONE_ERROR_MEMORY, "opening a device: device 0 answers \"out of memory\"",
