@@ -7,6 +7,8 @@
  * "cp.async.bulk.tensor", "mbarrier", "stmatrix"). */
 #include "cuda/symmetric.h"
 
+#include "cuda/cuda_target.h"
+
 #include <cuda.h>
 #include <cudaTypedefs.h>
 #include <stdint.h>
@@ -605,16 +607,9 @@ __global__ void __launch_bounds__(THREADS, 1)
 
 /* ---- the host -------------------------------------------------------------------------------- */
 
-/* The driver's function, without linking the driver. */
 PFN_cuTensorMapEncodeTiled_v12000 find_encode(void)
 {
-    void *function = NULL;
-    cudaDriverEntryPointQueryResult found;
-    if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
-                                         cudaEnableDefault, &found) != cudaSuccess ||
-        found != cudaDriverEntryPointSuccess)
-        return NULL;
-    return (PFN_cuTensorMapEncodeTiled_v12000)function;
+    return (PFN_cuTensorMapEncodeTiled_v12000)hone_cuda_driver("cuTensorMapEncodeTiled", 12000);
 }
 
 /* `batch` row-major matrices of n rows and k columns, copied in boxes of `rows` x DEPTH; what lies
