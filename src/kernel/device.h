@@ -81,12 +81,13 @@ struct hone_device_class {
     uint32_t group : 31, masked : 1;
 };
 
-/* What is decided about a step while it runs. */
+/* What is decided about a step while it runs; and what goes on from step to step, where steps are prepared
+ * on the device. */
 struct hone_device_outcome {
     double norm, coef;
     double grad_scale; /* what gradients are multiplied by */
     uint32_t finite, go;
-    uint64_t skipped;             /* counts on from step to step */
+    uint64_t skipped;
     struct hone_loss_scale scale; /* where a scaler runs */
 };
 
