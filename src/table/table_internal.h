@@ -272,6 +272,8 @@ hone_status hone_table_reserve_pending(struct hone_table *table, size_t needed, 
  */
 
 hone_status hone_lookup_reserve(struct hone_lookup *lookup, size_t n, hone_error *error);
+/* The decay of the steps that the row took no part in, once (HONE_DECAY_CATCH_UP). */
+void hone_row_catch_up(const struct hone_table *table, struct hone_row *row);
 /* Rows of the keys as they are now, and which repeat. */
 hone_status hone_lookup_find(struct hone_table *table, struct hone_lookup *lookup,
                              const int64_t *keys, size_t n, hone_error *error);
