@@ -182,6 +182,13 @@ static bool has_row_state(const struct hone_table *table)
     return table->kind == HONE_ROW_KIND_ADAGRAD || table->kind == HONE_ROW_KIND_ADAM;
 }
 
+/* Tells the row's steps apart: by the table's where its own count stands at its end, or each of them
+ * would round in the same direction. */
+static uint64_t noise_count(const struct hone_table *table, const struct hone_row *row)
+{
+    return row->updates < UINT32_MAX ? row->updates : UINT32_MAX + table->step;
+}
+
 /* `rate` is a row-wise rule's. */
 static void step_row(const struct learning *l, struct hone_row *row, const void *grad, double rate,
                      int thread)
@@ -203,7 +210,7 @@ static void step_row(const struct learning *l, struct hone_row *row, const void 
             chunk.slot[column->slot] = hone_row_column(row, column);
     }
     if (hone_table_is_random(table))
-        chunk.noise = hone_row_noise(table, row, row->updates);
+        chunk.noise = hone_row_noise(table, row, noise_count(table, row));
     if (table->kernel != NULL)
         table->kernel(&chunk, scalars, &l->frame);
     else
