@@ -75,12 +75,6 @@ static hone_status get_columns(const struct hone_table *table, const struct hone
     return HONE_OK;
 }
 
-static bool is_increment(const struct hone_loaded *loaded)
-{
-    const char *const kind = json_string_value(json_object_get(loaded->notes, "kind"));
-    return kind != NULL && strcmp(kind, "increment") == 0;
-}
-
 static hone_status get_arrays(struct hone_table *table, const struct hone_loaded *loaded,
                               struct arrays *a, hone_error *error)
 {
@@ -104,7 +98,7 @@ static hone_status get_arrays(struct hone_table *table, const struct hone_loaded
     GET("waiting_row", HONE_U64, &a->waiting, 0, waiting_row)
     GET("waiting_born", HONE_U64, &a->waiting, 0, waiting_born)
     GET("waiting_sum", HONE_U8, &a->waiting, table->sum_stride, sums)
-    a->increment = is_increment(loaded);
+    a->increment = loaded->increment;
     if (table->counters != NULL && a->increment) {
         a->lines = SIZE_MAX;
         GET("sights_line", HONE_U64, &a->lines, 0, sight_lines)
