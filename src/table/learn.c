@@ -233,7 +233,8 @@ static uint64_t work_row(const struct learning *l, size_t at)
                              : l->table->pending[at].row;
 }
 
-/* The row and gradient of piece `at` of the work; NULL if the row is gone. */
+/* The row and gradient of piece `at` of the work; NULL if the row is gone, or (in a forged snapshot)
+ * waits twice: then threads would step it at the same time. */
 static struct hone_row *work_on(const struct learning *l, size_t at, void *scratch,
                                 const void **grad)
 {
@@ -246,7 +247,8 @@ static struct hone_row *work_on(const struct learning *l, size_t at, void *scrat
                          : sum_gradients(l, at, scratch);
         return row;
     }
-    if ((row->flags & HONE_ROW_LIVE) == 0 || row->born != table->pending[at].born)
+    if ((row->flags & HONE_ROW_LIVE) == 0 || row->born != table->pending[at].born ||
+        row->pending != at)
         return NULL;
     *grad = table->sums + at * table->sum_stride;
     return row;
