@@ -23,12 +23,19 @@ stage_tests() {
     ctest --preset cuda --label-regex '^gpu$' --output-on-failure
 }
 
-# Where a python3 with PyTorch sees the GPU and the package has been installed.
+# Where a python3 with PyTorch sees the GPU: graphs through the C interface; and the classes, where the
+# package has been installed.
 stage_python() {
-    if python3 -c 'import hone, torch; assert torch.cuda.is_available()' 2>/dev/null; then
-        HONE_CUDA=$PWD/build/cuda/src/cuda/libhone_cuda.so.0 python3 tests/python/test_cuda.py
+    export HONE_CUDA=$PWD/build/cuda/src/cuda/libhone_cuda.so.0
+    if ! python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
+        echo "SKIPPED: python3 has no PyTorch that sees a GPU"
+        return
+    fi
+    HONE_LIBRARY=$PWD/build/cuda/libhone.so.0 python3 bench/cuda/check_graph.py
+    if python3 -c 'import hone' 2>/dev/null; then
+        python3 tests/python/test_cuda.py
     else
-        echo "SKIPPED: python3 has no hone package, or its PyTorch sees no GPU"
+        echo "SKIPPED: python3 has no hone package"
     fi
 }
 
