@@ -54,7 +54,8 @@ is_done() { # RESULT PROGRAM: a result that counts
         grep -qE '^(clean|skipped) ' "$1"
 }
 
-# One line: "clean CASES ALL", "skipped REASON", "unfinished SECONDS", "reports", which name the log.
+# One line: "clean CASES ALL", "skipped REASON", "unfinished SECONDS", "ended" by somebody else (racecheck takes
+# more than 40 GB for some cases, and a system out of memory kills), or "reports".
 judge() { # STATUS LOG SECONDS
     local cases
     cases=$(sed -nE 's/^shard [0-9]+ of [0-9]+: ([0-9]+) of ([0-9]+) cases$/\1 \2/p
@@ -66,6 +67,8 @@ judge() { # STATUS LOG SECONDS
     elif [ "$1" = 0 ] && [ -n "$cases" ] && grep -qE '^=+ [A-Z ]*SUMMARY: 0 ' "$2" &&
         ! grep -E '^=+ [A-Z ]*SUMMARY: ' "$2" | grep -qvE 'SUMMARY: 0 '; then
         echo "clean $cases"
+    elif grep -q "process didn't terminate successfully" "$2" && ! grep -qE '^\[  FAILED  \]' "$2"; then
+        echo "ended $1"
     else
         echo "reports $1"
     fi
@@ -105,14 +108,17 @@ left_seconds() { # 0: no limit
     echo $((limit > SECONDS - begin ? limit - (SECONDS - begin) : -1))
 }
 
-run_all() {
-    local tool program part parts left
+# Everything that is not done; or, given a word, the results that say so.
+run_all() { # CHECKS [WORD]
+    local tool program part parts left result
     trap 'kill $(jobs -p) 2>/dev/null; exit 1' INT TERM
     while read -r tool program; do
         [ -z "$(reason_against "$tool" "$program")" ] || continue
         parts=$(parts_of "$program")
         for ((part = 1; part <= parts; part++)); do
-            is_done "$(result_of "$tool" "$program" "$part" "$parts")" "$program" && continue
+            result=$(result_of "$tool" "$program" "$part" "$parts")
+            is_done "$result" "$program" && continue
+            [ $# = 1 ] || grep -q "^$2 " "$result" 2>/dev/null || continue
             while [ "$(jobs -rp | wc -l)" -ge "$jobs_most" ]; do wait -n; done
             left=$(left_seconds)
             [ "$left" != -1 ] || break 2
@@ -139,8 +145,8 @@ summarise() { # TOOL PROGRAM: a line; 1 unless all of it is clean
         elif [ "$word" = skipped ]; then
             echo "skipped: $rest"
             return 0
-        elif [ "$word" = reports ]; then
-            other="$other; REPORTS in ${file%.result}.log"
+        elif [ "$word" = reports ] || [ "$word" = ended ]; then
+            other="$other; ${word^^} in ${file%.result}.log"
         fi
     done
     echo "$clean of $parts parts clean, $cases of $total cases$other"
@@ -151,6 +157,8 @@ mkdir -p "$results"
 asked=$(checks "$@")
 [ -n "$asked" ] || { echo "tools/gpu_sanitize.sh: no such program; there are $all_programs" >&2 && exit 2; }
 run_all "$asked"
+jobs_most=1
+run_all "$asked" ended
 echo "== covered, with HONE_TEST_QUICK=${HONE_TEST_QUICK:-0}, in $((SECONDS - begin)) s:"
 status=0
 while read -r tool program; do summarise "$tool" "$program" || status=1; done <<<"$asked"

@@ -274,9 +274,11 @@ HONE_API void hone_table_set_clock(hone_table *table, uint64_t now);
  */
 
 /* Gives the table the rule, spec, bias and decay of `options` (its other fields are not read). Keys,
- * row numbers, values and sights stay; states and counts of steps begin anew, and the next snapshot
- * has to be a full one. Errors: as of hone_table_create; ARGUMENT while gradients wait or a snapshot
- * is at work; RANGE if the rows no longer fit the byte budget. */
+ * row numbers, values and sights stay, after decay that CATCH_UP still owes the rows; states and counts
+ * of steps begin anew, and the next snapshot has to be a full one. During the call there are rows of
+ * both forms, whatever the budget. Errors: as of hone_table_create; ARGUMENT while gradients wait or a
+ * snapshot is at work; RANGE if the rows (those that are free count too) or the index no longer fit the
+ * byte budget. The table is as it was then. */
 HONE_API hone_status hone_table_change_rule(hone_table *table, const hone_table_options *options,
                                             hone_error *error);
 

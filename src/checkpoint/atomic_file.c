@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Replacing a file atomically through POSIX calls: O_EXCL, fsync, rename, fsync of the directory.
- */
+/* Replacing a file atomically through POSIX calls: O_EXCL, fsync, rename, fsync of the directory. Where
+ * the system has files without a name (Linux, O_TMPFILE) it gets one only for the rename, so that a
+ * writer that is killed leaves nothing behind. */
 #include "checkpoint/atomic_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,6 +16,9 @@
 #define MAX_ATTEMPTS 10000          /* names tried before giving up on a crowded directory */
 #define MAX_WRITE ((size_t)1 << 30) /* one call's share: some systems refuse more than 2 GiB */
 #define TEMPORARY_ROOM 64           /* for the longest name that name_temporary makes */
+#define SELF_ROOM 40                /* for the path that a descriptor has in /proc */
+#define LEFTOVER_AGE \
+    (24 * 60 * 60) /* seconds without a write, after which no writer is behind a file */
 
 hone_status hone_fail_system(hone_error *error, int code, const char *doing, const char *path)
 {
@@ -53,26 +58,96 @@ static void name_temporary(struct hone_atomic_file *file, int attempt)
              (long)getpid(), attempt);
 }
 
-static hone_status create_temporary(struct hone_atomic_file *file, mode_t mode, hone_error *error)
+/* The directory's path ends in "/.", or is ".". */
+static hone_status make_names(struct hone_atomic_file *file, hone_error *error)
 {
-    size_t size = strlen(file->target) + TEMPORARY_ROOM;
-    file->temporary = hone_allocate(file->context, size);
-    if (file->temporary == NULL)
-        return hone_fail_memory(error, size, "a file's path");
-    file->temporary_size = size;
+    int directory = (int)(last_component(file->target) - file->target);
+    file->directory_size = (size_t)directory + sizeof(".");
+    file->temporary_size = (size_t)directory + TEMPORARY_ROOM;
+    file->directory = hone_allocate(file->context, file->directory_size);
+    file->temporary = hone_allocate(file->context, file->temporary_size);
+    if (file->directory == NULL || file->temporary == NULL)
+        return hone_fail_memory(error, file->temporary_size, "a file's path");
+    snprintf(file->directory, file->directory_size, "%.*s.", directory, file->target);
+    return HONE_OK;
+}
+
+static void name_self(const struct hone_atomic_file *file, char self[SELF_ROOM])
+{
+    snprintf(self, SELF_ROOM, "/proc/self/fd/%d", file->descriptor);
+}
+
+/* A file that goes with its process unless it is given a name. False where there is no such thing, or
+ * where its name could not be given: that takes /proc. */
+static bool create_unnamed(struct hone_atomic_file *file, mode_t mode)
+{
+#ifdef O_TMPFILE
+    char self[SELF_ROOM];
+    file->descriptor = open(file->directory, O_WRONLY | O_TMPFILE | O_CLOEXEC, mode);
+    if (file->descriptor < 0)
+        return false;
+    name_self(file, self);
+    if (access(self, F_OK) == 0)
+        return true;
+    close(file->descriptor);
+    file->descriptor = -1;
+#endif
+    (void)file;
+    (void)mode;
+    return false;
+}
+
+static bool create_named(struct hone_atomic_file *file, mode_t mode)
+{
     for (int attempt = 0; attempt < MAX_ATTEMPTS && file->descriptor < 0; attempt++) {
         name_temporary(file, attempt);
         file->descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         if (file->descriptor < 0 && errno != EEXIST && errno != EINTR)
             break;
     }
-    if (file->descriptor >= 0)
-        return HONE_OK;
-    int code = errno;
-    hone_release(file->context, file->temporary, size); /* there is nothing to remove */
-    file->temporary = NULL;
-    return hone_fail_system(error, code, "create a file beside", file->target);
+    file->named = file->descriptor >= 0;
+    return file->named;
 }
+
+/* ---- files that killed writers left ----------------------------------------------------------- */
+
+/* Whether name_temporary may have made it, in whatever process. */
+static bool is_temporary(const char *name)
+{
+    static const char start[] = ".hone-", digits[] = "0123456789";
+    if (strncmp(name, start, sizeof(start) - 1) != 0)
+        return false;
+    name += sizeof(start) - 1;
+    size_t process = strspn(name, digits);
+    if (process == 0 || name[process] != '-')
+        return false;
+    name += process + 1;
+    size_t attempt = strspn(name, digits);
+    return attempt > 0 && strcmp(name + attempt, ".tmp") == 0;
+}
+
+/* Removes temporary files beside the target that have the new file's owner and were last written a day
+ * before it. Their age alone is asked: the number in the name may be that of a process on another host
+ * or in another namespace, or of a new one, and locks are not shared by all hosts of every file system.
+ * The new file tells the time by the clock that gave the others theirs. A writer that stood still for
+ * longer loses its file and says so when it renames it; its target stays as it was. */
+static void remove_leftovers(const struct hone_atomic_file *file)
+{
+    struct stat own, found;
+    DIR *const folder = opendir(file->directory);
+    if (folder == NULL)
+        return;
+    const bool known = fstat(file->descriptor, &own) == 0;
+    for (const struct dirent *entry; known && (entry = readdir(folder)) != NULL;)
+        if (is_temporary(entry->d_name) &&
+            fstatat(dirfd(folder), entry->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(found.st_mode) && found.st_uid == own.st_uid &&
+            found.st_mtime < own.st_mtime - LEFTOVER_AGE)
+            unlinkat(dirfd(folder), entry->d_name, 0);
+    closedir(folder);
+}
+
+/* ---- writing ---------------------------------------------------------------------------------- */
 
 hone_status hone_atomic_start(struct hone_atomic_file *file, const hone_context *context,
                               const char *path, hone_error *error)
@@ -93,10 +168,16 @@ hone_status hone_atomic_start(struct hone_atomic_file *file, const hone_context 
         return hone_fail(error, HONE_ERROR_IO,
                          "cannot write '%.500s': it exists and is not a regular file", path);
     /* A new file's mode is the system's business: open applies the process's umask. */
-    status = create_temporary(file, exists ? 0600 : 0666, error);
-    if (status == HONE_OK && exists && fchmod(file->descriptor, existing.st_mode & 0777) != 0)
-        return hone_fail_system(error, errno, "set the mode of", file->temporary);
-    return status;
+    const mode_t mode = exists ? 0600 : 0666;
+    status = make_names(file, error);
+    if (status != HONE_OK)
+        return status;
+    if (!create_unnamed(file, mode) && !create_named(file, mode))
+        return hone_fail_system(error, errno, "create a file beside", file->target);
+    if (exists && fchmod(file->descriptor, existing.st_mode & 0777) != 0)
+        return hone_fail_system(error, errno, "set the mode of a file beside", file->target);
+    remove_leftovers(file); /* before the writing: they may be what fills the disk */
+    return HONE_OK;
 }
 
 hone_status hone_atomic_write(struct hone_atomic_file *file, const void *bytes, size_t size,
@@ -115,14 +196,26 @@ hone_status hone_atomic_write(struct hone_atomic_file *file, const void *bytes, 
     return HONE_OK;
 }
 
+/* By now the file is synced: whoever meets the name finds it whole. */
+static hone_status give_name(struct hone_atomic_file *file, hone_error *error)
+{
+    char self[SELF_ROOM];
+    name_self(file, self);
+    for (int attempt = 0; attempt < MAX_ATTEMPTS && !file->named; attempt++) {
+        name_temporary(file, attempt);
+        file->named = linkat(AT_FDCWD, self, AT_FDCWD, file->temporary, AT_SYMLINK_FOLLOW) == 0;
+        if (!file->named && errno != EEXIST)
+            break;
+    }
+    return file->named ? HONE_OK
+                       : hone_fail_system(error, errno, "name the file beside", file->target);
+}
+
 /* Makes the rename last. The new file is in place and whole by then, and the old one is gone, so a
  * directory that cannot be opened or synced is no reason to report a failure. */
-static void sync_directory(struct hone_atomic_file *file)
+static void sync_directory(const struct hone_atomic_file *file)
 {
-    char *end = file->temporary + (last_component(file->temporary) - file->temporary);
-    *end = '\0';
-    const char *directory = file->temporary[0] == '\0' ? "." : file->temporary;
-    int descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int descriptor = open(file->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (descriptor < 0)
         return;
     fsync(descriptor);
@@ -134,15 +227,17 @@ hone_status hone_atomic_commit(struct hone_atomic_file *file, hone_error *error)
     /* EINVAL: a file system without anything to sync. */
     if (fsync(file->descriptor) != 0 && errno != EINVAL)
         return hone_fail_system(error, errno, "sync", file->target);
+    hone_status status = file->named ? HONE_OK : give_name(file, error);
+    if (status != HONE_OK)
+        return status;
     int closed = close(file->descriptor);
     file->descriptor = -1;
     if (closed != 0 && errno != EINTR)
         return hone_fail_system(error, errno, "close", file->target);
     if (rename(file->temporary, file->target) != 0)
         return hone_fail_system(error, errno, "replace", file->target);
+    file->named = false;
     sync_directory(file);
-    hone_release(file->context, file->temporary, file->temporary_size);
-    file->temporary = NULL;
     return HONE_OK;
 }
 
@@ -150,10 +245,10 @@ void hone_atomic_end(struct hone_atomic_file *file)
 {
     if (file->descriptor >= 0)
         close(file->descriptor);
-    if (file->temporary != NULL) {
+    if (file->named)
         unlink(file->temporary);
-        hone_release(file->context, file->temporary, file->temporary_size);
-    }
+    hone_release(file->context, file->directory, file->directory_size);
+    hone_release(file->context, file->temporary, file->temporary_size);
     if (file->target != NULL)
         hone_string_free(file->context, file->target);
     *file = (struct hone_atomic_file){.context = file->context, .descriptor = -1};

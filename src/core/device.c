@@ -105,18 +105,31 @@ struct hone_device *hone_device_find(const hone_optimizer *optimizer, int index)
     return NULL;
 }
 
+/* "8.0, 9.0". Returns `text`. */
+static const char *list_architectures(char *text, size_t size, const int *architectures)
+{
+    size_t length = 0;
+    text[0] = '\0';
+    for (; *architectures != 0 && length + 8 < size; architectures++)
+        length += (size_t)snprintf(text + length, size - length, "%s%d.%d", length == 0 ? "" : ", ",
+                                   *architectures / 100, *architectures / 10 % 10);
+    return text;
+}
+
 static hone_status check_opened(const struct hone_device_target *target,
                                 const struct hone_device *device, struct hone_device_status answer,
                                 hone_error *error)
 {
     const struct hone_device_facts *const facts = &device->facts;
+    char list[64];
     if (answer.fault == HONE_DEVICE_OK)
         return HONE_OK;
     return hone_fail(error, HONE_ERROR_UNSUPPORTED,
                      "%s device %d%s%s (compute capability %d.%d) cannot be used: %s; this build "
-                     "has kernels for 8.0, 9.0, 10.0 and what runs their code",
+                     "has kernels for %s and what runs their code",
                      target->name, device->queue.device, facts->name[0] == '\0' ? "" : ", ",
-                     facts->name, facts->major, facts->minor, answer.text);
+                     facts->name, facts->major, facts->minor, answer.text,
+                     list_architectures(list, sizeof list, target->architectures));
 }
 
 static hone_status open_device(const hone_context *context, const struct hone_device_target *target,
@@ -188,6 +201,7 @@ static void free_device(struct hone_device *device)
     hone_device_release(device, device->tables.data, device->tables.size);
     hone_device_release(device, device->workspace.data, device->workspace.size);
     device->target->close_products(device->queue, device->products);
+    hone_release(context, device->tried, sizeof *device->tried * device->tried_capacity);
     hone_device_release(device, device->shares.data, device->shares.size);
     hone_device_release(device, device->prepared.data, device->prepared.size);
     hone_release(context, device->image.data, device->image.size);

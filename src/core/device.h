@@ -67,6 +67,8 @@ struct hone_device {
         *moves; /* of matrix rules: how what became of the directions goes in */
     struct hone_device_memory workspace; /* of matrix rules: directions, and what products need */
     void *products;                      /* the target's; NULL until there are matrices */
+    struct hone_device_polar *tried;     /* products whose kernels are there */
+    size_t tried_count, tried_capacity;
     struct hone_device_memory shares;
 
     /* Numbers of a step that do not travel with the launch. */
@@ -180,6 +182,12 @@ hone_status hone_device_matrix_reserve(const hone_optimizer *optimizer, struct h
 void hone_device_matrix_split(const struct hone_device *device,
                               const struct hone_device_bucket *bucket, size_t first,
                               struct hone_device_tensor *tensor, struct hone_device_tensor *move);
+
+/* Runs the products of every bucket that are new, once the tables are sent: their kernels come to the
+ * device at their first launch and need memory there, which must not be found missing when momentum has
+ * moved. */
+hone_status hone_device_matrix_try(const hone_optimizer *optimizer, struct hone_device *device,
+                                   hone_error *error);
 
 /* Steps a bucket; the device's call is aimed at it. */
 hone_status hone_device_matrix_step(const hone_optimizer *optimizer, struct hone_device *device,

@@ -157,7 +157,7 @@ void hone_device_matrix_split(const struct hone_device *device,
     tensor->places = hone_place_set(tensor->places, HONE_PLACE_CAST, format);
 }
 
-/* ---- the step --------------------------------------------------------------------------------- */
+/* ---- products -------------------------------------------------------------------------------------- */
 
 /* Whether a chunk of the launch is a chunk of one matrix, and all are made at once: then the launch
  * that makes the directions can measure them too. */
@@ -168,7 +168,8 @@ static bool is_measured(const struct hone_device_bucket *bucket)
 
 /* The directions of the whole bucket, some matrices after others where they are too many at once. */
 static hone_status make_polar(const hone_optimizer *optimizer, struct hone_device *device,
-                              const struct hone_device_bucket *bucket, hone_error *error)
+                              const struct hone_device_bucket *bucket, const char *what,
+                              hone_error *error)
 {
     const size_t size = matrix_size(bucket);
     char *const directions = device->workspace.data, *const results =
@@ -183,10 +184,74 @@ static hone_status make_polar(const hone_optimizer *optimizer, struct hone_devic
             device,
             device->target->polar(device->queue, device->products, &polar, directions + done * size,
                                   results + done * size, directions + products_at(bucket)),
-            "a step", error);
+            what, error);
     }
     return status;
 }
+
+/* ---- the trial ---------------------------------------------------------------------------------- */
+
+static bool same_products(const struct hone_device_polar *a, const struct hone_device_polar *b)
+{
+    return a->rows == b->rows && a->columns == b->columns && a->batch == b->batch &&
+           a->products == b->products && a->steps == b->steps && a->measured == b->measured &&
+           a->narrow == b->narrow;
+}
+
+static bool was_tried(const struct hone_device *device, const struct hone_device_polar *wanted)
+{
+    for (size_t i = 0; i < device->tried_count; i++)
+        if (same_products(&device->tried[i], wanted))
+            return true;
+    return false;
+}
+
+static hone_status reserve_tried(struct hone_device *device, hone_error *error)
+{
+    const size_t old = device->tried_capacity, size = sizeof *device->tried;
+    if (device->tried_count < old)
+        return HONE_OK;
+    void *const grown =
+        hone_reallocate(device->context, device->tried, size * old, size * (old + 8));
+    if (grown == NULL)
+        return hone_fail_memory(error, size * (old + 8), "the plan of a device");
+    device->tried = grown;
+    device->tried_capacity = old + 8;
+    return HONE_OK;
+}
+
+/* Of zeros, in the memory that the steps use. */
+static hone_status try_bucket(const hone_optimizer *optimizer, struct hone_device *device,
+                              const struct hone_device_bucket *bucket, hone_error *error)
+{
+    struct hone_device_polar polar = polar_of(optimizer, bucket, bucket->batch);
+    polar.measured = is_measured(bucket);
+    if (was_tried(device, &polar))
+        return HONE_OK;
+    hone_status status = reserve_tried(device, error);
+    if (status == HONE_OK)
+        status = hone_device_check(
+            device,
+            device->target->zero(device->queue, device->workspace.data, device->workspace.size),
+            "products of matrices", error);
+    if (status == HONE_OK)
+        status = make_polar(optimizer, device, bucket, "products of matrices", error);
+    if (status == HONE_OK)
+        device->tried[device->tried_count++] = polar;
+    return status;
+}
+
+hone_status hone_device_matrix_try(const hone_optimizer *optimizer, struct hone_device *device,
+                                   hone_error *error)
+{
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < device->bucket_count && status == HONE_OK; i++)
+        if (device->buckets[i].rows > 0)
+            status = try_bucket(optimizer, device, &device->buckets[i], error);
+    return status;
+}
+
+/* ---- the step --------------------------------------------------------------------------------- */
 
 /* Results are divided by their range. They have their sign already, so a group that maximizes turns it
  * twice. */
@@ -212,7 +277,7 @@ hone_status hone_device_matrix_step(const hone_optimizer *optimizer, struct hone
         device, target->direction(device->queue, bucket->rule, bucket->wide, &device->call),
         "a step", error);
     if (status == HONE_OK)
-        status = make_polar(optimizer, device, bucket, error);
+        status = make_polar(optimizer, device, bucket, "a step", error);
     if (status != HONE_OK)
         return status;
     struct hone_device_call move = device->call;

@@ -439,6 +439,8 @@ hone_status hone_device_plan(hone_optimizer *optimizer, struct hone_device *devi
         status = hone_device_matrix_reserve(optimizer, device, error);
     if (status == HONE_OK)
         status = send_tables(optimizer, device, entries, error);
+    if (status == HONE_OK)
+        status = hone_device_matrix_try(optimizer, device, error);
     hone_release(device->context, entries, size);
     device->counts = false;
     device->classified = status == HONE_OK;

@@ -2,6 +2,7 @@
 /* A device's part of a step: launches on its stream, and no waiting unless the caller asks what came
  * of it. Scalars are prepared on the host and travel with the launch, or, where the step itself
  * decides whether it counts or its rate lies in device memory, on the device. */
+#include <stddef.h>
 #include <string.h>
 
 #include "core/device.h"
@@ -367,8 +368,9 @@ static hone_status fetch_outcome(struct hone_device *device, struct hone_outcome
                                  hone_error *error)
 {
     struct hone_device_outcome own;
+    const size_t size = offsetof(struct hone_device_outcome, skipped); /* what each step decides */
     const hone_status status =
-        hone_device_download(device, &own, device->outcome, sizeof own, "a step", error);
+        hone_device_download(device, &own, device->outcome, size, "a step", error);
     if (status == HONE_OK)
         *outcome = (struct hone_outcome){
             .norm = own.norm, .coef = own.coef, .finite = own.finite != 0, .go = own.go != 0};

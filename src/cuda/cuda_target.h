@@ -8,29 +8,23 @@
 
 #include "kernel/device.h"
 
-/* Makes a device current for a scope; the calling thread gets its own back. */
+/* Makes a device current for a scope; the calling thread gets its own back. A thread's own device is not
+ * touched, and a device that nothing has used yet stays so: setting it back would take memory there. */
 class cuda_scope
 {
   public:
-    explicit cuda_scope(int device)
-    {
-        result = cudaGetDevice(&before);
-        if (result == cudaSuccess && before != device)
-            result = cudaSetDevice(device);
-    }
-    ~cuda_scope()
-    {
-        int now = before;
-        if (cudaGetDevice(&now) == cudaSuccess && now != before)
-            cudaSetDevice(before);
-    }
+    explicit cuda_scope(int device);
+    ~cuda_scope();
     cuda_scope(const cuda_scope &) = delete;
     cuda_scope &operator=(const cuda_scope &) = delete;
     cudaError_t result;
 
   private:
-    int before = 0;
+    bool pushed = false;
 };
+
+/* A function of the driver, which is not linked: as its type PFN_<name>_v<version> says. NULL: not there. */
+void *hone_cuda_driver(const char *name, unsigned version);
 
 /* The runtime's answer in the seam's words. Errors that pass are taken off the thread's record, so
  * that the caller's own CUDA code does not find them. */

@@ -253,11 +253,15 @@ template <> struct types<double> {
     static const cublasComputeType_t compute = CUBLAS_COMPUTE_64F;
 };
 
+/* cuBLAS does not tell what it met in the runtime: kernels that found no memory, for one. */
 cudaError_t of_cublas(cublasStatus_t status)
 {
-    return status == CUBLAS_STATUS_SUCCESS        ? cudaSuccess
-           : status == CUBLAS_STATUS_ALLOC_FAILED ? cudaErrorMemoryAllocation
-                                                  : cudaErrorUnknown;
+    if (status == CUBLAS_STATUS_SUCCESS)
+        return cudaSuccess;
+    const cudaError_t met = cudaGetLastError();
+    return status == CUBLAS_STATUS_ALLOC_FAILED ? cudaErrorMemoryAllocation
+           : met != cudaSuccess                 ? met
+                                                : cudaErrorUnknown;
 }
 
 /* One call's work: where things are, and the first error, after which nothing is done any more. */

@@ -19,7 +19,10 @@ static struct hone_device_status status_of(cublasStatus_t status)
     struct hone_device_status out = {HONE_DEVICE_OK, NULL};
     if (status == CUBLAS_STATUS_SUCCESS)
         return out;
-    out.fault = status == CUBLAS_STATUS_ALLOC_FAILED ? HONE_DEVICE_MEMORY : HONE_DEVICE_LOST;
+    const cudaError_t met = cudaGetLastError();
+    out.fault = status == CUBLAS_STATUS_ALLOC_FAILED || met == cudaErrorMemoryAllocation
+                    ? HONE_DEVICE_MEMORY
+                    : HONE_DEVICE_LOST;
     out.text = cublasGetStatusString(status);
     return out;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA runtime behind the seam: devices, streams, memory, errors, launches. */
+#include <atomic>
+#include <cuda.h>
+#include <cudaTypedefs.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,6 +59,73 @@ struct hone_device_status hone_cuda_status(cudaError_t result)
     return status;
 }
 
+/* ---- the current device ------------------------------------------------------------------------- */
+
+void *hone_cuda_driver(const char *name, unsigned version)
+{
+    void *function = NULL;
+    cudaDriverEntryPointQueryResult found;
+    const cudaError_t result =
+        cudaGetDriverEntryPointByVersion(name, &function, version, cudaEnableDefault, &found);
+    return result == cudaSuccess && found == cudaDriverEntryPointSuccess ? function : NULL;
+}
+
+/* The runtime's errors are numbered as the driver's. */
+static cudaError_t of_driver(CUresult result)
+{
+    return static_cast<cudaError_t>(result);
+}
+
+enum { MOST_DEVICES = 256 };
+
+/* The context that the runtime uses on a device, made where there is none yet, for the rest of the
+ * process: memory and kernels of it are the callers'. */
+static cudaError_t primary_context(int device, CUcontext *context)
+{
+    static std::atomic<CUcontext> contexts[MOST_DEVICES];
+    if (device < 0 || device >= MOST_DEVICES)
+        return cudaErrorInvalidDevice;
+    *context = contexts[device].load();
+    if (*context != NULL)
+        return cudaSuccess;
+    const auto get = (PFN_cuDeviceGet_v2000)hone_cuda_driver("cuDeviceGet", 2000);
+    const auto retain =
+        (PFN_cuDevicePrimaryCtxRetain_v7000)hone_cuda_driver("cuDevicePrimaryCtxRetain", 7000);
+    if (get == NULL || retain == NULL)
+        return cudaErrorInsufficientDriver;
+    CUdevice handle;
+    cudaError_t result = of_driver(get(&handle, device));
+    if (result == cudaSuccess)
+        result = of_driver(retain(context, handle));
+    if (result == cudaSuccess)
+        contexts[device].store(*context);
+    return result;
+}
+
+cuda_scope::cuda_scope(int device)
+{
+    int current = -1;
+    result = cudaGetDevice(&current);
+    if (result != cudaSuccess || current == device)
+        return;
+    static const auto push = (PFN_cuCtxPushCurrent_v4000)hone_cuda_driver("cuCtxPushCurrent", 4000);
+    CUcontext context = NULL;
+    result = push == NULL ? cudaErrorInsufficientDriver : primary_context(device, &context);
+    if (result == cudaSuccess)
+        result = of_driver(push(context));
+    pushed = result == cudaSuccess;
+}
+
+cuda_scope::~cuda_scope()
+{
+    static const auto pop = (PFN_cuCtxPopCurrent_v4000)hone_cuda_driver("cuCtxPopCurrent", 4000);
+    CUcontext own;
+    if (pushed && pop != NULL)
+        pop(&own);
+}
+
+/* ---- devices, streams, memory, launches --------------------------------------------------------- */
+
 struct hone_device_status hone_cuda_open(int device, struct hone_device_facts *facts)
 {
     int count = 0;
@@ -80,14 +150,23 @@ struct hone_device_status hone_cuda_open(int device, struct hone_device_facts *f
     return hone_cuda_status(result);
 }
 
+/* By the driver, which needs no current device for it. */
 struct hone_device_status hone_cuda_locate(const void *memory, int *device)
 {
-    cudaPointerAttributes attributes;
-    const cudaError_t result = cudaPointerGetAttributes(&attributes, memory);
+    static const auto ask =
+        (PFN_cuPointerGetAttributes_v7000)hone_cuda_driver("cuPointerGetAttributes", 7000);
+    CUpointer_attribute attributes[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+                                        CU_POINTER_ATTRIBUTE_IS_MANAGED,
+                                        CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL};
+    unsigned type = 0, managed = 0;
+    int ordinal = -1;
+    void *answers[] = {&type, &managed, &ordinal};
+    const cudaError_t result =
+        ask == NULL ? cudaErrorInsufficientDriver
+                    : of_driver(ask(3, attributes, answers, (CUdeviceptr)memory));
     *device = -1;
-    if (result == cudaSuccess && (attributes.type == cudaMemoryTypeDevice ||
-                                  attributes.type == cudaMemoryTypeManaged))
-        *device = attributes.device;
+    if (result == cudaSuccess && (type == CU_MEMORYTYPE_DEVICE || managed != 0))
+        *device = ordinal;
     return hone_cuda_status(result);
 }
 

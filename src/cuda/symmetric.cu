@@ -7,6 +7,8 @@
  * "cp.async.bulk.tensor", "mbarrier", "stmatrix"). */
 #include "cuda/symmetric.h"
 
+#include "cuda/cuda_target.h"
+
 #include <cuda.h>
 #include <cudaTypedefs.h>
 #include <stdint.h>
@@ -40,6 +42,7 @@ struct shared {
     box rows[2][2], mirrored[2][2]; /* of each multiplying group: a slice, and the same transposed */
     uint64_t full[STAGES], empty[STAGES], d[2];
     int tile[STAGES]; /* that a stage belongs to; -1: there are no more */
+    int index[2];     /* the same, of each multiplying group's present tile */
 };
 
 struct arguments {
@@ -537,11 +540,14 @@ __device__ void multiply_all(const maps &m, const arguments &all, shared *memory
     pipeline p = {0, 0};
     uint32_t phase = 0; /* of d */
     for (;;) {
-        barrier_wait(&memory->full[p.stage], p.phase);
-        const int index = memory->tile[p.stage];
+        if (thread == 0) { /* who lets stages pass: no other thread reads what belongs to them */
+            barrier_wait(&memory->full[p.stage], p.phase);
+            memory->index[group] = memory->tile[p.stage];
+        }
+        group_wait(group);
+        const int index = memory->index[group];
         if (index < 0)
             break;
-        group_wait(group); /* all have read it, before one of them lets the stage pass */
         const place at = find_tile(all, index);
         const int width = width_of(all, at, group);
         float sum[ACCUMULATORS];
@@ -601,16 +607,9 @@ __global__ void __launch_bounds__(THREADS, 1)
 
 /* ---- the host -------------------------------------------------------------------------------- */
 
-/* The driver's function, without linking the driver. */
 PFN_cuTensorMapEncodeTiled_v12000 find_encode(void)
 {
-    void *function = NULL;
-    cudaDriverEntryPointQueryResult found;
-    if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
-                                         cudaEnableDefault, &found) != cudaSuccess ||
-        found != cudaDriverEntryPointSuccess)
-        return NULL;
-    return (PFN_cuTensorMapEncodeTiled_v12000)function;
+    return (PFN_cuTensorMapEncodeTiled_v12000)hone_cuda_driver("cuTensorMapEncodeTiled", 12000);
 }
 
 /* `batch` row-major matrices of n rows and k columns, copied in boxes of `rows` x DEPTH; what lies

@@ -23,6 +23,8 @@ static const char *const rule_names[] = {
 #undef RULE
     NULL};
 
+static const int architectures[] = {__CUDA_ARCH_LIST__, 0};
+
 static struct hone_device_status load(struct hone_device_queue queue, int rule, bool wide,
                                       int direct)
 {
@@ -67,6 +69,7 @@ const struct hone_device_target HONE_DEVICE_SYMBOL;
 const struct hone_device_target HONE_DEVICE_SYMBOL = {
     .version = HONE_DEVICE_VERSION,
     .name = "CUDA",
+    .architectures = architectures,
     .rules = rule_names,
     .open = hone_cuda_open,
     .locate = hone_cuda_locate,

@@ -9,8 +9,8 @@
 #include "kernel/judge.h"
 #include "kernel/kernel.h"
 
-#define HONE_DEVICE_VERSION 4
-#define HONE_DEVICE_SYMBOL hone_device_target_4
+#define HONE_DEVICE_VERSION 5
+#define HONE_DEVICE_SYMBOL hone_device_target_5
 
 /* Threads of a block, at most; a block steps one chunk of at most HONE_CHUNK elements. */
 #define HONE_DEVICE_THREADS 512
@@ -81,12 +81,13 @@ struct hone_device_class {
     uint32_t group : 31, masked : 1;
 };
 
-/* What is decided about a step while it runs. */
+/* What is decided about a step while it runs; and what goes on from step to step, where steps are prepared
+ * on the device. */
 struct hone_device_outcome {
     double norm, coef;
     double grad_scale; /* what gradients are multiplied by */
     uint32_t finite, go;
-    uint64_t skipped;             /* counts on from step to step */
+    uint64_t skipped;
     struct hone_loss_scale scale; /* where a scaler runs */
 };
 
@@ -221,7 +222,8 @@ struct hone_device_facts {
 /* Everything but the functions named so is ordered on the queue and returns at once. */
 struct hone_device_target {
     uint32_t version;
-    const char *name; /* "CUDA" */
+    const char *name;         /* "CUDA" */
+    const int *architectures; /* compute capabilities with kernels here, times 100; ends with 0 */
     const char *const
         *rules; /* in the order of rule indices, NULL-terminated; "move" comes after */
 

@@ -75,6 +75,13 @@ static uint64_t counter_at(const struct hone_table *table, int64_t key, uint64_t
     return hone_multiply_high(hash, table->options.admit_counters);
 }
 
+/* A counter that stands, at its end or because the key's other one is smaller, moves no line. */
+static void note_line(struct hone_table *table, const uint8_t *counter, bool moved)
+{
+    const size_t line = (size_t)(counter - table->counters) / HONE_SIGHT_LINE;
+    table->counted[line / WORD_LINES] |= (uint64_t)moved << line % WORD_LINES;
+}
+
 /* Counts a sight; true from the wanted one on. `counted` notes which counters moved: bits 0 and 1. */
 static bool seen_enough(struct hone_table *table, int64_t key, uint32_t *counted)
 {
@@ -87,9 +94,8 @@ static bool seen_enough(struct hone_table *table, int64_t key, uint32_t *counted
     const bool first = moves && *one == least, second = moves && two != one && *two == least;
     *one += first;
     *two += second;
-    const uint64_t lines[] = {(uint64_t)(one - table->counters) / HONE_SIGHT_LINE,
-                              (uint64_t)(two - table->counters) / HONE_SIGHT_LINE};
-    hone_mark_counted(table, lines, 2);
+    note_line(table, one, first);
+    note_line(table, two, second);
     *counted = (uint32_t)first | (uint32_t)second << 1;
     return (uint32_t)least + 1 >= table->options.admit_count;
 }
@@ -120,6 +126,7 @@ void hone_table_admit(struct hone_table *table, const int64_t *keys, size_t n, i
     }
 }
 
+/* The lines stay noted: whether they had moved before is not known. */
 void hone_table_forget_sights(struct hone_table *table, const int64_t *keys, size_t n,
                               const uint32_t *counted)
 {

@@ -27,6 +27,26 @@ static hone_status check(const struct hone_table *table, const hone_table_option
     return HONE_OK;
 }
 
+/* Rows keep their numbers, and the index its memory, so what counts is the most that there were. */
+static hone_status check_budget(const struct hone_table *table, const struct hone_table *made,
+                                hone_error *error)
+{
+    const unsigned long long budget = table->options.max_bytes;
+    if (table->next > made->row_limit)
+        return hone_fail(error, HONE_ERROR_RANGE,
+                         "table \"%s\" has %llu rows, %zu of them with keys; by the new rule the "
+                         "budget of %llu bytes holds %llu",
+                         table->name, (unsigned long long)table->next, table->index.count, budget,
+                         (unsigned long long)made->row_limit);
+    if (table->index.segments > made->index.most_segments)
+        return hone_fail(error, HONE_ERROR_RANGE,
+                         "table \"%s\": its index takes %zu bytes; by the new rule the rows leave "
+                         "it %llu of the budget of %llu",
+                         table->name, hone_index_bytes(&table->index),
+                         budget - (unsigned long long)made->row_limit * made->stride, budget);
+    return HONE_OK;
+}
+
 /* An empty table of the new rule with room for the rows of `table`. */
 static hone_status make_room(hone_table **made, const struct hone_table *table,
                              const hone_table_options *wanted, hone_error *error)
@@ -37,26 +57,23 @@ static hone_status make_room(hone_table **made, const struct hone_table *table,
     options.bias = wanted->bias;
     options.decay = wanted->decay;
     hone_status status = hone_table_create(made, table->context, table->name, &options, error);
-    if (status == HONE_OK && table->next > (*made)->row_limit)
-        status = hone_fail(
-            error, HONE_ERROR_RANGE,
-            "table \"%s\": %llu rows; the budget of %llu bytes holds %llu by the new "
-            "rule",
-            table->name, (unsigned long long)table->next, (unsigned long long)options.max_bytes,
-            (unsigned long long)(*made)->row_limit);
+    if (status == HONE_OK)
+        status = check_budget(table, *made, error);
     return status == HONE_OK ? hone_table_reserve_blocks(*made, table->next, error) : status;
 }
 
 static void move_row(const struct hone_table *from, struct hone_table *to, uint64_t number,
                      float *scratch)
 {
-    const struct hone_row *const old = hone_table_row(from, number);
+    struct hone_row *const old = hone_table_row(from, number);
     struct hone_row *const row = hone_table_row(to, number);
     const struct hone_column *const column = hone_table_column(from, NULL);
     if ((old->flags & HONE_ROW_LIVE) == 0) {
         memset(row, 0, sizeof *row);
         return;
     }
+    if (from->decay == HONE_DECAY_CATCH_UP)
+        hone_row_catch_up(from, old);          /* nothing will know of the old steps */
     hone_row_fill(to, row, old->key, scratch); /* for the states' first values */
     row->born = old->born;
     row->seen = old->seen;

@@ -182,6 +182,13 @@ static bool has_row_state(const struct hone_table *table)
     return table->kind == HONE_ROW_KIND_ADAGRAD || table->kind == HONE_ROW_KIND_ADAM;
 }
 
+/* Tells the row's steps apart: by the table's where its own count stands at its end, or each of them
+ * would round in the same direction. */
+static uint64_t noise_count(const struct hone_table *table, const struct hone_row *row)
+{
+    return row->updates < UINT32_MAX ? row->updates : UINT32_MAX + table->step;
+}
+
 /* `rate` is a row-wise rule's. */
 static void step_row(const struct learning *l, struct hone_row *row, const void *grad, double rate,
                      int thread)
@@ -203,7 +210,7 @@ static void step_row(const struct learning *l, struct hone_row *row, const void 
             chunk.slot[column->slot] = hone_row_column(row, column);
     }
     if (hone_table_is_random(table))
-        chunk.noise = hone_row_noise(table, row, row->updates);
+        chunk.noise = hone_row_noise(table, row, noise_count(table, row));
     if (table->kernel != NULL)
         table->kernel(&chunk, scalars, &l->frame);
     else
@@ -226,7 +233,8 @@ static uint64_t work_row(const struct learning *l, size_t at)
                              : l->table->pending[at].row;
 }
 
-/* The row and gradient of piece `at` of the work; NULL if the row is gone. */
+/* The row and gradient of piece `at` of the work; NULL if the row is gone, or (in a forged snapshot)
+ * waits twice: then threads would step it at the same time. */
 static struct hone_row *work_on(const struct learning *l, size_t at, void *scratch,
                                 const void **grad)
 {
@@ -239,7 +247,8 @@ static struct hone_row *work_on(const struct learning *l, size_t at, void *scrat
                          : sum_gradients(l, at, scratch);
         return row;
     }
-    if ((row->flags & HONE_ROW_LIVE) == 0 || row->born != table->pending[at].born)
+    if ((row->flags & HONE_ROW_LIVE) == 0 || row->born != table->pending[at].born ||
+        row->pending != at)
         return NULL;
     *grad = table->sums + at * table->sum_stride;
     return row;

@@ -126,8 +126,7 @@ static void scale_at_random(const struct hone_table *table, struct hone_row *row
                                                hone_row_noise(table, row, ~table->step), 0);
 }
 
-/* Decay of the steps that the row took no part in, once. */
-static void catch_up(const struct hone_table *table, struct hone_row *row)
+void hone_row_catch_up(const struct hone_table *table, struct hone_row *row)
 {
     const uint32_t missed = (uint32_t)table->step - row->updated;
     if (missed == 0)
@@ -190,7 +189,7 @@ static void catch_up_part(const struct visit *v, const struct part *part)
 {
     for (size_t k = 0; k < part->count; k++)
         if (part->row[k] != NULL)
-            catch_up(v->table, part->row[k]);
+            hone_row_catch_up(v->table, part->row[k]);
 }
 
 static void note_part(const struct visit *v, const struct part *part)

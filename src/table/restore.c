@@ -63,10 +63,24 @@ static void close_file(struct hone_loaded *loaded)
     loaded->notes = NULL;
 }
 
+static hone_status read_kind(struct hone_loaded *loaded, hone_error *error)
+{
+    const char *const kind = json_string_value(json_object_get(loaded->notes, "kind"));
+    loaded->increment = kind != NULL && strcmp(kind, "increment") == 0;
+    if (loaded->increment ||
+        (kind != NULL && (strcmp(kind, "full") == 0 || strcmp(kind, "copy") == 0)))
+        return HONE_OK;
+    return hone_fail(error, HONE_ERROR_FORMAT,
+                     "'%s': its description does not say what kind of snapshot it is",
+                     loaded->path);
+}
+
 /* Closes it again unless it is sound. */
 static hone_status check_file(struct hone_loaded *loaded, hone_error *error)
 {
     hone_status status = read_notes(loaded, error);
+    if (status == HONE_OK)
+        status = read_kind(loaded, error);
     if (status == HONE_OK)
         status = check_sums(loaded, error);
     if (status != HONE_OK)
@@ -84,6 +98,11 @@ static hone_status open_file(struct hone_loaded *loaded, const hone_context *con
         status = hone_file_open(&loaded->file, context, loaded->path, error);
     if (status == HONE_OK)
         status = check_file(loaded, error);
+    if (status == HONE_OK && loaded->increment == found->full) {
+        status = hone_fail(error, HONE_ERROR_FORMAT, "'%s' has another file's name: it is %s",
+                           loaded->path, found->full ? "an increment" : "a full snapshot");
+        close_file(loaded);
+    }
     if (status != HONE_OK)
         return status;
     loaded->chain = hone_json_bits(loaded->notes, "chain");
@@ -250,8 +269,7 @@ hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count, cons
 static hone_status take_loaded(hone_table *const *tables, int64_t count,
                                const struct hone_loaded *loaded, hone_error *error)
 {
-    const char *const kind = json_string_value(json_object_get(loaded->notes, "kind"));
-    if (kind == NULL || strcmp(kind, "increment") == 0)
+    if (loaded->increment)
         return hone_fail(error, HONE_ERROR_FORMAT,
                          "'%s' are an increment's; a copy's or a full snapshot's are needed",
                          loaded->path);

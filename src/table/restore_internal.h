@@ -10,6 +10,7 @@ struct hone_loaded {
     hone_file *file;
     json_t *notes;
     uint64_t sequence, chain, before, checksum;
+    bool increment;
 };
 
 /* Whether the file has the table's parts in the right types and sizes, with rows in range. */

@@ -75,12 +75,6 @@ static hone_status get_columns(const struct hone_table *table, const struct hone
     return HONE_OK;
 }
 
-static bool is_increment(const struct hone_loaded *loaded)
-{
-    const char *const kind = json_string_value(json_object_get(loaded->notes, "kind"));
-    return kind != NULL && strcmp(kind, "increment") == 0;
-}
-
 static hone_status get_arrays(struct hone_table *table, const struct hone_loaded *loaded,
                               struct arrays *a, hone_error *error)
 {
@@ -104,7 +98,7 @@ static hone_status get_arrays(struct hone_table *table, const struct hone_loaded
     GET("waiting_row", HONE_U64, &a->waiting, 0, waiting_row)
     GET("waiting_born", HONE_U64, &a->waiting, 0, waiting_born)
     GET("waiting_sum", HONE_U8, &a->waiting, table->sum_stride, sums)
-    a->increment = is_increment(loaded);
+    a->increment = loaded->increment;
     if (table->counters != NULL && a->increment) {
         a->lines = SIZE_MAX;
         GET("sights_line", HONE_U64, &a->lines, 0, sight_lines)
@@ -185,6 +179,52 @@ static hone_status check_distinct(const struct hone_table *table, const struct h
                            loaded->path, table->name, (unsigned long long)*twice);
 }
 
+/* The rows of the keys that go, as a set of bits; `rows` has room for them. */
+static void list_vacated(const struct hone_table *table, const struct arrays *a, int64_t *rows,
+                         uint64_t *vacated)
+{
+    hone_index_find(&table->index, a->gone_keys, a->gone, rows);
+    for (size_t i = 0; i < a->gone; i++)
+        if (rows[i] >= 0)
+            is_new(vacated, (uint64_t)rows[i]);
+}
+
+/* Whether row `number` has a key that stays and is not `key` (NULL: none may). */
+static bool is_taken(const struct hone_table *table, const uint64_t *vacated, uint64_t number,
+                     const int64_t *key)
+{
+    if (number >= table->next || (vacated[number / 64] >> number % 64 & 1) != 0)
+        return false;
+    const struct hone_row *const row = hone_table_row(table, number);
+    return (row->flags & HONE_ROW_LIVE) != 0 && (key == NULL || row->key != *key);
+}
+
+/* No row that a key gets, or that is free, is that of another key that stays. */
+static hone_status check_vacated(const struct hone_table *table, const struct hone_loaded *loaded,
+                                 const struct arrays *a, hone_error *error)
+{
+    const size_t bits = (size_t)(table->next / 64 + 1) * sizeof(uint64_t);
+    const size_t size = bits + a->gone * sizeof(int64_t);
+    uint64_t *const vacated = hone_allocate_zeroed(table->context, size);
+    if (vacated == NULL)
+        return hone_fail_memory(error, size, "removed keys");
+    list_vacated(table, a, (int64_t *)(void *)((char *)vacated + bits), vacated);
+    uint64_t taken = UINT64_MAX;
+    for (size_t i = 0; taken == UINT64_MAX && i < a->rows; i++)
+        if (is_taken(table, vacated, (uint64_t)a->row[i], &a->id[i]))
+            taken = (uint64_t)a->row[i];
+    for (size_t i = 0; taken == UINT64_MAX && i < a->free; i++)
+        if (is_taken(table, vacated, a->free_rows[i], NULL))
+            taken = a->free_rows[i];
+    hone_release(table->context, vacated, size);
+    return taken == UINT64_MAX
+               ? HONE_OK
+               : hone_fail(error, HONE_ERROR_FORMAT,
+                           "'%s': table \"%s\" takes row %llu from key %lld, which stays",
+                           loaded->path, table->name, (unsigned long long)taken,
+                           (long long)hone_table_row(table, taken)->key);
+}
+
 static hone_status check_lines(const struct hone_table *table, const struct hone_loaded *loaded,
                                const struct arrays *a, hone_error *error)
 {
@@ -214,6 +254,8 @@ hone_status hone_table_check_loaded(struct hone_table *table, const struct hone_
         status = check_range(table, loaded, a.waiting_row, a.waiting, next, error);
     if (status == HONE_OK)
         status = check_lines(table, loaded, &a, error);
+    if (status == HONE_OK)
+        status = check_vacated(table, loaded, &a, error);
     return status == HONE_OK ? check_distinct(table, loaded, &a, next, error) : status;
 }
 

@@ -59,8 +59,15 @@ hone_status hone_snapshot_list(struct hone_snapshot_list *list, const hone_conte
         return hone_fail(error, HONE_ERROR_IO, "cannot read the directory '%s': %s", directory,
                          strerror(errno));
     hone_status status = HONE_OK;
-    for (const struct dirent *entry; status == HONE_OK && (entry = readdir(dir)) != NULL;) {
+    while (status == HONE_OK) {
         struct hone_snapshot_file file;
+        errno = 0; /* the end and a failure look the same but for this */
+        const struct dirent *const entry = readdir(dir);
+        if (entry == NULL && errno != 0)
+            status = hone_fail(error, HONE_ERROR_IO, "cannot read the directory '%s': %s",
+                               directory, strerror(errno));
+        if (entry == NULL)
+            break;
         if (!read_name(entry->d_name, &file))
             continue;
         void *files = list->files;

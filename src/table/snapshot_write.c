@@ -30,7 +30,9 @@ static void free_contents(const hone_snapshot *snapshot, struct contents *c)
     const size_t count = (size_t)c->count;
     hone_release(snapshot->context, c->entries, count * sizeof *c->entries);
     hone_release(snapshot->context, c->sums, count * sizeof *c->sums);
-    free(c->text);
+    json_free_t release; /* the program may have given jansson an allocator of its own */
+    json_get_alloc_funcs(NULL, &release);
+    release(c->text);
 }
 
 static void list_parts(const hone_snapshot *snapshot, hone_file_entry *entries)
@@ -44,7 +46,7 @@ static void list_parts(const hone_snapshot *snapshot, hone_file_entry *entries)
         }
 }
 
-/* The description as text, to be freed with free(); NULL: out of memory. */
+/* The description as text, in jansson's memory; NULL: out of memory. */
 static char *describe(const hone_snapshot *snapshot, const struct contents *c)
 {
     json_t *const all = json_object(), *const sums = json_object(), *const tables = json_object();
@@ -106,17 +108,16 @@ static hone_status check_extras(const hone_file_entry *extras, int64_t count, ho
     if (count < 0 || (count > 0 && extras == NULL))
         return hone_fail(error, HONE_ERROR_ARGUMENT, "%lld extras at %s", (long long)count,
                          extras == NULL ? "NULL" : "an address");
-    for (int64_t i = 0; i < count; i++) {
-        const hone_status status = hone_tensor_numel(&extras[i].tensor) < 0
-                                       ? hone_fail(error, HONE_ERROR_SHAPE,
-                                                   "extra %lld has a negative length", (long long)i)
-                                       : HONE_OK;
-        if (status != HONE_OK)
-            return status;
+    hone_status status = HONE_OK;
+    for (int64_t i = 0; status == HONE_OK && i < count; i++) {
+        char what[80];
         if (extras[i].name == NULL)
             return hone_fail(error, HONE_ERROR_NAME, "extra %lld has no name", (long long)i);
+        snprintf(what, sizeof what, "extra '%.60s'", extras[i].name);
+        status =
+            hone_tensor_check(&extras[i].tensor, what, error); /* it is read before it is written */
     }
-    return HONE_OK;
+    return status;
 }
 
 /* A full snapshot begins anew, but never under a number that the directory has had: it would be taken

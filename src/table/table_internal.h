@@ -11,8 +11,9 @@
 #define HONE_TABLE_MOST_WIDTH 4096
 #define HONE_TABLE_MOST_NAME 255 /* bytes */
 
-/* A row's record starts with this; the columns follow. Counters of 32 bits stop at their largest
- * value. */
+/* A row's record starts with this; the columns follow. `frequency` and `updates` stop at their largest
+ * value; `seen`, `time` and `updated` are the last 32 bits of larger counts, and ages are differences
+ * modulo 2^32. Whatever counts, a row that is met in training has changed: `seen` has. */
 struct hone_row {
     int64_t key;
     uint64_t born;      /* number of the insertion that made it: tells it from predecessors */
@@ -272,6 +273,8 @@ hone_status hone_table_reserve_pending(struct hone_table *table, size_t needed, 
  */
 
 hone_status hone_lookup_reserve(struct hone_lookup *lookup, size_t n, hone_error *error);
+/* The decay of the steps that the row took no part in, once (HONE_DECAY_CATCH_UP). */
+void hone_row_catch_up(const struct hone_table *table, struct hone_row *row);
 /* Rows of the keys as they are now, and which repeat. */
 hone_status hone_lookup_find(struct hone_table *table, struct hone_lookup *lookup,
                              const int64_t *keys, size_t n, hone_error *error);

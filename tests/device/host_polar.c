@@ -2,19 +2,40 @@
 #include "device/host_polar.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* Each shape and number of matrices has kernels of its own, which come at their first launch. */
+struct products {
+    size_t kinds[64][3];
+    int count;
+};
 
 struct hone_device_status host_open_products(struct hone_device_queue queue, void **products)
 {
     (void)queue;
-    *products = NULL;
-    return (struct hone_device_status){HONE_DEVICE_OK, "no error"};
+    *products = calloc(1, sizeof(struct products));
+    return *products != NULL ? (struct hone_device_status){HONE_DEVICE_OK, "no error"}
+                             : (struct hone_device_status){HONE_DEVICE_MEMORY, "out of memory"};
 }
 
 void host_close_products(struct hone_device_queue queue, void *products)
 {
     (void)queue;
-    (void)products;
+    free(products);
+}
+
+static struct hone_device_status load_kernels(struct products *products,
+                                              const struct hone_device_polar *call)
+{
+    const size_t kind[3] = {call->rows, call->columns, call->batch};
+    for (int i = 0; i < products->count; i++)
+        if (memcmp(products->kinds[i], kind, sizeof kind) == 0)
+            return (struct hone_device_status){HONE_DEVICE_OK, "no error"};
+    const struct hone_device_status status = host_load();
+    if (status.fault == HONE_DEVICE_OK && products->count < 64)
+        memcpy(products->kinds[products->count++], kind, sizeof kind);
+    return status;
 }
 
 bool host_polar_narrow(struct hone_device_queue queue, const struct hone_device_polar *polar)
@@ -79,8 +100,9 @@ struct hone_device_status host_polar(struct hone_device_queue queue, void *produ
     const bool wide = call->products == HONE_DEVICE_PRODUCTS_DOUBLE;
     const double *const shares = workspace;
     double *const x = (double *)workspace + call->batch * shares_of(call);
-    const struct hone_device_status status = host_launch(queue);
-    (void)products;
+    struct hone_device_status status = load_kernels(products, call);
+    if (status.fault == HONE_DEVICE_OK)
+        status = host_launch(queue);
     if (status.fault != HONE_DEVICE_OK)
         return status;
     if (!host_holds(workspace, host_polar_workspace(call)))

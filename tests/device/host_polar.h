@@ -5,8 +5,10 @@
 
 #include "kernel/device.h"
 
-/* Of the stand-in (host_target.c): counts a launch, which may fail; whether memory is all of one block. */
+/* Of the stand-in (host_target.c): counts a launch, which may fail; counts kernels that come to the device,
+ * which may have no memory for them; whether memory is all of one block. */
 struct hone_device_status host_launch(struct hone_device_queue queue);
+struct hone_device_status host_load(void);
 bool host_holds(const void *memory, size_t size);
 
 /* What kernel/device.h wants for matrix rules. */

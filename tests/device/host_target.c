@@ -391,14 +391,19 @@ static struct hone_frame frame_of(const struct hone_device_call *call)
     return frame;
 }
 
-static struct hone_device_status load(struct hone_device_queue queue, int rule, bool wide,
-                                      int direct)
+struct hone_device_status host_load(void)
 {
-    (void)queue, (void)rule, (void)wide, (void)direct;
     const size_t loads = count(&host_device_control.loads);
     if (host_device_control.load_fails_at != 0 && loads >= host_device_control.load_fails_at)
         return failing(HONE_DEVICE_MEMORY, "out of memory");
     return fine;
+}
+
+static struct hone_device_status load(struct hone_device_queue queue, int rule, bool wide,
+                                      int direct)
+{
+    (void)queue, (void)rule, (void)wide, (void)direct;
+    return host_load();
 }
 
 static struct hone_device_status step(struct hone_device_queue queue, int rule, bool wide,
@@ -556,10 +561,13 @@ static const char *const rule_names[] = {
 #undef RULE
     NULL};
 
+static const int architectures[] = {200, 350, 0};
+
 extern const struct hone_device_target HONE_DEVICE_SYMBOL;
 __attribute__((visibility("default"))) const struct hone_device_target HONE_DEVICE_SYMBOL = {
     .version = HONE_DEVICE_VERSION,
     .name = "host",
+    .architectures = architectures,
     .rules = rule_names,
     .open = open_device,
     .locate = locate,

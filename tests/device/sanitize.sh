@@ -12,6 +12,12 @@ cat >"$folder/bin/compute-sanitizer" <<'END'
 test "$1 $3 $4" = "--tool --error-exitcode 9" || exit 3
 echo "$2 $(basename "$5") ${HONE_TEST_SHARD}" >>"$FOLDER/started"
 echo "========= COMPUTE-SANITIZER"
+if grep -qx "$2 $(basename "$5") ${HONE_TEST_SHARD}" "$FOLDER/killed" 2>/dev/null; then
+    rm "$FOLDER/killed"
+    echo "========= Error: process didn't terminate successfully"
+    echo "========= ERROR SUMMARY: 0 errors"
+    exit 9
+fi
 "$5"
 status=$?
 if grep -qx "$2 $(basename "$5") ${HONE_TEST_SHARD}" "$FOLDER/bad" 2>/dev/null; then
@@ -51,6 +57,11 @@ sanitize 0 memcheck:test_device_muon
 says 'memcheck +test_device_muon +3 of 3 parts clean, 19 of 19 cases'
 says 'all of it is clean'
 test "$(cat "$folder/started")" = "memcheck test_device_muon 2/3"
+
+echo "racecheck test_device_muon 3/3" >"$folder/killed" # by somebody else: once more, alone
+sanitize 0 racecheck:test_device_muon
+says 'all of it is clean'
+test "$(grep -c 3/3 "$folder/started")" = 2
 
 LIMIT=1 sanitize 1 racecheck:test_device_bits # which takes longer
 says 'racecheck +test_device_bits +0 of 3 parts clean, 0 of . cases'

@@ -4,6 +4,7 @@ Runs under pytest and, where there is none, as a program."""
 
 import copy
 import os
+import subprocess
 import sys
 
 try:
@@ -121,6 +122,41 @@ def test_two_cards():
         single.step()
     for some in lists:
         assert_same(some, alone, atol=0, rtol=0)
+
+
+# In a process of its own: whether a device has been used lasts as long as the process.
+ON_THE_SECOND = """
+import ctypes, torch
+from hone import optim
+
+def used(device):
+    flags, active = ctypes.c_uint(), ctypes.c_int()
+    driver = ctypes.CDLL("libcuda.so.1")
+    assert driver.cuDevicePrimaryCtxGetState(device, ctypes.byref(flags), ctypes.byref(active)) == 0
+    return active.value != 0
+
+p = torch.nn.Parameter(torch.ones(20000, device="cuda:1"))
+p.grad = torch.ones_like(p)
+m = torch.nn.Parameter(torch.ones(64, 64, device="cuda:1"))
+m.grad = torch.ones_like(m)
+assert used(1)
+before = used(0)
+for optimizer in (optim.AdamW([p]), optim.Muon([m])):
+    optimizer.step()
+torch.cuda.synchronize(1)
+assert p[0].item() != 1 and m[0, 0].item() != 1
+print("used before", before, "after", used(0), "current", torch.cuda.current_device())
+"""
+
+
+def test_a_card_that_nobody_uses():
+    if torch.cuda.device_count() < 2:
+        print("skipped, one GPU: test_a_card_that_nobody_uses")
+        return
+    output = subprocess.run(
+        [sys.executable, "-c", ON_THE_SECOND], check=True, capture_output=True, text=True
+    ).stdout
+    assert output == "used before False after False current 0\n"
 
 
 def test_database():

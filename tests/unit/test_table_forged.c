@@ -276,6 +276,86 @@ static void test_increments_that_cannot_be(void **state)
     remove_folder(folder);
 }
 
+/* One that gives a row to a new key, or to the list of free ones, whose own key has not gone: both would
+ * be at one row. */
+static void test_rows_that_are_taken(void **state)
+{
+    (void)state;
+    char folder[FOLDER_SIZE], path[128];
+    make_folder(folder);
+    snprintf(path, sizeof path, "%s/000000000002-increment.safetensors", folder);
+    hone_table *const whole = empty_table();
+    const int64_t keys[] = {10, 11, 12, 13}, new = 14;
+    int64_t rows[4];
+    require(hone_table_insert(whole, keys, 4, rows, NULL, &error), &error);
+    require(hone_table_erase(whole, &keys[3], 1, NULL, &error), &error);
+    save(whole, folder, HONE_SNAPSHOT_FULL);
+    require(hone_table_insert(whole, &new, 1, rows, NULL, &error), &error); /* row 3 */
+    require(hone_table_erase(whole, &keys[1], 1, NULL, &error), &error);    /* row 1 is free */
+    save(whole, folder, HONE_SNAPSHOT_INCREMENT);
+    size_t size, sealed_size;
+    void *const original = read_whole(path, &size), *const bytes = malloc(size);
+    const struct {
+        const char *tensor;
+        int64_t row;
+        const char *sentence; /* NULL: nothing is forged */
+    } cases[] = {
+        {"t@row", 0, "takes row 0 from key 10, which stays"},
+        {"t@free", 2, "takes row 2 from key 12, which stays"},
+        {"t@row", 3, NULL},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        void *sealed = NULL;
+        memcpy(bytes, original, size);
+        memcpy(element(bytes, size, cases[i].tensor, 0), &cases[i].row, sizeof cases[i].row);
+        assert_true(reseal_snapshot(context, bytes, size, &sealed, &sealed_size));
+        write_whole(path, sealed, sealed_size);
+        hone_table *again = empty_table();
+        hone_restore_report report;
+        require(hone_snapshot_restore(&again, 1, folder, &report, &error), &error);
+        assert_int_equal(report.files, cases[i].sentence == NULL ? 2 : 1);
+        assert_non_null(strstr(report.problem, cases[i].sentence == NULL ? "" : cases[i].sentence));
+        assert_int_equal(hone_table_count(again), 3);
+        hone_table_free(again);
+        free(sealed);
+    }
+    free(original);
+    free(bytes);
+    hone_table_free(whole);
+    remove_folder(folder);
+}
+
+/* A row's gradient that waits twice is taken once: two threads would step the row at the same time. */
+static void test_a_row_that_waits_twice(void **state)
+{
+    (void)state;
+    hone_table *const whole = empty_table();
+    hone_lookup *lookup = NULL;
+    const int64_t keys[] = {1, 2}, back[] = {2, 1}, one = 1;
+    int64_t rows[2];
+    const float grads[] = {1, 2, 3, 4};
+    const hone_tensor view = ROWS(grads, HONE_F32, 2, WIDTH);
+    require(hone_lookup_create(&lookup, whole, &error), &error);
+    require(hone_table_insert(whole, keys, 2, rows, NULL, &error), &error);
+    require(hone_table_lookup(whole, lookup, back, 2, HONE_LOOKUP_TRAIN, NULL, &error), &error);
+    require(hone_table_add_gradients(whole, lookup, &view, &error), &error);
+    size_t size, sealed_size;
+    void *const bytes = pack(whole, &size), *sealed = NULL;
+    memcpy(element(bytes, size, "t@waiting_row", 1), &one, sizeof one);
+    assert_true(reseal_snapshot(context, bytes, size, &sealed, &sealed_size));
+    hone_table *again = empty_table();
+    hone_table_report report;
+    require(hone_snapshot_unpack(&again, 1, sealed, sealed_size, &error), &error);
+    require(hone_table_step(again, &report, &error), &error);
+    assert_int_equal(report.stepped, 1);
+    assert_int_equal(report.stale, 1);
+    hone_table_free(again);
+    free(sealed);
+    free(bytes);
+    hone_lookup_free(lookup);
+    hone_table_free(whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +363,8 @@ int main(void)
         cmocka_unit_test(test_rows_that_cannot_be),
         cmocka_unit_test(test_numbers_that_cannot_be),
         cmocka_unit_test(test_increments_that_cannot_be),
+        cmocka_unit_test(test_rows_that_are_taken),
+        cmocka_unit_test(test_a_row_that_waits_twice),
         cmocka_unit_test(test_more_rows_than_the_budget_holds),
     };
     return cmocka_run_group_tests(tests, open_single_context, close_context);
