@@ -66,7 +66,7 @@ typedef struct hone_restore_report {
  * Errors: IO (no snapshot there, or the directory cannot be read), MISMATCH (another width, dtype,
  * rule, bias, decay, rounding, seed, or set of tables), RANGE (more rows than a table's byte budget
  * holds), FORMAT (nothing sound), ARGUMENT (tables not empty, or a snapshot of them at work), MEMORY;
- * the tables are empty then and their settings as before. */
+ * the tables are empty then and their settings as before, and their next snapshot is a full one. */
 HONE_API hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count,
                                            const char *directory, hone_restore_report *report,
                                            hone_error *error);
