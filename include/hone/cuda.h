@@ -7,8 +7,8 @@
  * UNSUPPORTED without it.
  *
  * The step waits for a device only where it must answer what came of it: with a report and a norm, with
- * HONE_NONFINITE_ERROR, and for a norm or a loss scale over several devices. So do calls that read
- * counters, states or the scaler's scale. */
+ * HONE_NONFINITE_ERROR, and for a norm or a loss scale over several devices; and where it makes masters
+ * and may turn out not to count. So do calls that read counters, states or the scaler's scale. */
 #ifndef HONE_CUDA_H
 #define HONE_CUDA_H
 
@@ -32,8 +32,8 @@ HONE_API hone_status hone_optimizer_set_stream(hone_optimizer *optimizer, int de
  * are clipping, accumulation, the loss scale's numbers, the addresses of gradients (steps beside the graph
  * may have others), and of matrix rules what makes the polar factor (ns_steps, coefficients, eps) and
  * maximize. It uses the optimizer's memory: when parameters, which of them have gradients, groups, states,
- * masks, formats, multipliers or step counts have been changed by the caller, or a choice or ns_steps of a
- * matrix rule, or the optimizer is gone, it must not be replayed any more; capture another one. */
+ * masks, formats, multipliers or step counts have been changed by the caller, or a number that states come or
+ * go with (amsgrad, momentum from or to 0), or a choice or ns_steps of a matrix rule, or the optimizer is gone, it must not be replayed any more; capture another one. */
 HONE_API hone_status hone_optimizer_set_capturable(hone_optimizer *optimizer, bool capturable,
                                                    hone_error *error);
 

@@ -63,10 +63,10 @@ typedef struct hone_restore_report {
  * (stochastic or not) and seed, to the newest state that the directory's files give without a gap:
  * the last full snapshot that is sound and the increments after it up to the first that is missing
  * or damaged, which is named in report->problem. Hyperparameters and schedules are the file's.
- * Errors: IO (no snapshot there, or the directory cannot be read), MISMATCH (another width, dtype, rule, bias, decay, rounding, seed,
- * or set of tables), RANGE (more rows than a table's byte budget holds), FORMAT (nothing sound),
- * ARGUMENT (tables not empty, or a snapshot of them at work), MEMORY; the tables are empty then and
- * their settings as before. */
+ * Errors: IO (no snapshot there, or the directory cannot be read), MISMATCH (another width, dtype,
+ * rule, bias, decay, rounding, seed, or set of tables), RANGE (more rows than a table's byte budget
+ * holds), FORMAT (nothing sound), ARGUMENT (tables not empty, or a snapshot of them at work), MEMORY;
+ * the tables are empty then and their settings as before, and their next snapshot is a full one. */
 HONE_API hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count,
                                            const char *directory, hone_restore_report *report,
                                            hone_error *error);

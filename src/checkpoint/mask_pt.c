@@ -10,11 +10,38 @@
 #include "checkpoint/pt_file.h"
 #include "checkpoint/text.h"
 
+#define MOST_KEYS 64 /* of a dictionary that describes one mask */
+
+/* ---- what a small file could ask for a thousand times -------------------------------------------- */
+
+/* An entry of a dictionary that describes one mask; NULL also where there are too many for that: a large
+ * one, named by many masks, would be searched for each of them. */
+static const struct hone_node *get_of_mask(const struct hone_node *node, const char *key)
+{
+    const bool small = node->kind == HONE_NODE_DICT && node->as.items.count <= 2 * MOST_KEYS;
+    return small ? hone_node_get(node, key) : NULL;
+}
+
+/* A view with steps of 0 can have any number of entries in a file of a few bytes. */
+static hone_status check_entries(struct hone_mask_load *load, const char *name,
+                                 const hone_tensor *indices, int32_t ndim, const int64_t *shape)
+{
+    const hone_tensor mask = hone_tensor_view(NULL, HONE_BOOL, ndim, shape);
+    const int32_t last = indices->ndim - 1;
+    const int64_t numel = hone_tensor_numel(&mask);
+    if (last < 0 || indices->strides[last] != 0 || indices->shape[last] <= numel)
+        return HONE_OK;
+    return hone_mask_load_fail(load, HONE_ERROR_FORMAT, name,
+                               "its indices name one place of the file %" PRId64
+                               " times; the mask has %" PRId64 " elements",
+                               indices->shape[last], numel);
+}
+
 /* ---- one mask ------------------------------------------------------------------------------- */
 
 static bool is_compact(const struct hone_node *node)
 {
-    return hone_node_get(node, "indices") != NULL && hone_node_get(node, "shape") != NULL;
+    return get_of_mask(node, "indices") != NULL && get_of_mask(node, "shape") != NULL;
 }
 
 static bool is_mask(const struct hone_node *node)
@@ -38,6 +65,8 @@ static hone_status load_sparse(struct hone_mask_load *load, const char *name,
                                const struct hone_node_sparse *sparse)
 {
     hone_status status = hone_mask_load_reserve(load, name, sparse->ndim, sparse->shape);
+    if (status == HONE_OK)
+        status = check_entries(load, name, &sparse->indices, sparse->ndim, sparse->shape);
     if (status != HONE_OK)
         return status;
     hone_mask *mask = NULL;
@@ -121,6 +150,8 @@ static hone_status load_compact(struct hone_mask_load *load, const char *name,
         status = take_shape(load, name, hone_node_get(node, "shape"), &ndim, shape);
     if (status == HONE_OK)
         status = hone_mask_load_reserve(load, name, ndim, shape);
+    if (status == HONE_OK)
+        status = check_entries(load, name, &positions->as.tensor, ndim, shape);
     if (status != HONE_OK)
         return status;
     hone_mask *mask = NULL;
@@ -194,13 +225,13 @@ static hone_status load_masks(struct hone_mask_load *load, const struct hone_nod
 
 static int64_t take_count(const struct hone_node *summary, const char *key)
 {
-    const struct hone_node *const node = hone_node_get(summary, key);
+    const struct hone_node *const node = get_of_mask(summary, key);
     return node != NULL && node->kind == HONE_NODE_INTEGER ? node->as.integer : -1;
 }
 
 static double take_ratio(const struct hone_node *summary, const char *key)
 {
-    const struct hone_node *const node = hone_node_get(summary, key);
+    const struct hone_node *const node = get_of_mask(summary, key);
     if (node != NULL && node->kind == HONE_NODE_INTEGER)
         return (double)node->as.integer;
     return node != NULL && node->kind == HONE_NODE_NUMBER ? node->as.number : NAN;

@@ -38,6 +38,7 @@ struct hone_device {
     struct hone_device_member {
         int64_t param;
         uint32_t class_index;
+        uint32_t states; /* bit i: a step of this plan fills its state i */
     } * members;
     size_t member_count, member_capacity;
     struct hone_device_class *classes;
@@ -151,6 +152,9 @@ bool hone_devices_prepare(const hone_optimizer *optimizer);
 
 /* Whether the rate of a group lies in a device's memory. */
 bool hone_devices_have_lr(const struct hone_devices *devices);
+
+/* Whether the loss scale or its flag does. */
+bool hone_devices_have_scale(const struct hone_devices *devices);
 
 /* Whether a capture of the device's stream is under way, and that the stream is the device's. */
 hone_status hone_device_inspect(struct hone_device *device, bool *capturing, hone_error *error);

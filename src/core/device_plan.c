@@ -348,6 +348,14 @@ static hone_status send_mask(struct hone_device *device, struct hone_param *para
 
 /* ---- all of it -------------------------------------------------------------------------------- */
 
+static uint32_t states_of(const hone_optimizer *optimizer, const struct hone_param *param)
+{
+    uint32_t states = 0;
+    for (int k = 0; k < HONE_STATE_COUNT; k++)
+        states |= (uint32_t)hone_param_needs_state(optimizer, param, k) << k;
+    return states;
+}
+
 static hone_status list_members(hone_optimizer *optimizer, struct hone_device *device,
                                 hone_error *error)
 {
@@ -370,7 +378,8 @@ static hone_status list_members(hone_optimizer *optimizer, struct hone_device *d
         if (plan->tensors[i].device != device)
             continue;
         const int64_t param = plan->tensors[i].param;
-        device->members[device->member_count++] = (struct hone_device_member){param, 0};
+        device->members[device->member_count++] = (struct hone_device_member){
+            .param = param, .states = states_of(optimizer, &optimizer->params[param])};
         status = send_mask(device, &optimizer->params[param], error);
     }
     return status;
@@ -452,18 +461,15 @@ static hone_status fetch(struct hone_device *device, struct hone_device_outcome 
     return status;
 }
 
-/* What a class has counted reaches its parameters. */
+/* What a class has counted reaches its parameters, and that these steps have filled the plan's states. */
 static void tell_params(const hone_optimizer *optimizer, const struct hone_device *device)
 {
     for (size_t i = 0; i < device->member_count; i++) {
         struct hone_param *const param = &optimizer->params[device->members[i].param];
         const uint64_t step = device->classes[device->members[i].class_index].step;
-        if (param->step == step)
-            continue;
+        if (param->step != step)
+            param->fresh &= ~device->members[i].states;
         param->step = step;
-        for (int k = 0; param->fresh != 0 && k < HONE_STATE_COUNT; k++)
-            if (hone_param_needs_state(optimizer, param, k))
-                param->fresh &= ~(1u << k);
     }
 }
 

@@ -178,7 +178,7 @@ static hone_status send_counters(hone_optimizer *optimizer, struct hone_device *
 static hone_status send_moved(struct hone_device *device, bool capturing, hone_error *error)
 {
     device->captured = device->captured || capturing;
-    if (!device->moved && !device->captured)
+    if (device->tensor_count == 0 || (!device->moved && !device->captured))
         return HONE_OK;
     const char *const image = device->image.data;
     const size_t sources =
@@ -248,7 +248,7 @@ static hone_status check_bound(const hone_optimizer *optimizer, hone_error *erro
                              param->group, devices->lr[param->group].device, param->name,
                              hone_device_text(place, param->device));
     }
-    if ((devices->grad_scale != NULL || devices->found_inf != NULL) &&
+    if (hone_devices_have_scale(devices) &&
         (!hone_devices_alone(optimizer) ||
          hone_device_find(optimizer, devices->scale_device)->member_count == 0))
         return hone_fail(error, HONE_ERROR_ARGUMENT,
@@ -274,7 +274,7 @@ hone_status hone_devices_ready(hone_optimizer *optimizer, hone_error *error)
     if (devices == NULL)
         return HONE_OK;
     hone_status status = HONE_OK;
-    if (hone_devices_have_lr(devices) || devices->grad_scale != NULL || devices->found_inf != NULL)
+    if (hone_devices_have_lr(devices) || hone_devices_have_scale(devices))
         status = check_bound(optimizer, error);
     if (status == HONE_OK)
         status = bring_counters_home(optimizer, error);

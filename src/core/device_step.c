@@ -32,6 +32,11 @@ bool hone_devices_have_lr(const struct hone_devices *devices)
     return false;
 }
 
+bool hone_devices_have_scale(const struct hone_devices *devices)
+{
+    return devices != NULL && (devices->grad_scale != NULL || devices->found_inf != NULL);
+}
+
 bool hone_devices_prepare(const hone_optimizer *optimizer)
 {
     const struct hone_devices *const devices = optimizer->devices;
@@ -383,7 +388,7 @@ hone_status hone_device_step_alone(hone_optimizer *optimizer, const struct hone_
     if (status != HONE_OK || !call->update)
         return status;
     const bool prepared = hone_devices_prepare(optimizer);
-    const bool judged = prepared || call->norm;
+    const bool judged = prepared || call->norm, first = device->fresh_masters;
     status = make_masters(optimizer, device, error);
     if (status == HONE_OK && judged)
         status = judge(optimizer, device, call, error);
@@ -394,8 +399,13 @@ hone_status hone_device_step_alone(hone_optimizer *optimizer, const struct hone_
                              prepared || device->class_count > HONE_DEVICE_SCALARS, error);
     if (status == HONE_OK)
         status = hone_devices_clear(optimizer, call, error);
+    struct hone_outcome own = {.go = true};
+    if (first && outcome == NULL)
+        outcome = &own; /* a step that does not count leaves making the masters to the next one */
     if (status == HONE_OK && outcome != NULL && judged)
         status = fetch_outcome(device, outcome, error);
+    if (status == HONE_OK && first)
+        device->fresh_masters = !outcome->go;
     if (status == HONE_OK)
         hone_devices_count(optimizer);
     return status;

@@ -72,7 +72,8 @@ hone_status hone_optimizer_set_grad(hone_optimizer *optimizer, int64_t index,
     status = check_grad(optimizer, param, grad, error);
     if (status != HONE_OK)
         return status;
-    if (param->has_grad && param->grad == grad->data && param->grad_dtype == grad->dtype)
+    const bool same_place = param->grad == grad->data || param->count == 0; /* nothing is there */
+    if (param->has_grad && same_place && param->grad_dtype == grad->dtype)
         return HONE_OK;
     int reals;
     hone_dtype_format(grad->dtype, &param->grad_format, &reals);

@@ -120,32 +120,27 @@ hone_status hone_optimizer_get(const hone_optimizer *optimizer, int group, const
     return status != HONE_OK ? status : hone_spec_get(optimizer->spec, group, hyper, value, error);
 }
 
-/* A hyperparameter that a slot depends on changes which slots exist, a choice may change what a matrix is,
- * and steps of its polar factor take room on a device. */
-static bool is_structural(const hone_spec *spec, int group, const char *hyper)
+/* What of a group a plan is made for beside its formats: which optional slots exist, and of a matrix rule its
+ * choices, which may change what a matrix is, and the steps of its polar factor, which take room on a device. */
+static bool is_structural(const struct hone_group *group, const char *hyper, int variant_before)
 {
-    if (group < 0 || group >= spec->group_count)
-        return false;
-    const hone_rule *const rule = spec->groups[group].rule;
-    const int index = hone_rule_hyper_find(rule, hyper);
-    for (int k = 0; k < rule->slot_count; k++)
-        if (index >= 0 && rule->slots[k].condition == index)
-            return true;
-    return index >= 0 && (rule->hypers[index].kind == HONE_CHOICE ||
-                          (rule->matrix && strcmp(hyper, "ns_steps") == 0));
+    const int index = hone_rule_hyper_find(group->rule, hyper); /* -1: masked_lr, no rule's */
+    return hone_group_variant(group) != variant_before ||
+           (index >= 0 && (group->rule->hypers[index].kind == HONE_CHOICE ||
+                           (group->rule->matrix && strcmp(hyper, "ns_steps") == 0)));
 }
 
-/* Steps that a device has counted have filled the slots that were there by then. */
 hone_status hone_optimizer_set(hone_optimizer *optimizer, int group, const char *hyper,
                                double value, hone_error *error)
 {
     hone_status status = hone_check_optimizer(optimizer, error);
-    const bool structural = status == HONE_OK && is_structural(optimizer->spec, group, hyper);
-    if (structural)
-        status = hone_devices_settle(optimizer, error);
-    if (status == HONE_OK)
-        status = hone_spec_set(optimizer->spec, group, hyper, value, error);
-    if (status == HONE_OK && structural)
+    if (status != HONE_OK)
+        return status;
+    const hone_spec *const spec = optimizer->spec;
+    const int before =
+        group >= 0 && group < spec->group_count ? hone_group_variant(&spec->groups[group]) : 0;
+    status = hone_spec_set(optimizer->spec, group, hyper, value, error);
+    if (status == HONE_OK && is_structural(&spec->groups[group], hyper, before))
         optimizer->plan.valid = false;
     return status;
 }

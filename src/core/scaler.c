@@ -71,6 +71,11 @@ hone_status hone_optimizer_set_scaler(hone_optimizer *optimizer, const hone_scal
         if (status != HONE_OK)
             return status;
     }
+    if (scaler != NULL && hone_devices_have_scale(optimizer->devices))
+        return hone_fail(
+            error, HONE_ERROR_ARGUMENT,
+            "the loss scale or the flag of non-finite gradients is bound to a device's "
+            "memory, which leaves a scaler nothing to do");
     const hone_status settled = hone_devices_take_counters(optimizer, error);
     if (settled != HONE_OK)
         return settled;

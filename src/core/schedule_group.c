@@ -211,9 +211,10 @@ static hone_status set_schedule(hone_optimizer *optimizer, int group, bool maske
     }
     if (masked && copy == NULL && old != NULL)
         follow_rate(&changed);
+    const bool momentum = hone_group_variant(target) != hone_group_variant(&changed);
     hone_schedule_free(old);
     *target = changed;
-    optimizer->plan.valid = false; /* momentum may have appeared */
+    optimizer->plan.valid = optimizer->plan.valid && !momentum; /* it has come or gone */
     return HONE_OK;
 }
 
@@ -305,13 +306,20 @@ static hone_status advance(hone_optimizer *optimizer, bool epoch, hone_error *er
     if (optimizer == NULL)
         return hone_fail(error, HONE_ERROR_ARGUMENT, "optimizer is NULL");
     hone_spec *const spec = optimizer->spec;
-    for (int g = 0; g < spec->group_count; g++) {
-        const hone_status status = hone_group_check_next(&spec->groups[g], epoch, error);
-        if (status != HONE_OK)
-            return status;
+    hone_status status = HONE_OK;
+    bool momentum = false;
+    for (int g = 0; g < spec->group_count && status == HONE_OK; g++) {
+        struct hone_group next = spec->groups[g];
+        status = hone_group_check_next(&next, epoch, error);
+        if (status == HONE_OK)
+            hone_group_advance(&next, epoch);
+        momentum = momentum || hone_group_variant(&next) != hone_group_variant(&spec->groups[g]);
     }
+    if (status != HONE_OK)
+        return status;
     for (int g = 0; g < spec->group_count; g++)
         hone_group_advance(&spec->groups[g], epoch);
+    optimizer->plan.valid = optimizer->plan.valid && !momentum; /* it has come or gone */
     return HONE_OK;
 }
 

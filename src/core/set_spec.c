@@ -4,14 +4,20 @@
 #include "core/device.h"
 #include "core/optimizer_internal.h"
 
+/* A state of the library's own that no step has filled yet. */
+static bool is_blank(const struct hone_param *param, int state)
+{
+    return (param->fresh >> state & 1u) != 0 && param->state[state].owner != HONE_CALLER;
+}
+
 static bool has_history(const struct hone_param *param)
 {
     if (param->step != 0)
         return true;
+    bool any = false;
     for (int k = 0; k < HONE_MAX_SLOTS; k++)
-        if (param->state[k].data != NULL)
-            return true;
-    return false;
+        any = any || (param->state[k].data != NULL && !is_blank(param, k));
+    return any;
 }
 
 /* States are the rule's, so a parameter that has any stays with its rule; and rates are finite. */
@@ -89,9 +95,8 @@ static void move_parameters(hone_optimizer *optimizer)
         hone_spec_multiplier(spec, param->group, hone_spec_find_module(spec, param->name),
                              param->name, &param->multiplier, NULL); /* checked above */
         hone_param_drop_precision(optimizer, param);
-        for (int k = 0; k < HONE_MAX_SLOTS;
-             k++) /* no step has filled them: they may get other types */
-            if ((param->fresh >> k & 1u) != 0 && param->state[k].owner != HONE_CALLER)
+        for (int k = 0; k < HONE_MAX_SLOTS; k++)
+            if (is_blank(param, k)) /* it may get another type, or is of another rule */
                 drop_state(optimizer, param, k);
     }
 }

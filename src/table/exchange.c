@@ -333,7 +333,8 @@ static hone_status take_rows(hone_table *table, const struct imported *in, int64
     for (int64_t i = 0; i < n; i++)
         if (hone_shard_of(ids[i], shards) == shard)
             keys[count++] = ids[i];
-    hone_status status = hone_table_reserve_dirty(table, (size_t)n * HONE_MAX_COLUMNS, error);
+    /* For the insertion and, so that they cannot fail, the scatters, which list no row again. */
+    hone_status status = hone_table_reserve_dirty(table, 2 * (size_t)n, error);
     const bool fresh = table->next == 0;
     if (status == HONE_OK)
         status = hone_table_insert(table, keys, count, made, NULL, error);

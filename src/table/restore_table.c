@@ -414,6 +414,8 @@ void hone_table_clear(struct hone_table *table)
     table->power1 = table->power2 = 1;
     table->registered = table->failed = false;
     table->version++;
+    table->tracking = false; /* an increment would not tell of all this */
+    table->dirty_count = table->gone_count = 0;
     if (table->counters != NULL)
         memset(table->counters, 0, (size_t)table->options.admit_counters);
     hone_clear_counted(table);

@@ -478,6 +478,34 @@ static void test_momentum_off_and_on(void **state)
     assert_memory_equal(found, wanted, sizeof wanted);
 }
 
+/* A master is the parameter as it is when the first step that counts begins. */
+static void test_master_after_a_skipped_step(void **state)
+{
+    (void)state;
+    const int64_t one[] = {1};
+    const uint16_t two = 0x4000, nan = 0x7fc0, zero = 0; /* of bfloat16 */
+    hone_context *const context = test_context(1, NULL);
+    hone_optimizer *const optimizer = test_optimizer(context, "sgd");
+    const hone_tensor param = device_view(device_new(0, 2, 0), HONE_BF16, 1, one);
+    const hone_tensor grad = device_view(device_new(0, 2, 0), HONE_BF16, 1, one);
+    OK(hone_optimizer_set_precision(optimizer, 0, HONE_PRECISION_MASTER, &problem));
+    OK(hone_optimizer_clip_norm(optimizer, INFINITY, 2, HONE_NONFINITE_SKIP, &problem));
+    OK(hone_optimizer_add(optimizer, "w", &param, 0, NULL, &problem));
+    OK(hone_optimizer_set_grad(optimizer, 0, &grad, &problem));
+    device_write(param.data, &zero, sizeof zero);
+    device_write(grad.data, &nan, sizeof nan);
+    OK(hone_optimizer_step(optimizer, NULL, &problem));
+    device_write(param.data, &two, sizeof two);
+    device_write(grad.data, &zero, sizeof zero);
+    OK(hone_optimizer_step(optimizer, NULL, &problem));
+    uint16_t found;
+    device_read(&found, param.data, sizeof found);
+    assert_int_equal(found, two);
+    hone_optimizer_free(optimizer);
+    hone_context_free(context);
+    device_free_all();
+}
+
 struct own_memory {
     size_t blocks, bytes;
 };
@@ -587,6 +615,7 @@ int main(void)
         cmocka_unit_test(test_lost_device),
         cmocka_unit_test(test_policy_changes),
         cmocka_unit_test(test_momentum_off_and_on),
+        cmocka_unit_test(test_master_after_a_skipped_step),
         cmocka_unit_test(test_own_memory),
         cmocka_unit_test(test_memory_bound),
     };

@@ -114,11 +114,40 @@ static void test_graphs(void **state)
     assert_memory_equal(found, wanted, sizeof wanted);
 }
 
+/* What a graph allows between its replays makes no new plan, which would have other places for what the graph
+ * reads: numbers of momentum, and the gradient's address of a parameter that has no elements. */
+static void test_no_new_plan(void **state)
+{
+    (void)state;
+    const int64_t nothing[] = {0};
+    struct subject s;
+    subject_start(&s, "sgd");
+    const hone_tensor param = device_view(subject_values(1), HONE_F32, 1, nothing);
+    hone_tensor grad = device_view(subject_values(1), HONE_F32, 1, nothing);
+    OK(hone_optimizer_set(s.optimizer, 0, "momentum", 0.9, &problem));
+    OK(hone_optimizer_add(s.optimizer, "nothing", &param, 0, NULL, &problem));
+    OK(hone_optimizer_set_grad(s.optimizer, 1, &grad, &problem));
+    OK(hone_optimizer_set_capturable(s.optimizer, true, &problem));
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    const size_t waits = device_control()->waits;
+    OK(hone_optimizer_set(s.optimizer, 0, "momentum", 0.5, &problem));
+    grad.data = subject_values(2);
+    const size_t own = device_control()->waits - waits; /* the test's */
+    OK(hone_optimizer_set_grad(s.optimizer, 1, &grad, &problem));
+    OK(hone_optimizer_prepare(s.optimizer, &problem));
+    assert_int_equal(device_control()->waits, waits + own);
+    OK(hone_optimizer_set(s.optimizer, 0, "momentum", 0, &problem));
+    OK(hone_optimizer_prepare(s.optimizer, &problem));
+    assert_true(device_control()->waits > waits + own);
+    subject_stop(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_captures),
         cmocka_unit_test(test_graphs),
+        cmocka_unit_test(test_no_new_plan),
     };
     device_start();
     if (device_control() == NULL)

@@ -524,6 +524,57 @@ static void compact_dictionaries(void **state)
                           "mask 'w': its 'layout' is csr; it must be 'compact_sparse'");
 }
 
+/* Work that a file asks for is bounded by its size, or by the masks': not by views that name one place a
+ * quintillion times, nor by one large dictionary that is every mask. */
+static void small_files_ask_for_little(void **state)
+{
+    (void)state;
+    static const int64_t shape[] = {2, 4};
+    struct image pickle = start_compact(INT64_C(1) << 60, 0, 2, shape);
+    end_compact(&pickle);
+    assert_pickle_refused(&pickle, HONE_ERROR_FORMAT,
+                          "mask 'w': its indices name one place of the file 1152921504606846976 "
+                          "times; the mask has 8 elements");
+    pickle = start_masks();
+    put_global(&pickle, "torch._utils", "_rebuild_sparse_tensor");
+    put_global(&pickle, "torch.serialization", "_get_layout");
+    put_string(&pickle, "torch.sparse_coo");
+    put_opcode(&pickle, "\x85R(");
+    struct tensor_plan plan = {.type = "LongStorage",
+                               .key = "1",
+                               .storage = 8,
+                               .ndim = 2,
+                               .size = {2, INT64_C(1) << 50},
+                               .stride = {1, 0}};
+    put_tensor(&pickle, &plan);
+    plan = (struct tensor_plan){
+        .type = "BoolStorage", .key = "0", .storage = 64, .ndim = 1, .size = {INT64_C(1) << 50}};
+    put_tensor(&pickle, &plan);
+    put_tuple(&pickle, 2, shape);
+    put_opcode(&pickle, "\x88t\x86R");
+    end_masks(&pickle);
+    assert_pickle_refused(&pickle, HONE_ERROR_FORMAT,
+                          "mask 'w': its indices name one place of the file 1125899906842624 "
+                          "times; the mask has 8 elements");
+    for (int more = 62; more <= 63; more++) { /* beside the two that a mask has */
+        pickle = start_compact(8, 1, 2, shape);
+        for (int i = 0; i < more; i++) {
+            put_integer(&pickle, i);
+            put_opcode(&pickle, "N");
+        }
+        end_compact(&pickle);
+        hone_mask_set *set = NULL;
+        hone_error error;
+        if (more == 62) {
+            assert_int_equal(read_pickle(&set, &pickle, &error), HONE_OK);
+            hone_mask_set_free(set);
+            continue;
+        }
+        assert_int_equal(read_pickle(&set, &pickle, &error), HONE_ERROR_FORMAT);
+        assert_non_null(strstr(error.message, "mask 'w': it is a dictionary; a mask is"));
+    }
+}
+
 static struct image sparse_pickle(const char *layout, int index_rows, int64_t values, int ndim,
                                   const int64_t *shape)
 {
@@ -629,6 +680,7 @@ int main(void)
         cmocka_unit_test(tensors_that_do_not_fit),
         cmocka_unit_test(tensors_that_do_fit),
         cmocka_unit_test(compact_dictionaries),
+        cmocka_unit_test(small_files_ask_for_little),
         cmocka_unit_test(sparse_tensors),
         cmocka_unit_test(other_dictionaries),
     };

@@ -324,6 +324,33 @@ static void test_momentum(void **state)
     hone_schedule_free(schedule);
 }
 
+/* Momentum that a schedule brings and takes away comes and goes with its slot. */
+static void test_momentum_comes_and_goes(void **state)
+{
+    (void)state;
+    hone_schedule *const schedule =
+        parse("{\"type\": \"cyclic\", \"base_lr\": 0.5, \"max_lr\": 0.5, \"step_size_up\": 1, "
+              "\"base_momentum\": 0, \"max_momentum\": 0.5}");
+    /* Momentum is 0, 0, 0.5 with a new buffer, 0, and 0.5 with the old one. */
+    const float wanted[] = {-0.5f, -1, -1.5f, -2, -2.75f};
+    const int64_t shape[] = {1};
+    float p = 0, g = 1;
+    const hone_tensor param = hone_tensor_view(&p, HONE_F32, 1, shape);
+    const hone_tensor grad = hone_tensor_view(&g, HONE_F32, 1, shape);
+    hone_optimizer *const sgd = optimizer_at("sgd", 0.5);
+    assert_int_equal(hone_optimizer_add(sgd, "p", &param, 0, NULL, NULL), HONE_OK);
+    assert_int_equal(hone_optimizer_set_grad(sgd, 0, &grad, NULL), HONE_OK);
+    assert_int_equal(hone_optimizer_set_schedule(sgd, 0, schedule, NULL), HONE_OK);
+    assert_int_equal(hone_optimizer_set(sgd, 0, "momentum", 0, NULL), HONE_OK);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(hone_optimizer_step(sgd, NULL, NULL), HONE_OK);
+        assert_true(p == wanted[i]);
+        assert_int_equal(hone_optimizer_schedule_step(sgd, NULL), HONE_OK);
+    }
+    hone_optimizer_free(sgd);
+    hone_schedule_free(schedule);
+}
+
 /* ---- specs ---------------------------------------------------------------------------------- */
 
 static void expect_canonical(const char *text, const char *wanted)
@@ -433,7 +460,7 @@ int main(void)
         cmocka_unit_test(test_end),          cmocka_unit_test(test_edit),
         cmocka_unit_test(test_momentum),     cmocka_unit_test(test_canonical),
         cmocka_unit_test(test_groups),       cmocka_unit_test(test_checkpoint),
-        cmocka_unit_test(test_out_of_range),
+        cmocka_unit_test(test_out_of_range), cmocka_unit_test(test_momentum_comes_and_goes),
     };
     return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -88,7 +88,9 @@ static void test_rules_stay(void **state)
     (void)state;
     struct subject s;
     create(&s, "{\"optimizer_type\": \"sgd\", \"learning_rate\": 1}", 0);
-    OK(set(&s, "{\"optimizer_type\": \"adam\"}")); /* nothing has been stepped yet */
+    OK(set(&s, "{\"optimizer_type\": \"rmsprop\"}"));  /* nothing has been stepped yet, */
+    OK(hone_optimizer_prepare(s.optimizer, &problem)); /* nor by this */
+    OK(set(&s, "{\"optimizer_type\": \"adam\"}"));
     OK(hone_optimizer_step(s.optimizer, NULL, &problem));
     FAILS(HONE_ERROR_MISMATCH,
           "parameter \"b\" was stepped by adam; the new recipe would step it by sgd, which cannot "

@@ -187,6 +187,48 @@ static void test_files_under_other_names(void **state)
     hone_table_free(table);
 }
 
+/* A restore that fails leaves an empty table without sights. An increment would not say so, for none of
+ * their counters moved: what follows has to be a full snapshot. */
+static void test_a_failed_restore_ends_the_chain(void **state)
+{
+    (void)state;
+    char damaged[FOLDER_SIZE], path[128];
+    hone_table_options options = plain_options(2, "sgd");
+    options.admit_count = 3;
+    options.admit_counters = 100;
+    hone_table *table = make_table(context, "t", &options),
+               *again = make_table(context, "t", &options);
+    hone_lookup *lookup = NULL, *lookup_again = NULL;
+    hone_snapshot *snapshot = NULL;
+    const int64_t key = 5;
+    make_folder(damaged);
+    OK(hone_lookup_create(&lookup, table, &problem));
+    OK(hone_lookup_create(&lookup_again, again, &problem));
+    for (int i = 0; i < 2; i++)
+        OK(hone_table_lookup(table, lookup, &key, 1, HONE_LOOKUP_TRAIN, NULL, &problem));
+    save(table, HONE_SNAPSHOT_FULL); /* of sights alone */
+    snprintf(path, sizeof path, "%s/000000000001-full.safetensors", damaged);
+    FILE *const file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+    assert_int_equal(hone_snapshot_restore(&table, 1, damaged, NULL, &problem), HONE_ERROR_FORMAT);
+    assert_int_equal(hone_snapshot_take(&snapshot, &table, 1, HONE_SNAPSHOT_INCREMENT, &problem),
+                     HONE_ERROR_ARGUMENT);
+    save(table, HONE_SNAPSHOT_FULL);
+    OK(hone_snapshot_restore(&again, 1, folder, NULL, &problem));
+    for (int i = 1; i <= 3; i++) { /* the row comes with the third sight, in both */
+        OK(hone_table_lookup(table, lookup, &key, 1, HONE_LOOKUP_TRAIN, NULL, &problem));
+        OK(hone_table_lookup(again, lookup_again, &key, 1, HONE_LOOKUP_TRAIN, NULL, &problem));
+        assert_int_equal(hone_table_count(table), i == 3);
+        assert_int_equal(hone_table_count(again), i == 3);
+    }
+    hone_lookup_free(lookup);
+    hone_lookup_free(lookup_again);
+    hone_table_free(table);
+    hone_table_free(again);
+    remove_folder(damaged);
+}
+
 #define LEAD 32 /* bytes before each block: the C library's free would not take it */
 
 static void *lead_allocate(size_t size)
@@ -228,9 +270,8 @@ static void test_another_allocator_of_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_extras_that_are_none),
-        TEST(test_a_folder_that_breaks_off),
-        TEST(test_files_under_other_names),
+        TEST(test_extras_that_are_none),      TEST(test_a_folder_that_breaks_off),
+        TEST(test_files_under_other_names),   TEST(test_a_failed_restore_ends_the_chain),
         TEST(test_another_allocator_of_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

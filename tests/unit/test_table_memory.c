@@ -3,6 +3,8 @@
  * memory again it does what it would have done. */
 #include "table_subject.h"
 
+#include <unistd.h>
+
 struct budget {
     int64_t left; /* allocations before the first that fails; all after it fail too */
     int64_t open;
@@ -315,6 +317,81 @@ static void test_restore_without_memory(void **state)
     assert_int_equal(budget.open, 0);
 }
 
+static void *pack(hone_table *table, size_t *size)
+{
+    hone_error error;
+    hone_snapshot *copy = NULL;
+    require(hone_snapshot_take(&copy, &table, 1, HONE_SNAPSHOT_COPY, &error), &error);
+    require(hone_snapshot_pack(copy, NULL, 0, size, &error), &error);
+    void *const bytes = malloc(*size);
+    require(hone_snapshot_pack(copy, bytes, *size, size, &error), &error);
+    hone_snapshot_free(copy);
+    return bytes;
+}
+
+/* An import that finds too little memory has changed nothing: neither rows that were there nor those
+ * that would have had to go, nor what the next increment holds. */
+static void test_import_without_memory(void **state)
+{
+    (void)state;
+    enum { N = 3000 };
+    struct budget budget = {.left = INT64_MAX};
+    hone_context *const limited = limited_context(&budget, 1);
+    char path[] = "/tmp/hone-import-XXXXXX";
+    const int descriptor = mkstemp(path);
+    assert_true(descriptor >= 0);
+    int64_t told = 0, failures = 0, keys[N], rows[N];
+    hone_error error;
+    const hone_table_options o = plain_options(8, "adamw");
+    hone_table *const from = make_table(limited, "t", &o), *const table = fill(limited, &told);
+    for (int64_t i = 0; i < N; i++)
+        keys[i] = 1000000 - i;
+    require(hone_table_insert(from, keys, N, rows, NULL, &error), &error);
+    keys[0] = 3;
+    require(hone_table_insert(from, keys, N, rows, NULL, &error), &error);
+    require(hone_table_export(from, path, 0, 1, &error), &error);
+    hone_snapshot *snapshot = NULL; /* from now on changes are listed */
+    require(hone_snapshot_take(&snapshot, &table, 1, HONE_SNAPSHOT_FULL, &error), &error);
+    char folder[] = "/tmp/hone-import-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    require(hone_snapshot_write(snapshot, folder, NULL, 0, &error), &error);
+    hone_snapshot_free(snapshot);
+    size_t size, found_size;
+    void *const before = pack(table, &size);
+    for (int64_t tries = 0;; tries++, failures++) {
+        budget.left = tries / 5; /* again and again: lists that have grown stay so */
+        const hone_status status = hone_table_import(table, path, 0, 1, &error);
+        budget.left = INT64_MAX;
+        if (status == HONE_OK)
+            break;
+        assert_int_equal(status, HONE_ERROR_MEMORY);
+        assert_int_equal(told, 0);
+        void *const found = pack(table, &found_size);
+        assert_int_equal(found_size, size);
+        assert_memory_equal(found, before, size);
+        free(found);
+        require(hone_snapshot_take(&snapshot, &table, 1, HONE_SNAPSHOT_INCREMENT, &error), &error);
+        assert_int_equal(hone_snapshot_rows(snapshot), 0);
+        hone_snapshot_free(snapshot); /* never written */
+    }
+    assert_true(failures > 5);
+    assert_int_equal(told, N);
+    require(hone_snapshot_take(&snapshot, &table, 1, HONE_SNAPSHOT_INCREMENT, &error), &error);
+    assert_int_equal(hone_snapshot_rows(snapshot), N + 1);
+    hone_snapshot_free(snapshot);
+    free(before);
+    hone_table_free(from);
+    hone_table_free(table);
+    hone_context_free(limited);
+    assert_int_equal(budget.open, 0);
+    close(descriptor);
+    unlink(path);
+    char file[128];
+    snprintf(file, sizeof file, "%s/000000000001-full.safetensors", folder);
+    unlink(file);
+    rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_eviction_without_memory),
         cmocka_unit_test(test_sights_without_memory),
         cmocka_unit_test(test_restore_without_memory),
+        cmocka_unit_test(test_import_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
