@@ -87,7 +87,7 @@ static void test_lives(void **state)
         live(strtoull(one, NULL, 10));
         return;
     }
-    const uint64_t lives = test_is_quick() ? 300 : 2000;
+    const uint64_t lives = test_is_quick() ? 200 : 2000;
     const uint64_t most =
         device_control() != NULL ? lives : lives / 10; /* a real device is slower */
     for (uint64_t seed = 1; seed <= most; seed++)
