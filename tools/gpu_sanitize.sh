@@ -32,15 +32,21 @@ all_programs="test_device_large test_device_random test_device test_device_sever
 parts_of() { # PROGRAM
     case $1 in
     test_device_bits) echo "$most_parts" ;;
-    test_device_muon) echo $((most_parts < 16 ? most_parts : 16)) ;;
+    test_device_muon | test_device_random) echo $((most_parts < 16 ? most_parts : 16)) ;;
     *) echo 1 ;;
     esac
 }
 
 # Why a tool is not run over a program; nothing where it is.
 reason_against() { # TOOL PROGRAM
-    [ "$1:$2" != initcheck:test_device_narrow ] ||
+    case $1:$2 in
+    initcheck:test_device_narrow)
         echo "it does not see what Hopper's copy engine stores, and reports each kernel that reads it"
+        ;;
+    racecheck:test_device_large)
+        echo "it watches the memory that a block shares, and more blocks of test_device_bits' kernels are no more to see"
+        ;;
+    esac
 }
 
 # ---- one part -----------------------------------------------------------------------------------

@@ -399,13 +399,14 @@ hone_status hone_device_step_alone(hone_optimizer *optimizer, const struct hone_
                              prepared || device->class_count > HONE_DEVICE_SCALARS, error);
     if (status == HONE_OK)
         status = hone_devices_clear(optimizer, call, error);
+    /* A step that does not count leaves making the masters to the next one. */
     struct hone_outcome own = {.go = true};
-    if (first && outcome == NULL)
-        outcome = &own; /* a step that does not count leaves making the masters to the next one */
+    if (outcome == NULL && first && conditional(optimizer))
+        outcome = &own;
     if (status == HONE_OK && outcome != NULL && judged)
         status = fetch_outcome(device, outcome, error);
     if (status == HONE_OK && first)
-        device->fresh_masters = !outcome->go;
+        device->fresh_masters = outcome != NULL && !outcome->go;
     if (status == HONE_OK)
         hone_devices_count(optimizer);
     return status;

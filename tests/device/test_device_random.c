@@ -2,12 +2,14 @@
 /* Lives of optimizers, drawn from a seed: hundreds of public calls in any order, made to an optimizer on the
  * CPU and to one whose parameters are on devices, which must end every step with the same bits.
  * HONE_TEST_SEED=n lives the life of one seed alone. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "device/calls.h"
 #include "device/device_memory.h"
 #include "support/checks.h"
+#include "support/shard.h"
 
 #define LIFE 100 /* calls */
 
@@ -90,8 +92,12 @@ static void test_lives(void **state)
     const uint64_t lives = test_is_quick() ? 200 : 2000;
     const uint64_t most =
         device_control() != NULL ? lives : lives / 10; /* a real device is slower */
-    for (uint64_t seed = 1; seed <= most; seed++)
-        live(seed);
+    for (uint64_t seed = 1; seed <= most; seed++) {
+        char name[32];
+        snprintf(name, sizeof name, "seed %" PRIu64, seed);
+        if (shard_takes("life", name))
+            live(seed);
+    }
 }
 
 static int tell_failure(void **state)
@@ -107,5 +113,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_lives, tell_failure)};
     device_start();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return shard_end(cmocka_run_group_tests(tests, NULL, NULL));
 }
