@@ -12,6 +12,7 @@ if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L >/dev/null 2>&1; then
     exit 0
 fi
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
+export HONE_TEST_NEEDS_DEVICE=1 # a device that cannot be used is a failure here, not a reason to skip
 export CUDACXX=${CUDACXX:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
 
 stage_build() {

@@ -4,6 +4,8 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "support/checks.h"
 
@@ -25,19 +27,38 @@ void device_skip(const char *reason)
     exit(77);
 }
 
-void device_start(void)
+/* Where there has to be a device, not to reach it is a failure. */
+static void no_device(const char *reason)
+{
+    const char *const needed = getenv("HONE_TEST_NEEDS_DEVICE");
+    if (needed == NULL || strcmp(needed, "1") != 0)
+        device_skip(reason);
+    printf("FAILED: HONE_TEST_NEEDS_DEVICE=1, and %s\n", reason);
+    exit(1);
+}
+
+static void *open_library(void)
 {
     const char *const path = getenv("HONE_CUDA");
-    void *const library = path == NULL ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (path == NULL || access(path, F_OK) != 0)
+        no_device("no libhone_cuda.so: this build has no CUDA (HONE_CUDA=ON makes it)");
+    void *const library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL)
-        device_skip("no libhone_cuda.so: this build has no CUDA (HONE_CUDA=ON makes it)");
+        no_device(dlerror());
+    return library;
+}
+
+void device_start(void)
+{
+    void *const library = open_library();
     target = dlsym(library, TEXT(HONE_DEVICE_SYMBOL));
-    assert_non_null(target);
+    if (target == NULL)
+        no_device(dlerror());
     control = dlsym(library, "host_device_control");
     struct hone_device_facts facts = {0};
     const struct hone_device_status status = target->open(0, &facts);
     if (status.fault != HONE_DEVICE_OK)
-        device_skip(status.text);
+        no_device(status.text);
     printf("device: %s %s, %d.%d\n", target->name, facts.name, facts.major, facts.minor);
 }
 

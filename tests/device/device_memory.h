@@ -9,7 +9,8 @@
 #include "device/host_target.h"
 #include "kernel/device.h"
 
-/* Opens device 0, or ends the program with 77 (ctest: skipped) and the reason. */
+/* Opens device 0, or ends the program with the reason, and with 77 (ctest: skipped) or, where the
+ * environment's HONE_TEST_NEEDS_DEVICE is 1 (tools/gpu_test.sh), with 1. */
 void device_start(void);
 const struct hone_device_target *device_target(void);
 struct host_control *device_control(void); /* NULL on a real device */

@@ -36,7 +36,7 @@ sanitize() { # STATUS CHECK...: the summary's lines to $folder/summary
     shift
     : >"$folder/started"
     "$source/tools/gpu_sanitize.sh" "$@" >"$folder/output" 2>&1 || status=$?
-    sed '1,/^== covered/d' "$folder/output" >"$folder/summary"
+    sed '0,/^== covered/d' "$folder/output" >"$folder/summary"
     test "$status" = "$wanted" || { cat "$folder/output" && exit 1; }
 }
 
@@ -49,7 +49,7 @@ sanitize 1 memcheck:test_device_muon initcheck:test_device_narrow memcheck:test_
 says 'memcheck +test_device_muon +2 of 3 parts clean, [0-9]+ of 19 cases; REPORTS in .*muon\.2-of-3\.log'
 says 'initcheck +test_device_narrow +not run: it does not see .*'
 says 'memcheck +test_device_large +skipped: the host.s stand-in .*'
-says 'not all of it'
+says 'not all of it is clean'
 test "$(wc -l <"$folder/started")" = 4
 
 rm "$folder/bad" # what was clean is not run again
@@ -63,7 +63,22 @@ sanitize 0 racecheck:test_device_muon
 says 'all of it is clean'
 test "$(grep -c 3/3 "$folder/started")" = 2
 
+sanitize 0 memcheck:test_device_muon memcheck:test_device_large initcheck:test_device_narrow
+says 'all of it is clean, but for what was skipped or not run'
+
 LIMIT=1 sanitize 1 racecheck:test_device_bits # which takes longer
 says 'racecheck +test_device_bits +0 of 3 parts clean, 0 of . cases'
 
-sanitize 2 memcheck:test_nothing
+# A library that is there and does not load: a reason to skip, and a failure where there has to be a device.
+echo "no library" >"$folder/broken.so"
+export HONE_CUDA=$folder/broken.so
+status=0
+env -u HONE_TEST_NEEDS_DEVICE "$PROGRAMS/test_device_narrow" >"$folder/output" 2>&1 || status=$?
+test "$status" = 77
+grep -q '^SKIPPED: .*broken\.so: ' "$folder/output"
+status=0
+HONE_TEST_NEEDS_DEVICE=1 "$PROGRAMS/test_device_narrow" >"$folder/output" 2>&1 || status=$?
+test "$status" = 1
+grep -q '^FAILED: HONE_TEST_NEEDS_DEVICE=1, and .*broken\.so: ' "$folder/output"
+sanitize 1 memcheck:test_device_narrow
+says 'memcheck +test_device_narrow +0 of 1 parts clean, 0 of . cases; REPORTS in .*'
