@@ -69,6 +69,14 @@ says 'all of it is clean, but for what was skipped or not run'
 LIMIT=1 sanitize 1 racecheck:test_device_bits # which takes longer
 says 'racecheck +test_device_bits +0 of 3 parts clean, 0 of . cases'
 
+# Every program is in its list, but those that need the stand-in.
+sanitize 2 memcheck:test_nothing
+{
+    sed -n 's/.*no such program; there are //p' "$folder/output" | tr ' ' '\n'
+    printf '%s\n' test_device_failures test_device_graph
+} | sort >"$folder/listed"
+(cd "$source/tests/device" && printf '%s\n' test_*.c) | sed 's/\.c$//' | sort | diff "$folder/listed" -
+
 # A library that is there and does not load: a reason to skip, and a failure where there has to be a device.
 echo "no library" >"$folder/broken.so"
 export HONE_CUDA=$folder/broken.so
