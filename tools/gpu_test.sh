@@ -21,22 +21,36 @@ stage_build() {
 }
 
 stage_tests() {
-    ctest --preset cuda --label-regex '^gpu$' --output-on-failure
+    local status=0
+    ctest --preset cuda --label-regex '^gpu$' --output-on-failure || status=$?
+    tools/why_skipped.sh build/cuda/Testing/Temporary/LastTest.log
+    return "$status"
 }
 
-# Where a python3 with PyTorch sees the GPU: graphs through the C interface; and the classes, where the
+# The first that has PyTorch with a GPU and the package; else the system's.
+find_python() {
+    local python
+    for python in .venv/bin/python python3; do # .venv: tools/python.sh's
+        "$python" -c 'import torch, hone; assert torch.cuda.is_available()' 2>/dev/null && break
+    done
+    echo "$python"
+}
+
+# Where a Python with PyTorch sees the GPU: graphs through the C interface; and the classes, where the
 # package has been installed.
 stage_python() {
+    local python
+    python=$(find_python)
     export HONE_CUDA=$PWD/build/cuda/src/cuda/libhone_cuda.so.0
-    if ! python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
-        echo "SKIPPED: python3 has no PyTorch that sees a GPU"
+    if ! "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
+        echo "SKIPPED: neither .venv nor python3 has a PyTorch that sees a GPU"
         return
     fi
-    HONE_LIBRARY=$PWD/build/cuda/libhone.so.0 python3 bench/cuda/check_graph.py
-    if python3 -c 'import hone' 2>/dev/null; then
-        python3 tests/python/test_cuda.py
+    HONE_LIBRARY=$PWD/build/cuda/libhone.so.0 "$python" bench/cuda/check_graph.py
+    if "$python" -c 'import hone' 2>/dev/null; then
+        "$python" tests/python/test_cuda.py
     else
-        echo "SKIPPED: python3 has no hone package"
+        echo "SKIPPED: $python has no hone package (tools/python.sh install makes .venv, which has it)"
     fi
 }
 

@@ -21,14 +21,8 @@ suite() { # PRESET [MORE OPTIONS OF CTEST...]
     shift
     case $preset in test | level) folder=build/release ;; esac
     ctest --preset "$preset" --parallel "$jobs" "$@" || status=$?
-    say_why_skipped "$folder/Testing/Temporary/LastTest.log"
+    tools/why_skipped.sh "$folder/Testing/Temporary/LastTest.log"
     return "$status"
-}
-
-# "skipped NAME: REASON" of each test that said so: ctest itself keeps reasons to its log.
-say_why_skipped() { # LOG
-    awk '/^[0-9]+\/[0-9]+ Testing: / { name = $3 }
-         sub(/^SKIPPED: /, "") { print "skipped " name ": " $0 }' "$1"
 }
 
 # With tests that need 9 GB, where twice that is free.
