@@ -6,6 +6,8 @@ import copy
 import os
 import subprocess
 import sys
+import traceback
+import unittest
 
 try:
     import pytest
@@ -20,6 +22,8 @@ if pytest is not None:
     pytestmark = pytest.mark.skipif(
         not GPU, reason="no GPU, or HONE_CUDA does not name libhone_cuda.so.0"
     )
+
+Skip = unittest.SkipTest if pytest is None else pytest.skip.Exception
 
 SHAPES = [(40, 33), (33,), (), (0,), (9000,)]
 ELEMENT_RULES = {
@@ -93,25 +97,25 @@ def test_muon():
 
 
 def test_mixed_devices():
-    here, there = parameters("cpu"), parameters("cuda")
-    both, alone = parameters("cpu"), parameters("cpu")
-    mixed = optim.AdamW([*both, *there], lr=1e-2)
+    here, there, alone = parameters("cpu"), parameters("cuda"), parameters("cpu")
+    mixed = optim.AdamW([*here, *there], lr=1e-2)
     single = optim.AdamW(alone, lr=1e-2)
     for step in range(4):
-        give_grads([both, there, alone], step)
+        give_grads([here, there, alone], step)
         mixed.step()
         single.step()
-        single_again = mixed.param_groups[0]
-        single_again["lr"] = single.param_groups[0]["lr"] = 1e-2 / (step + 2)
-    assert_same(both, alone, atol=0, rtol=0)
+        mixed.param_groups[0]["lr"] = single.param_groups[0]["lr"] = 1e-2 / (step + 2)
+    assert_same(here, alone, atol=0, rtol=0)
     assert_same(there, alone, atol=0, rtol=0)
-    assert len(here) == len(there)
+
+
+def needs_two_cards():
+    if torch.cuda.device_count() < 2:
+        raise Skip("this machine has one GPU; two are needed")
 
 
 def test_two_cards():
-    if torch.cuda.device_count() < 2:
-        print("skipped, one GPU: test_two_cards")
-        return
+    needs_two_cards()
     lists = [parameters(place) for place in ("cuda:0", "cuda:1", "cpu")]
     alone = parameters("cpu")
     mixed = optim.AdamW([p for some in lists for p in some], lr=1e-2)
@@ -150,9 +154,7 @@ print("used before", before, "after", used(0), "current", torch.cuda.current_dev
 
 
 def test_a_card_that_nobody_uses():
-    if torch.cuda.device_count() < 2:
-        print("skipped, one GPU: test_a_card_that_nobody_uses")
-        return
+    needs_two_cards()
     output = subprocess.run(
         [sys.executable, "-c", ON_THE_SECOND], check=True, capture_output=True, text=True
     ).stdout
@@ -164,8 +166,7 @@ def test_database():
     try:
         from torch.testing._internal import common_optimizers as database
     except ImportError as reason:
-        print(f"skipped, {reason}: test_database")
-        return
+        raise Skip(f"no database of optimizers: {reason}") from None
     tried = 0
     for info in database.optim_db:
         name = info.optim_cls.__name__
@@ -325,18 +326,27 @@ def test_masked():
     assert_same(there, here, atol=0, rtol=0)
 
 
+def run(test):
+    """What came of it; the reason too where it was skipped."""
+    try:
+        if not GPU:
+            raise Skip("no GPU, or no HONE_CUDA")
+        test()
+    except Skip as reason:
+        return "skipped", f": {reason}"
+    except Exception:
+        traceback.print_exc()
+        return "FAILED", ""
+    return "passed", ""
+
+
 if __name__ == "__main__":
-    failed = 0
+    results = []
     for name, test in list(globals().items()):
         if name.startswith("test_"):
-            try:
-                if GPU:
-                    test()
-                print("passed" if GPU else "skipped, no GPU or no HONE_CUDA:", name)
-            except Exception:
-                import traceback
-
-                traceback.print_exc()
-                print("FAILED", name)
-                failed += 1
-    sys.exit(failed != 0)
+            result, reason = run(test)
+            print(f"{result} {name}{reason}", flush=True)
+            results.append(result)
+    counts = [results.count(result) for result in ("passed", "FAILED", "skipped")]
+    print("{} passed, {} failed, {} skipped".format(*counts))
+    sys.exit(counts[1] != 0)
