@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "device/device_memory.h"
 #include "device/subject.h"
@@ -156,6 +157,11 @@ static hone_tensor scalar(hone_dtype dtype, double value)
 }
 
 /* A rate, a scale and a flag on the device are the numbers themselves. */
+static size_t waits_so_far(void)
+{
+    return device_control() == NULL ? 0 : device_control()->waits;
+}
+
 static void test_bound_numbers(void **state)
 {
     (void)state;
@@ -178,6 +184,9 @@ static void test_bound_numbers(void **state)
         for (int i = 0; i < 3; i++) {
             const float found = skip && i == 1 ? 1 : 0;
             device_write(flag.data, &found, sizeof found);
+            const size_t waits = waits_so_far();
+            OK(hone_optimizer_bind_lr(s.optimizer, 0, &lr, &problem)); /* as it was */
+            assert_int_equal(waits_so_far(), waits);
             OK(hone_optimizer_step(s.optimizer, NULL, &problem));
         }
         subject_read(&s, bound);
@@ -195,6 +204,33 @@ static void test_bound_numbers(void **state)
         assert_int_equal(subject_count(&s), 4 - skip);
         subject_stop(&s);
     }
+}
+
+/* A scaler and the caller's loss scale are not together, wherever the scaler comes from. */
+static void test_scaler_of_a_checkpoint(void **state)
+{
+    (void)state;
+    struct subject s;
+    char path[64];
+    snprintf(path, sizeof path, "scaler.%ld.safetensors", (long)getpid());
+    subject_start(&s, "adamw");
+    hone_scaler scaler;
+    hone_scaler_init(&scaler);
+    OK(hone_optimizer_set_scaler(s.optimizer, &scaler, &problem));
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    OK(hone_optimizer_save(s.optimizer, path, &problem));
+    OK(hone_optimizer_set_scaler(s.optimizer, NULL, &problem));
+    const hone_tensor scale = scalar(HONE_F32, 1024);
+    OK(hone_optimizer_bind_loss_scale(s.optimizer, &scale, NULL, &problem));
+    OK(hone_optimizer_step(s.optimizer, NULL, &problem));
+    assert_int_equal(hone_optimizer_load(s.optimizer, path, &problem), HONE_ERROR_ARGUMENT);
+    assert_non_null(strstr(problem.message, "the checkpoint has a scaler, but the loss scale"));
+    assert_int_equal(subject_count(&s), 2);
+    OK(hone_optimizer_bind_loss_scale(s.optimizer, NULL, NULL, &problem));
+    OK(hone_optimizer_load(s.optimizer, path, &problem));
+    assert_int_equal(subject_count(&s), 1);
+    remove(path);
+    subject_stop(&s);
 }
 
 static void test_bound_states(void **state)
@@ -408,6 +444,42 @@ static void test_no_memory_for_kernels(void **state)
     subject_stop(&s);
 }
 
+/* A step that a device refuses leaves the CPU's parameters alone; then the same step succeeds. */
+static void test_lost_device_beside_the_cpu(void **state)
+{
+    (void)state;
+    struct host_control *const control = device_control();
+    if (control == NULL)
+        SKIP("a real device does not fail when a test asks for it");
+    static float before[SUBJECT_N], here[SUBJECT_N], slope[SUBJECT_N];
+    const hone_tensor param = hone_tensor_view(here, HONE_F32, 1, subject_shape);
+    const hone_tensor grad = hone_tensor_view(slope, HONE_F32, 1, subject_shape);
+    int lost[2] = {0, 0};
+    for (size_t run = 0; run < 2 * 12; run++) {
+        const bool measured = run % 2 == 1;
+        struct subject s;
+        subject_start(&s, "adamw");
+        for (int i = 0; i < SUBJECT_N; i++)
+            before[i] = here[i] = slope[i] = subject_value(i);
+        OK(hone_optimizer_add(s.optimizer, "h", &param, 0, NULL, &problem));
+        OK(hone_optimizer_set_grad(s.optimizer, 1, &grad, &problem));
+        if (measured)
+            OK(hone_optimizer_clip_norm(s.optimizer, 1, 2, HONE_NONFINITE_SKIP, &problem));
+        OK(hone_optimizer_set_capturable(s.optimizer, run >= 12, &problem));
+        OK(hone_optimizer_prepare(s.optimizer, &problem));
+        control->fail_at = control->calls + 1 + run % 12 / 2;
+        const hone_status status = hone_optimizer_step(s.optimizer, NULL, &problem);
+        control->fail_at = 0;
+        uint64_t count = 9;
+        OK(hone_optimizer_step_count(s.optimizer, 1, &count, &problem));
+        assert_int_equal(count, status == HONE_OK);
+        assert_int_equal(memcmp(here, before, sizeof here) == 0, status != HONE_OK);
+        lost[measured] += status != HONE_OK;
+        subject_stop(&s);
+    }
+    assert_true(lost[0] >= 2 && lost[1] >= 4);
+}
+
 static void test_lost_device(void **state)
 {
     (void)state;
@@ -606,6 +678,7 @@ int main(void)
         cmocka_unit_test(test_more_steps_of_a_matrix),
         cmocka_unit_test(test_callbacks),
         cmocka_unit_test(test_bound_numbers),
+        cmocka_unit_test(test_scaler_of_a_checkpoint),
         cmocka_unit_test(test_bound_states),
         cmocka_unit_test(test_one_launch),
         cmocka_unit_test(test_overflowing_norm),
@@ -613,6 +686,7 @@ int main(void)
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_no_memory_for_kernels),
         cmocka_unit_test(test_lost_device),
+        cmocka_unit_test(test_lost_device_beside_the_cpu),
         cmocka_unit_test(test_policy_changes),
         cmocka_unit_test(test_momentum_off_and_on),
         cmocka_unit_test(test_master_after_a_skipped_step),
