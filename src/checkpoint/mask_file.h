@@ -16,6 +16,7 @@ struct hone_mask_load {
     const hone_context *context;
     hone_mask_set *set;
     uint64_t limit, used; /* bytes beside the file */
+    uint64_t repeats;     /* entries beyond the masks' elements that may still come */
     hone_error *error;
 };
 
