@@ -32,7 +32,8 @@ static void free_contents(const hone_snapshot *snapshot, struct contents *c)
     hone_release(snapshot->context, c->sums, count * sizeof *c->sums);
     json_free_t release; /* the program may have given jansson an allocator of its own */
     json_get_alloc_funcs(NULL, &release);
-    release(c->text);
+    if (c->text != NULL) /* which that one's release need not take */
+        release(c->text);
 }
 
 static void list_parts(const hone_snapshot *snapshot, hone_file_entry *entries)

@@ -230,17 +230,19 @@ static void test_a_failed_restore_ends_the_chain(void **state)
 }
 
 #define LEAD 32 /* bytes before each block: the C library's free would not take it */
+static bool json_is_full;
 
 static void *lead_allocate(size_t size)
 {
-    char *const memory = malloc(size + LEAD);
+    char *const memory = json_is_full ? NULL : malloc(size + LEAD);
     return memory == NULL ? NULL : memory + LEAD;
 }
 
+/* Unlike the C library's, it is not to be given NULL. */
 static void lead_release(void *memory)
 {
-    if (memory != NULL)
-        free((char *)memory - LEAD);
+    assert_non_null(memory);
+    free((char *)memory - LEAD);
 }
 
 /* What jansson gives goes back to it. */
@@ -260,6 +262,9 @@ static void test_another_allocator_of_json(void **state)
     size_t size = 0;
     hone_snapshot *const copy = take(table, HONE_SNAPSHOT_COPY);
     OK(hone_snapshot_pack(copy, NULL, 0, &size, &problem));
+    json_is_full = true; /* nothing is given, and nothing goes back */
+    assert_int_equal(hone_snapshot_pack(copy, NULL, 0, &size, &problem), HONE_ERROR_MEMORY);
+    json_is_full = false;
     hone_snapshot_free(copy);
     hone_table_free(table);
     json_set_alloc_funcs(malloc, free);
