@@ -65,8 +65,9 @@ typedef struct hone_restore_report {
  * or damaged, which is named in report->problem. Hyperparameters and schedules are the file's.
  * Errors: IO (no snapshot there, or the directory cannot be read), MISMATCH (another width, dtype,
  * rule, bias, decay, rounding, seed, or set of tables), RANGE (more rows than a table's byte budget
- * holds), FORMAT (nothing sound), ARGUMENT (tables not empty, or a snapshot of them at work), MEMORY;
- * the tables are empty then and their settings as before, and their next snapshot is a full one. */
+ * holds), FORMAT (nothing sound), ARGUMENT (tables not empty, or a snapshot of them at work), MEMORY.
+ * ARGUMENT, and IO or MEMORY before a full snapshot was found, change nothing; after any other error
+ * the tables are empty, their settings as before, and their next snapshot is a full one. */
 HONE_API hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count,
                                            const char *directory, hone_restore_report *report,
                                            hone_error *error);
@@ -81,7 +82,8 @@ HONE_API hone_status hone_snapshot_pack(const hone_snapshot *snapshot, void *byt
 
 /* Brings empty tables, as for hone_snapshot_restore, to where they stood when the bytes of a copy or
  * the file of a full snapshot were made. The next snapshot has to be a full one. Errors: FORMAT,
- * MISMATCH, RANGE, ARGUMENT, MEMORY; the tables are empty then and their settings as before. */
+ * MISMATCH, RANGE, ARGUMENT (as there; nothing has changed), MEMORY; after the others the tables are
+ * empty and their settings as before. */
 HONE_API hone_status hone_snapshot_unpack(hone_table *const *tables, int64_t count,
                                           const void *bytes, size_t size, hone_error *error);
 

@@ -13,7 +13,8 @@
 
 /* A row's record starts with this; the columns follow. `frequency` and `updates` stop at their largest
  * value; `seen`, `time` and `updated` are the last 32 bits of larger counts, and ages are differences
- * modulo 2^32. Whatever counts, a row that is met in training has changed: `seen` has. */
+ * modulo 2^32. Training always changes a row, because `seen` moves even where the other counters
+ * stand. */
 struct hone_row {
     int64_t key;
     uint64_t born;      /* number of the insertion that made it: tells it from predecessors */

@@ -207,6 +207,8 @@ static void test_a_failed_restore_ends_the_chain(void **state)
     for (int i = 0; i < 2; i++)
         OK(hone_table_lookup(table, lookup, &key, 1, HONE_LOOKUP_TRAIN, NULL, &problem));
     save(table, HONE_SNAPSHOT_FULL); /* of sights alone */
+    assert_int_equal(hone_snapshot_restore(&table, 1, damaged, NULL, &problem), HONE_ERROR_IO);
+    save(table, HONE_SNAPSHOT_INCREMENT); /* nothing was there, so nothing has changed */
     snprintf(path, sizeof path, "%s/000000000001-full.safetensors", damaged);
     FILE *const file = fopen(path, "w");
     assert_non_null(file);
