@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the readers of the different mask files share, and what they put into a set. Private to src/checkpoint. */
+/* What the readers of the different mask files share, and what they put into a set.
+ * Private to src/checkpoint. */
 #ifndef HONE_CHECKPOINT_MASK_FILE_H
 #define HONE_CHECKPOINT_MASK_FILE_H
 

@@ -12,7 +12,7 @@
 
 #define MOST_KEYS 64 /* of a dictionary that describes one mask */
 
-/* ---- limits on work --------------------------------------------------------------------------- */
+/* ---- limits on work -------------------------------------------------------------------------- */
 
 /* An entry of a dictionary that describes one mask; NULL also where there are too many for that: a
  * large one, named by many masks, would be searched for each of them. */
@@ -22,9 +22,10 @@ static const struct hone_node *get_of_mask(const struct hone_node *node, const c
     return small ? hone_node_get(node, key) : NULL;
 }
 
-/* More entries than the mask has elements name some of them again. An honest file takes bytes for each
- * of those; a view with steps of 0 has any number in a few bytes, and one large tensor may be named by
- * many small masks. With this the work is bounded by the file's size and the masks' memory. */
+/* More entries than the mask has elements name some of them again. An honest file takes bytes
+ * for each of those; a view with steps of 0 has any number in a few bytes, and one large
+ * tensor may be named by many small masks. With this the work is bounded by the file's size
+ * and the masks' memory. */
 static hone_status check_entries(struct hone_mask_load *load, const char *name,
                                  const hone_tensor *indices, int32_t ndim, const int64_t *shape)
 {

@@ -121,8 +121,8 @@ static hone_status check_extras(const hone_file_entry *extras, int64_t count, ho
     return status;
 }
 
-/* A full snapshot begins anew, but never under a number that the directory has had: it would be taken
- * for older than what stands there from another run. */
+/* A full snapshot begins anew, but never under a number that the directory has had: it would be
+ * taken for older than what stands there from another run. */
 static hone_status choose_path(hone_snapshot *snapshot, const char *directory,
                                char path[HONE_SNAPSHOT_PATH_SIZE], hone_error *error)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Snapshots in a world that does not behave: tensors of the caller's that are none, folders that cannot
- * be read to their end, files under each other's names, and a program with a jansson of its own. */
+/* Snapshots in a world that does not behave: tensors of the caller's that are none, folders
+ * that cannot be read to their end, files under each other's names, and a program with a
+ * jansson of its own. */
 #include "support/checks.h"
 #include "support/fixtures.h"
 #include "table_subject.h"
@@ -81,7 +82,7 @@ static int tear_down(void **state)
     return close_context(state);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void test_extras_that_are_none(void **state)
 {
@@ -125,8 +126,8 @@ static void test_extras_that_are_none(void **state)
     hone_table_free(table);
 }
 
-/* Part of a folder is no folder: the snapshot that it hides would be written over, or an older one be
- * restored. */
+/* Part of a folder is no folder: the snapshot that it hides would be written over, or an older
+ * one be restored. */
 static void test_a_folder_that_breaks_off(void **state)
 {
     (void)state;
@@ -187,8 +188,8 @@ static void test_files_under_other_names(void **state)
     hone_table_free(table);
 }
 
-/* A restore that fails leaves an empty table without sights. An increment would not say so, for none of
- * their counters moved: what follows has to be a full snapshot. */
+/* A restore that fails leaves an empty table without sights. An increment would not say so, for
+ * none of their counters moved: what follows has to be a full snapshot. */
 static void test_a_failed_restore_ends_the_chain(void **state)
 {
     (void)state;
