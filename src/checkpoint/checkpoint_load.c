@@ -8,7 +8,8 @@
 #include "core/device.h"
 
 /* The new states of all saved parameters, HONE_STATE_COUNT for each. A slot that exists already in
- * the same format is overwritten in place and has none here; not on a device, where that could fail. */
+ * the same format is overwritten in place and has none here; not on a device, where
+ * that could fail. */
 struct stage {
     struct hone_state *states;
     size_t size;
