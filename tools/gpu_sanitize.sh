@@ -28,7 +28,7 @@ if ! command -v "$sanitizer" >/dev/null; then
 fi
 
 # The longest first, so that none is left for the end.
-all_programs="test_device_large test_device_random test_device test_device_several test_device_narrow test_device_muon test_device_bits"
+all_programs="test_device_large test_device_random test_device test_device_cost test_device_several test_device_narrow test_device_muon test_device_bits"
 
 parts_of() { # PROGRAM
     case $1 in

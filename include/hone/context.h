@@ -24,9 +24,9 @@ typedef struct hone_allocator {
     void *user;
 } hone_allocator;
 
-/* The same for memory of a device: `allocate` returns `size` bytes on `device`, aligned to 256, that
- * work on `stream` (a cudaStream_t) may use at once, or NULL; `release` gets them back when the last
- * work on them is queued on `stream`, with the stream that the optimizer has by then. */
+/* The same for memory of a device: `allocate` returns `size` bytes on `device`, aligned to 256,
+ * that work on `stream` (a cudaStream_t) may use at once, or NULL; `release` gets them back when
+ * the last work on them is queued on `stream`, with the stream that the optimizer has by then. */
 typedef struct hone_device_allocator {
     void *(*allocate)(size_t size, int device, void *stream, void *user);
     void (*release)(void *memory, size_t size, int device, void *stream, void *user);

@@ -6,9 +6,10 @@
  * bits. What needs libhone_cuda.so beside libhone.so, or where the environment's HONE_CUDA says, is
  * UNSUPPORTED without it.
  *
- * The step waits for a device only where it must answer what came of it: with a report and a norm, with
- * HONE_NONFINITE_ERROR, and for a norm or a loss scale over several devices; and where it makes masters
- * and may turn out not to count. So do calls that read counters, states or the scaler's scale. */
+ * The step waits for a device only where it must answer what came of it: with a report and a norm, with a
+ * report of a step that the device prepares, with HONE_NONFINITE_ERROR, and for a norm or a loss scale over
+ * several devices; and where it makes masters and may turn out not to count. So do calls that read counters,
+ * states or the scaler's scale. */
 #ifndef HONE_CUDA_H
 #define HONE_CUDA_H
 
@@ -26,14 +27,17 @@ HONE_API hone_status hone_optimizer_set_stream(hone_optimizer *optimizer, int de
                                                hone_error *error);
 
 /* Keeps counters, learning rates and what is made of them on the devices, so that a step can be
- * captured into a graph and replayed: each replay is one more step. Default off. Capture needs a plan
- * that is ready (hone_optimizer_prepare, or a step before) and no report. Between replays
- * hone_optimizer_set and hone_optimizer_prepare bring changed hyperparameters to the device. The graph's own
- * are clipping, accumulation, the loss scale's numbers, the addresses of gradients (steps beside the graph
- * may have others), and of matrix rules what makes the polar factor (ns_steps, coefficients, eps) and
- * maximize. It uses the optimizer's memory: when parameters, which of them have gradients, groups, states,
- * masks, formats, multipliers or step counts have been changed by the caller, or a number that states come or
- * go with (amsgrad, momentum from or to 0), or a choice or ns_steps of a matrix rule, or the optimizer is gone, it must not be replayed any more; capture another one. */
+ * captured into a graph and replayed: each replay is one more step. Default off. Capture needs a plan that is
+ * ready (hone_optimizer_prepare, or a step before; one that counts where there are new masters), no report, no
+ * accumulation, and all parameters on devices. Between replays hone_optimizer_set and hone_optimizer_prepare
+ * bring changed hyperparameters to the device. The graph's own are clipping, the loss scale's numbers, the
+ * addresses of gradients (steps beside the graph may have others), and of matrix rules what makes the polar
+ * factor (ns_steps, coefficients, eps) and maximize.
+ *
+ * It uses the optimizer's memory. Once the optimizer is gone, or the caller has changed parameters, which of
+ * them have gradients, groups, states, masks, formats, multipliers, step counts, a number that states come or
+ * go with (amsgrad, momentum from or to 0), or a choice or ns_steps of a matrix rule, it must not be replayed
+ * any more; capture another one. */
 HONE_API hone_status hone_optimizer_set_capturable(hone_optimizer *optimizer, bool capturable,
                                                    hone_error *error);
 
@@ -50,7 +54,7 @@ HONE_API hone_status hone_optimizer_bind_loss_scale(hone_optimizer *optimizer,
                                                     const hone_tensor *found_nonfinite,
                                                     hone_error *error);
 
-/* Bytes that the optimizer holds on a device beside states and masks: its plan. */
+/* Bytes that the optimizer holds on a device beside states and masks: its plan and Muon's workspace. */
 HONE_API uint64_t hone_optimizer_device_bytes(const hone_optimizer *optimizer, int device);
 
 #ifdef __cplusplus

@@ -87,8 +87,8 @@ HONE_API hone_status hone_optimizer_set_state_dtype(hone_optimizer *optimizer, i
                                                     hone_dtype dtype, hone_error *error);
 
 /* What is kept beside the group's 16-bit parameters; see hone_precision. States exist from the next
- * step on; a master starts as the parameter's value at the first step that counts. After writing to a
- * parameter that has a master, write the state "master" too (hone_optimizer_set_state). */
+ * step on; a master starts as the parameter's value at the first step that counts. After writing to
+ * a parameter that has a master, write the state "master" too (hone_optimizer_set_state). */
 HONE_API hone_status hone_optimizer_set_precision(hone_optimizer *optimizer, int group,
                                                   hone_precision precision, hone_error *error);
 

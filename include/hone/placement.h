@@ -68,11 +68,11 @@ HONE_API hone_status hone_placement_at(const hone_placement *placement, int64_t 
 
 /* What in the recipe does not do what it seems to. None of it is an error. */
 typedef enum hone_notice_kind {
-    HONE_NOTICE_PATTERN, /* `text`, a pattern of `group`, takes no parameter */
-    HONE_NOTICE_EXCEPTION, /* `text`, an exception of `group`, matches no parameter; not of the list of
-                              embeddings and heads */
+    HONE_NOTICE_PATTERN,   /* `text`, a pattern of `group`, takes no parameter */
+    HONE_NOTICE_EXCEPTION, /* `text`, an exception of `group`, matches no parameter; not of the
+                              list of embeddings and heads */
     HONE_NOTICE_MODULE,    /* the multiplier of `text` reaches no parameter that needs gradients */
-    HONE_NOTICE_MATRICES /* the multiplier of `text` does not count for `count` matrices */
+    HONE_NOTICE_MATRICES   /* the multiplier of `text` does not count for `count` matrices */
 } hone_notice_kind;
 
 typedef struct hone_notice {

@@ -2,9 +2,9 @@
 /* Reading and writing safetensors files: an 8-byte little-endian header length, a JSON header, then
  * the tensors' bytes. Readers check everything before they believe it: offsets, overlaps, holes,
  * sizes, duplicate names. Writers go to a temporary file beside the target, fsync and rename, so
- * the target is either the old file or the whole new one. Where the system has files without a name,
- * a writer that is killed leaves nothing; else a ".hone-<process>-<n>.tmp", which the next one to write
- * into the folder a day later, of the same owner, removes. */
+ * the target is either the old file or the whole new one. A writer that is killed leaves its
+ * temporary file, ".hone-<16 hex digits>.tmp"; whoever next writes a file into the folder removes
+ * those of the same owner to which nobody has written for more than 24 hours. */
 #ifndef HONE_SAFETENSORS_H
 #define HONE_SAFETENSORS_H
 

@@ -30,8 +30,8 @@ typedef struct hone_scaler {
 HONE_API void hone_scaler_init(hone_scaler *scaler);
 
 /* Lets every step unscale, check, and update the scale afterwards. A copy is kept, and saved in
- * checkpoints. NULL: no scaler, scale 1. Errors: RANGE; ARGUMENT beside a scale or flag in a device's
- * memory (hone_optimizer_bind_loss_scale). */
+ * checkpoints. NULL: no scaler, scale 1. Errors: RANGE; ARGUMENT beside a scale or flag in a
+ * device's memory (hone_optimizer_bind_loss_scale). */
 HONE_API hone_status hone_optimizer_set_scaler(hone_optimizer *optimizer, const hone_scaler *scaler,
                                                hone_error *error);
 

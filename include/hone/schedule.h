@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Learning rates over time. A schedule is immutable data: a type with arguments, and for every e = 0,
- * 1, 2, ... a rate in closed form, so that resuming is exact. The conventions are PyTorch's: attaching
- * a schedule sets the rate to value(0), and each hone_optimizer_schedule_step moves on by one, so the
- * k-th update uses value(k - 1). docs/schedules.md lists the types and their arguments; in a spec:
+/* Learning rates over time. A schedule is immutable data: a type with arguments, and for every e =
+ * 0, 1, 2, ... a rate in closed form, so that resuming is exact. The conventions are PyTorch's:
+ * attaching a schedule sets the rate to value(0), and each hone_optimizer_schedule_step moves on by
+ * one, so the k-th update uses value(k - 1). docs/schedules.md lists the types and their arguments;
+ * in a spec:
  *
  *   "schedule": {"type": "cosine_annealing", "T_max": 100, "eta_min": 1e-6, "warmup_steps": 10}
  *
@@ -19,7 +20,8 @@ extern "C" {
 
 typedef struct hone_schedule hone_schedule;
 
-/* From the JSON object above. Errors: SPEC with key path and offset, MEMORY. The caller frees it. */
+/* From the JSON object above. Errors: SPEC with key path and offset, MEMORY. The
+ * caller frees it. */
 HONE_API hone_status hone_schedule_parse(hone_schedule **schedule, const hone_context *context,
                                          const char *json, size_t length, hone_error *error);
 
@@ -42,10 +44,10 @@ HONE_API bool hone_schedule_counts_epochs(const hone_schedule *schedule);
 HONE_API hone_status hone_schedule_value(const hone_schedule *schedule, double base, double e,
                                          double *value, hone_error *error);
 
-/* Attaches a copy to a group (NULL: none) and sets the group's rate to value(0); the rate it has now
- * becomes the base. masked_lr keeps its ratio to lr, and with lr 0 is itself driven, unless it has a
- * schedule of its own. Errors: NAME when a type that moves momentum meets a rule without momentum and
- * beta1, RANGE when value(0) is nothing that the rule takes, MEMORY. */
+/* Attaches a copy to a group (NULL: none) and sets the group's rate to value(0); the rate it has
+ * now becomes the base. masked_lr keeps its ratio to lr, and with lr 0 is itself driven, unless it
+ * has a schedule of its own. Errors: NAME when a type that moves momentum meets a rule without
+ * momentum and beta1, RANGE when value(0) is nothing that the rule takes, MEMORY. */
 HONE_API hone_status hone_optimizer_set_schedule(hone_optimizer *optimizer, int group,
                                                  const hone_schedule *schedule, hone_error *error);
 HONE_API const hone_schedule *hone_optimizer_schedule(const hone_optimizer *optimizer, int group);
@@ -60,9 +62,9 @@ HONE_API const hone_schedule *hone_optimizer_masked_schedule(const hone_optimize
                                                              int group);
 
 /* The next value of every schedule counted in steps (or in epochs). Call it after the step (or at
- * the end of an epoch). Setting "lr" by hand in between rescales what follows. Errors: RANGE past the
- * end of a schedule, or where the rule does not take what it gives (an infinite rate, a beta1 of 1);
- * then no rate has changed. */
+ * the end of an epoch). Setting "lr" by hand in between rescales what follows. Errors: RANGE past
+ * the end of a schedule, or where the rule does not take what it gives (an infinite rate, a beta1
+ * of 1); then no rate has changed. */
 HONE_API hone_status hone_optimizer_schedule_step(hone_optimizer *optimizer, hone_error *error);
 HONE_API hone_status hone_optimizer_schedule_epoch(hone_optimizer *optimizer, hone_error *error);
 

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Saving tables: a full snapshot, then increments that hold only the rows that changed and the keys
- * that went. Training stops for the copy alone; the file may be written by another thread meanwhile.
+ * that went. Training stops for the copy alone; the file may be written by another thread
+ * meanwhile.
  *
- *   hone_snapshot_take(&snapshot, tables, count, HONE_SNAPSHOT_INCREMENT, &err);   // a copy
- *   hone_snapshot_write(snapshot, directory, extras, n, &err);                     // any thread
- *   hone_snapshot_free(snapshot);                                                  // training thread
+ *   hone_snapshot_take(&snapshot, tables, count, HONE_SNAPSHOT_INCREMENT, &err); // a copy
+ *   hone_snapshot_write(snapshot, directory, extras, n, &err);                   // any thread
+ *   hone_snapshot_free(snapshot);                                                // training thread
  *
  * Files are safetensors with checksums, appear whole or not at all, and are named by a sequence
- * number that never falls: a full snapshot's is above all that its directory has. Full and increments
- * restored, a run goes on with the bits of one that never stopped. Beside them, tables can be exported
- * and imported by key, in any number of shards. */
+ * number that never falls: a full snapshot's is above all that its directory has. Full and
+ * increments restored, a run goes on with the bits of one that never stopped. Beside them, tables
+ * can be exported and imported by key, in any number of shards. */
 #ifndef HONE_SNAPSHOT_H
 #define HONE_SNAPSHOT_H
 
@@ -65,47 +66,51 @@ typedef struct hone_restore_report {
  * or damaged, which is named in report->problem. Hyperparameters and schedules are the file's.
  * Errors: IO (no snapshot there, or the directory cannot be read), MISMATCH (another width, dtype,
  * rule, bias, decay, rounding, seed, or set of tables), RANGE (more rows than a table's byte budget
- * holds), FORMAT (nothing sound), ARGUMENT (tables not empty, or a snapshot of them at work), MEMORY;
- * the tables are empty then and their settings as before, and their next snapshot is a full one. */
+ * holds), FORMAT (nothing sound), ARGUMENT (tables not empty, or a snapshot of them at work),
+ * MEMORY. ARGUMENT, and IO or MEMORY before a full snapshot was found, change nothing; after
+ * any other error the tables are empty, their settings as before, and their next snapshot is
+ * a full one. */
 HONE_API hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count,
                                            const char *directory, hone_restore_report *report,
                                            hone_error *error);
 
-/* ---- in memory -------------------------------------------------------------------------------- */
+/* ---- in memory ------------------------------------------------------------------------------- */
 
-/* A copy as the bytes of a full snapshot's file, for programs that keep state in files of their own:
- * *size becomes the length, and `bytes` receives them if `capacity` is at least that (NULL and 0 ask
- * for the length). Errors: ARGUMENT (another kind than a copy), MEMORY. */
+/* A copy as the bytes of a full snapshot's file, for programs that keep state in files of their
+ * own: *size becomes the length, and `bytes` receives them if `capacity` is at least that (NULL and
+ * 0 ask for the length). Errors: ARGUMENT (another kind than a copy), MEMORY. */
 HONE_API hone_status hone_snapshot_pack(const hone_snapshot *snapshot, void *bytes, size_t capacity,
                                         size_t *size, hone_error *error);
 
-/* Brings empty tables, as for hone_snapshot_restore, to where they stood when the bytes of a copy or
- * the file of a full snapshot were made. The next snapshot has to be a full one. Errors: FORMAT,
- * MISMATCH, RANGE, ARGUMENT, MEMORY; the tables are empty then and their settings as before. */
+/* Brings empty tables, as for hone_snapshot_restore, to where they stood when the bytes of a copy
+ * or the file of a full snapshot were made. The next snapshot has to be a full one. Errors: FORMAT,
+ * MISMATCH, RANGE, ARGUMENT (as there; nothing has changed), MEMORY; after the others the tables
+ * are empty and their settings as before. */
 HONE_API hone_status hone_snapshot_unpack(hone_table *const *tables, int64_t count,
                                           const void *bytes, size_t size, hone_error *error);
 
-/* ---- by key ------------------------------------------------------------------------------------ */
+/* ---- by key ---------------------------------------------------------------------------------- */
 
 /* The shard of a key among `shards`: a mixed hash, the same for every table and seed. */
 HONE_API int64_t hone_shard_of(int64_t key, int64_t shards);
 
 /* Writes the rows of shard `shard` to the file `path`: keys as "<table>@id" (I64 [n]), values as
- * "<table>@embedding" ([n, width], in the table's dtype), states as "<table>@<slot>" or, of a preset,
- * "<table>@<preset>_<slot>", counts of each row as "<table>@counts" (U32 [n, 5]: seen, time,
- * frequency, updates, updated), and the table's counters ("step", "beta1" and "beta2", the running
- * products, with the preset's prefix; "global_step", "tick", "clock"; [1] each). Gradients that wait
- * and admission's counters are not exported. Errors: RANGE (no such shard), IO, MEMORY. */
+ * "<table>@embedding" ([n, width], in the table's dtype), states as "<table>@<slot>" or, of a
+ * preset, "<table>@<preset>_<slot>", counts of each row as "<table>@counts" (U32 [n, 5]: seen,
+ * time, frequency, updates, updated), and the table's counters ("step", "beta1" and "beta2",
+ * the running products, with the preset's prefix; "global_step", "tick", "clock"; [1] each).
+ * Gradients that wait and admission's counters are not exported. Errors: RANGE (no such
+ * shard), IO, MEMORY. */
 HONE_API hone_status hone_table_export(const hone_table *table, const char *path, int64_t shard,
                                        int64_t shards, hone_error *error);
 
 /* Takes over the rows of shard `shard` from such a file, whatever shards it was written in: call it
- * for each file. Values are converted to the table's dtypes; a column that the file lacks starts fresh
- * in new rows and stays in others. A table without rows and steps takes over the counters too, so
- * that it goes on as the exported one would have, to the bit; a table that has counters of its own
- * keeps them, and rows count as seen and stepped last when they were imported. Errors: RANGE (no such
- * shard; more rows than the byte budget), MISMATCH (no such table, another width), the file's own,
- * MEMORY; the table is unchanged then. */
+ * for each file. Values are converted to the table's dtypes; a column that the file lacks starts
+ * fresh in new rows and stays in others. A table without rows and steps takes over the counters
+ * too, so that it goes on as the exported one would have, to the bit; a table that has counters of
+ * its own keeps them, and rows count as seen and stepped last when they were imported. Errors:
+ * RANGE (no such shard; more rows than the byte budget), MISMATCH (no such table, another width),
+ * the file's own, MEMORY; the table is unchanged then. */
 HONE_API hone_status hone_table_import(hone_table *table, const char *path, int64_t shard,
                                        int64_t shards, hone_error *error);
 

@@ -54,10 +54,10 @@ HONE_API void hone_spec_free(hone_spec *spec); /* NULL is accepted */
 HONE_API hone_status hone_spec_write(const hone_spec *spec, char **json, hone_error *error);
 HONE_API void hone_string_free(const hone_context *context, char *string); /* NULL is accepted */
 
-/* The optimizer specifications AdamSpec, AdamWSpec and MuonSpec: `name` is "adam", "adamw" or "muon",
- * and `json` their fields, of which "optimizer_type" may be left out. "muon" always means Muon beside
- * AdamW here: group 0 is AdamW and has what group 1, Muon, does not take. Errors: NAME, and those of
- * hone_spec_parse. */
+/* The optimizer specifications AdamSpec, AdamWSpec and MuonSpec: `name` is "adam", "adamw" or
+ * "muon", and `json` their fields, of which "optimizer_type" may be left out. "muon" always means
+ * Muon beside AdamW here: group 0 is AdamW and has what group 1, Muon, does not take. Errors: NAME,
+ * and those of hone_spec_parse. */
 HONE_API hone_status hone_spec_from_serialized(hone_spec **spec, const hone_context *context,
                                                const char *name, const char *json, size_t length,
                                                hone_error *error);
@@ -99,12 +99,12 @@ HONE_API hone_status hone_spec_set_coefficients(hone_spec *spec, int group,
 HONE_API hone_status hone_spec_add_group(hone_spec *spec, const char *rule, const char *pattern,
                                          int *group, hone_error *error);
 
-/* The group that takes a parameter of this name and number of dimensions: the last one with a pattern
- * that matches, no exception that does, and no more dimensions asked for; else 0. */
+/* The group that takes a parameter of this name and number of dimensions: the last one with a
+ * pattern that matches, no exception that does, and no more dimensions asked for; else 0. */
 HONE_API int hone_spec_match(const hone_spec *spec, const char *name, int32_t ndim);
 
-/* Patterns of a group and their exceptions ("match" and "except"), index 0 upward; NULL past the end.
- * The string is the spec's. */
+/* Patterns of a group and their exceptions ("match" and "except"), index 0 upward; NULL past the
+ * end. The string is the spec's. */
 HONE_API const char *hone_spec_group_pattern(const hone_spec *spec, int group, int index);
 HONE_API const char *hone_spec_group_except(const hone_spec *spec, int group, int index);
 HONE_API int hone_spec_group_min_ndim(const hone_spec *spec, int group); /* "min_ndim" */
@@ -132,10 +132,11 @@ HONE_API hone_status hone_spec_get_precision(const hone_spec *spec, int group,
 HONE_API const char *hone_spec_masks(const hone_spec *spec);
 HONE_API hone_status hone_spec_set_masks(hone_spec *spec, const char *path, hone_error *error);
 
-/* Multiplies the learning rate of all parameters of a module, that is whose name is `module` or begins
- * with it and a dot ("lr_multipliers" in JSON). The longest such module counts, and only for rules that
- * step elements: a matrix rule's rate is its own. A module given again gets the new value. Errors:
- * ARGUMENT for a name that is empty or not UTF-8, RANGE unless finite and >= 0, MEMORY. */
+/* Multiplies the learning rate of all parameters of a module, that is whose name is `module`
+ * or begins with it and a dot ("lr_multipliers" in JSON). The longest such module counts, and
+ * only for rules that step elements: a matrix rule's rate is its own. A module given again
+ * gets the new value. Errors: ARGUMENT for a name that is empty or not UTF-8, RANGE unless
+ * finite and >= 0, MEMORY. */
 HONE_API hone_status hone_spec_set_lr_multiplier(hone_spec *spec, const char *module,
                                                  double multiplier, hone_error *error);
 

@@ -116,9 +116,10 @@ typedef struct hone_table_options {
 
 HONE_API void hone_table_options_init(hone_table_options *options);
 
-/* Makes an empty table. `name` (1 to 255 bytes of UTF-8 without '@') tells tables of a checkpoint apart
- * and enters their first values. Errors: ARGUMENT, RANGE, DTYPE, NAME (with the nearest rule),
- * UNSUPPORTED (a rule over matrices), MEMORY. The context is borrowed until hone_table_free. */
+/* Makes an empty table. `name` (1 to 255 bytes of UTF-8 without '@') tells tables of a
+ * checkpoint apart and enters their first values. Errors: ARGUMENT, RANGE, DTYPE, NAME
+ * (with the nearest rule), UNSUPPORTED (a rule over matrices), MEMORY. The context is
+ * borrowed until hone_table_free. */
 HONE_API hone_status hone_table_create(hone_table **table, const hone_context *context,
                                        const char *name, const hone_table_options *options,
                                        hone_error *error);
@@ -145,17 +146,17 @@ HONE_API hone_status hone_filter_out_sparse(const hone_model *model, hone_table 
 
 /* ---- batches of keys ------------------------------------------------------------------------- */
 
-/* Rows are numbers below 3 * 2^32, valid until their key is erased or evicted. -1: the key has none. At
- * most 2^32 - 2 keys a call. */
+/* Rows are numbers below 3 * 2^32, valid until their key is erased or evicted. -1: the key has
+ * none. At most 2^32 - 2 keys a call. */
 
 /* rows[i]: the row of keys[i], or -1; *missing (may be NULL) counts those. */
 HONE_API hone_status hone_table_find(const hone_table *table, const int64_t *keys, int64_t n,
                                      int64_t *rows, int64_t *missing, hone_error *error);
 
 /* The same, giving every absent key a row; new rows are numbered in order of first occurrence.
- * *inserted may be NULL. Admission is not asked; the byte budget is. Errors: RANGE (the budget holds
- * fewer rows than the batch needs), ARGUMENT, MEMORY; UNSUPPORTED where thousands of keys were chosen to
- * have the same hash under the context's seed. */
+ * *inserted may be NULL. Admission is not asked; the byte budget is. Errors: RANGE (the budget
+ * holds fewer rows than the batch needs), ARGUMENT, MEMORY; UNSUPPORTED where thousands of keys
+ * were chosen to have the same hash under the context's seed. */
 HONE_API hone_status hone_table_insert(hone_table *table, const int64_t *keys, int64_t n,
                                        int64_t *rows, int64_t *inserted, hone_error *error);
 
@@ -195,8 +196,8 @@ typedef enum hone_lookup_mode {
 typedef enum hone_pooling { HONE_POOLING_SUM, HONE_POOLING_MEAN } hone_pooling;
 
 /* Row i of `out` ([n, width], F32, F64, BF16 or F16) becomes the row of keys[i]; zeros where it has
- * none. `out` may be NULL. Errors: ARGUMENT, SHAPE, DTYPE, RANGE (too many keys, for a call or for the
- * byte budget), MEMORY; the lookup holds nothing then. */
+ * none. `out` may be NULL. Errors: ARGUMENT, SHAPE, DTYPE, RANGE (too many keys, for a call or for
+ * the byte budget), MEMORY; the lookup holds nothing then. */
 HONE_API hone_status hone_table_lookup(hone_table *table, hone_lookup *lookup, const int64_t *keys,
                                        int64_t n, hone_lookup_mode mode, const hone_tensor *out,
                                        hone_error *error);
@@ -266,19 +267,19 @@ typedef struct hone_eviction {
 HONE_API hone_status hone_table_evict(hone_table *table, const hone_eviction *policy,
                                       int64_t most_rows, int64_t *evicted, hone_error *error);
 
-/* The caller's clock, in units of its choice: rows remember when they were last looked up. Their ages
- * are differences modulo 2^32, so the clock must not go back. */
+/* The caller's clock, in units of its choice: rows remember when they were last looked up. Their
+ * ages are differences modulo 2^32, so the clock must not go back. */
 HONE_API void hone_table_set_clock(hone_table *table, uint64_t now);
 
 /* ---- the rule ----------------------------------------------------------------------------------
  */
 
-/* Gives the table the rule, spec, bias and decay of `options` (its other fields are not read). Keys,
- * row numbers, values and sights stay, after decay that CATCH_UP still owes the rows; states and counts
- * of steps begin anew, and the next snapshot has to be a full one. During the call there are rows of
- * both forms, whatever the budget. Errors: as of hone_table_create; ARGUMENT while gradients wait or a
- * snapshot is at work; RANGE if the rows (those that are free count too) or the index no longer fit the
- * byte budget. The table is as it was then. */
+/* Gives the table the rule, spec, bias and decay of `options` (its other fields are not read).
+ * Keys, row numbers, values and sights stay, after decay that CATCH_UP still owes the rows; states
+ * and counts of steps begin anew, and the next snapshot has to be a full one. During the call there
+ * are rows of both forms, whatever the budget. Errors: as of hone_table_create; ARGUMENT while
+ * gradients wait or a snapshot is at work; RANGE if the rows (those that are free count too) or the
+ * index no longer fit the byte budget. The table is as it was then. */
 HONE_API hone_status hone_table_change_rule(hone_table *table, const hone_table_options *options,
                                             hone_error *error);
 
@@ -290,8 +291,9 @@ HONE_API hone_status hone_table_set(hone_table *table, const char *hyper, double
 
 /* The schedule of the table's learning rate, as <hone/schedule.h> says of a group of an optimizer:
  * attaching one (NULL: none) sets the rate to value(0), each call below moves on. Call it after the
- * step, or at the end of an epoch. Snapshots hold schedule, place and base. Errors: NAME, RANGE past
- * the end, UNSUPPORTED if momentum would move from or to 0, MEMORY; and then no rate has changed. */
+ * step, or at the end of an epoch. Snapshots hold schedule, place and base. Errors: NAME,
+ * RANGE past the end, UNSUPPORTED if momentum would move from or to 0, MEMORY; and then no
+ * rate has changed. */
 HONE_API hone_status hone_table_set_schedule(hone_table *table, const hone_schedule *schedule,
                                              hone_error *error);
 HONE_API const hone_schedule *hone_table_schedule(const hone_table *table); /* or NULL */

@@ -1,24 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Replacing a file atomically through POSIX calls: O_EXCL, fsync, rename, fsync of the directory. Where
- * the system has files without a name (Linux, O_TMPFILE) it gets one only for the rename, so that a
- * writer that is killed leaves nothing behind. */
+/* Replacing a file atomically through POSIX calls: O_EXCL, fsync, rename, fsync of the directory.
+ * The file has a name from the start: of one without (O_TMPFILE) some file systems skip the fsync,
+ * so it could be empty after a power failure. */
 #include "checkpoint/atomic_file.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#define MAX_ATTEMPTS 10000          /* names tried before giving up on a crowded directory */
+#include "kernel/noise.h"
+
+#define MAX_ATTEMPTS 16             /* names tried; the second one is all but never needed */
 #define MAX_WRITE ((size_t)1 << 30) /* one call's share: some systems refuse more than 2 GiB */
-#define TEMPORARY_ROOM 64           /* for the longest name that name_temporary makes */
-#define SELF_ROOM 40                /* for the path that a descriptor has in /proc */
-#define LEFTOVER_AGE \
-    (24 * 60 * 60) /* seconds without a write, after which no writer is behind a file */
+#define NAME_FORMAT ".hone-%016" PRIx64 ".tmp"
+#define NAME_DIGITS 16
+#define NAME_ROOM 32                /* for NAME_FORMAT's text */
+#define LEFTOVER_AGE (24 * 60 * 60) /* seconds without a write, after which a file is given up */
 
 hone_status hone_fail_system(hone_error *error, int code, const char *doing, const char *path)
 {
@@ -51,11 +56,24 @@ static const char *last_component(const char *path)
     return slash == NULL ? path : slash + 1;
 }
 
+/* 64 bits that no writer has had or will have, on whatever host and in whatever namespace. Process
+ * numbers are no such thing: every container has its process 7. */
+static uint64_t new_number(int attempt)
+{
+    uint64_t number;
+    if (getrandom(&number, sizeof number, GRND_NONBLOCK) == (ssize_t)sizeof number)
+        return number;
+    struct timespec now = {0}; /* no such call here, or the system has just started */
+    clock_gettime(CLOCK_REALTIME, &now);
+    number = hone_mix((uint64_t)now.tv_sec ^ hone_mix((uint64_t)now.tv_nsec));
+    return hone_mix(number ^ hone_mix((uint64_t)getpid() ^ hone_mix((uint64_t)attempt)));
+}
+
 static void name_temporary(struct hone_atomic_file *file, int attempt)
 {
     int directory = (int)(last_component(file->target) - file->target);
-    snprintf(file->temporary, file->temporary_size, "%.*s.hone-%ld-%d.tmp", directory, file->target,
-             (long)getpid(), attempt);
+    snprintf(file->temporary, file->temporary_size, "%.*s" NAME_FORMAT, directory, file->target,
+             new_number(attempt));
 }
 
 /* The directory's path ends in "/.", or is ".". */
@@ -63,7 +81,7 @@ static hone_status make_names(struct hone_atomic_file *file, hone_error *error)
 {
     int directory = (int)(last_component(file->target) - file->target);
     file->directory_size = (size_t)directory + sizeof(".");
-    file->temporary_size = (size_t)directory + TEMPORARY_ROOM;
+    file->temporary_size = (size_t)directory + NAME_ROOM;
     file->directory = hone_allocate(file->context, file->directory_size);
     file->temporary = hone_allocate(file->context, file->temporary_size);
     if (file->directory == NULL || file->temporary == NULL)
@@ -72,32 +90,7 @@ static hone_status make_names(struct hone_atomic_file *file, hone_error *error)
     return HONE_OK;
 }
 
-static void name_self(const struct hone_atomic_file *file, char self[SELF_ROOM])
-{
-    snprintf(self, SELF_ROOM, "/proc/self/fd/%d", file->descriptor);
-}
-
-/* A file that goes with its process unless it is given a name. False where there is no such thing, or
- * where its name could not be given: that takes /proc. */
-static bool create_unnamed(struct hone_atomic_file *file, mode_t mode)
-{
-#ifdef O_TMPFILE
-    char self[SELF_ROOM];
-    file->descriptor = open(file->directory, O_WRONLY | O_TMPFILE | O_CLOEXEC, mode);
-    if (file->descriptor < 0)
-        return false;
-    name_self(file, self);
-    if (access(self, F_OK) == 0)
-        return true;
-    close(file->descriptor);
-    file->descriptor = -1;
-#endif
-    (void)file;
-    (void)mode;
-    return false;
-}
-
-static bool create_named(struct hone_atomic_file *file, mode_t mode)
+static bool create(struct hone_atomic_file *file, mode_t mode)
 {
     for (int attempt = 0; attempt < MAX_ATTEMPTS && file->descriptor < 0; attempt++) {
         name_temporary(file, attempt);
@@ -109,28 +102,24 @@ static bool create_named(struct hone_atomic_file *file, mode_t mode)
     return file->named;
 }
 
-/* ---- files that killed writers left ----------------------------------------------------------- */
+/* ---- files that killed writers left ---------------------------------------------------------- */
 
 /* Whether name_temporary may have made it, in whatever process. */
 static bool is_temporary(const char *name)
 {
-    static const char start[] = ".hone-", digits[] = "0123456789";
+    static const char start[] = ".hone-";
     if (strncmp(name, start, sizeof(start) - 1) != 0)
         return false;
     name += sizeof(start) - 1;
-    size_t process = strspn(name, digits);
-    if (process == 0 || name[process] != '-')
-        return false;
-    name += process + 1;
-    size_t attempt = strspn(name, digits);
-    return attempt > 0 && strcmp(name + attempt, ".tmp") == 0;
+    return strspn(name, "0123456789abcdef") == NAME_DIGITS &&
+           strcmp(name + NAME_DIGITS, ".tmp") == 0;
 }
 
-/* Removes temporary files beside the target that have the new file's owner and were last written a day
- * before it. Their age alone is asked: the number in the name may be that of a process on another host
- * or in another namespace, or of a new one, and locks are not shared by all hosts of every file system.
- * The new file tells the time by the clock that gave the others theirs. A writer that stood still for
- * longer loses its file and says so when it renames it; its target stays as it was. */
+/* Removes temporary files beside the target that have the new file's owner and were last written a
+ * day before it. Their age alone is asked: locks and process numbers are not shared by all hosts of
+ * every file system. The new file tells the time by the clock that gave the others theirs. No name
+ * comes twice, so what is removed is what was found old. A writer that stood still for a day loses
+ * its file and says so when it renames it; its target stays as it was. */
 static void remove_leftovers(const struct hone_atomic_file *file)
 {
     struct stat own, found;
@@ -147,7 +136,7 @@ static void remove_leftovers(const struct hone_atomic_file *file)
     closedir(folder);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 hone_status hone_atomic_start(struct hone_atomic_file *file, const hone_context *context,
                               const char *path, hone_error *error)
@@ -172,7 +161,7 @@ hone_status hone_atomic_start(struct hone_atomic_file *file, const hone_context 
     status = make_names(file, error);
     if (status != HONE_OK)
         return status;
-    if (!create_unnamed(file, mode) && !create_named(file, mode))
+    if (!create(file, mode))
         return hone_fail_system(error, errno, "create a file beside", file->target);
     if (exists && fchmod(file->descriptor, existing.st_mode & 0777) != 0)
         return hone_fail_system(error, errno, "set the mode of a file beside", file->target);
@@ -196,21 +185,6 @@ hone_status hone_atomic_write(struct hone_atomic_file *file, const void *bytes, 
     return HONE_OK;
 }
 
-/* By now the file is synced: whoever meets the name finds it whole. */
-static hone_status give_name(struct hone_atomic_file *file, hone_error *error)
-{
-    char self[SELF_ROOM];
-    name_self(file, self);
-    for (int attempt = 0; attempt < MAX_ATTEMPTS && !file->named; attempt++) {
-        name_temporary(file, attempt);
-        file->named = linkat(AT_FDCWD, self, AT_FDCWD, file->temporary, AT_SYMLINK_FOLLOW) == 0;
-        if (!file->named && errno != EEXIST)
-            break;
-    }
-    return file->named ? HONE_OK
-                       : hone_fail_system(error, errno, "name the file beside", file->target);
-}
-
 /* Makes the rename last. The new file is in place and whole by then, and the old one is gone, so a
  * directory that cannot be opened or synced is no reason to report a failure. */
 static void sync_directory(const struct hone_atomic_file *file)
@@ -227,9 +201,6 @@ hone_status hone_atomic_commit(struct hone_atomic_file *file, hone_error *error)
     /* EINVAL: a file system without anything to sync. */
     if (fsync(file->descriptor) != 0 && errno != EINVAL)
         return hone_fail_system(error, errno, "sync", file->target);
-    hone_status status = file->named ? HONE_OK : give_name(file, error);
-    if (status != HONE_OK)
-        return status;
     int closed = close(file->descriptor);
     file->descriptor = -1;
     if (closed != 0 && errno != EINTR)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file that appears at its path whole or not at all: written beside the target without a name or
- * under one of its own, synced, then renamed over it. Private to src/checkpoint. */
+/* A file that appears at its path whole or not at all: written beside the target under a
+ * name that never comes twice, synced, then renamed over it. Private to src/checkpoint. */
 #ifndef HONE_CHECKPOINT_ATOMIC_FILE_H
 #define HONE_CHECKPOINT_ATOMIC_FILE_H
 
@@ -16,8 +16,8 @@ struct hone_atomic_file {
 };
 
 /* Creates the temporary file with the mode of the file it will replace, or else that of a new file.
- * Only a regular file is ever replaced. What killed writers left in the folder more than a day ago is
- * removed. Whatever happens, call hone_atomic_end. */
+ * Only a regular file is ever replaced. What killed writers left in the folder more than a day ago
+ * is removed. Whatever happens, call hone_atomic_end. */
 hone_status hone_atomic_start(struct hone_atomic_file *file, const hone_context *context,
                               const char *path, hone_error *error);
 hone_status hone_atomic_write(struct hone_atomic_file *file, const void *bytes, size_t size,

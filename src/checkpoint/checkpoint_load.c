@@ -5,9 +5,11 @@
 
 #include "checkpoint/checkpoint_internal.h"
 #include "checkpoint/text.h"
+#include "core/device.h"
 
 /* The new states of all saved parameters, HONE_STATE_COUNT for each. A slot that exists already in
- * the same format is overwritten in place and has none here; not on a device, where that could fail. */
+ * the same format is overwritten in place and has none here; not on a device, where
+ * that could fail. */
 struct stage {
     struct hone_state *states;
     size_t size;
@@ -139,6 +141,11 @@ hone_status hone_optimizer_load_file(hone_optimizer *optimizer, const hone_file 
     hone_status status = hone_checkpoint_parse(&checkpoint, optimizer->context, json, error);
     if (status == HONE_OK)
         status = hone_checkpoint_match(&checkpoint, optimizer, file, error);
+    if (status == HONE_OK && checkpoint.scaling && hone_devices_have_scale(optimizer->devices))
+        status =
+            hone_fail(error, HONE_ERROR_ARGUMENT,
+                      "the checkpoint has a scaler, but the loss scale or the flag of non-finite "
+                      "gradients is bound to a device's memory");
     if (status == HONE_OK)
         status = apply(optimizer, &checkpoint, file, error);
     hone_checkpoint_release(&checkpoint);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the readers of the different mask files share, and what they put into a set. Private to src/checkpoint. */
+/* What the readers of the different mask files share, and what they put into a set.
+ * Private to src/checkpoint. */
 #ifndef HONE_CHECKPOINT_MASK_FILE_H
 #define HONE_CHECKPOINT_MASK_FILE_H
 
@@ -16,6 +17,7 @@ struct hone_mask_load {
     const hone_context *context;
     hone_mask_set *set;
     uint64_t limit, used; /* bytes beside the file */
+    uint64_t repeats;     /* entries beyond the masks' elements that may still come */
     hone_error *error;
 };
 

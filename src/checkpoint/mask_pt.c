@@ -12,29 +12,37 @@
 
 #define MOST_KEYS 64 /* of a dictionary that describes one mask */
 
-/* ---- what a small file could ask for a thousand times -------------------------------------------- */
+/* ---- limits on work -------------------------------------------------------------------------- */
 
-/* An entry of a dictionary that describes one mask; NULL also where there are too many for that: a large
- * one, named by many masks, would be searched for each of them. */
+/* An entry of a dictionary that describes one mask; NULL also where there are too many for that: a
+ * large one, named by many masks, would be searched for each of them. */
 static const struct hone_node *get_of_mask(const struct hone_node *node, const char *key)
 {
     const bool small = node->kind == HONE_NODE_DICT && node->as.items.count <= 2 * MOST_KEYS;
     return small ? hone_node_get(node, key) : NULL;
 }
 
-/* A view with steps of 0 can have any number of entries in a file of a few bytes. */
+/* More entries than the mask has elements name some of them again. An honest file takes bytes
+ * for each of those; a view with steps of 0 has any number in a few bytes, and one large
+ * tensor may be named by many small masks. With this the work is bounded by the file's size
+ * and the masks' memory. */
 static hone_status check_entries(struct hone_mask_load *load, const char *name,
                                  const hone_tensor *indices, int32_t ndim, const int64_t *shape)
 {
     const hone_tensor mask = hone_tensor_view(NULL, HONE_BOOL, ndim, shape);
     const int32_t last = indices->ndim - 1;
     const int64_t numel = hone_tensor_numel(&mask);
-    if (last < 0 || indices->strides[last] != 0 || indices->shape[last] <= numel)
+    if (last < 0 || indices->shape[last] <= numel)
         return HONE_OK;
-    return hone_mask_load_fail(load, HONE_ERROR_FORMAT, name,
-                               "its indices name one place of the file %" PRId64
-                               " times; the mask has %" PRId64 " elements",
-                               indices->shape[last], numel);
+    const uint64_t more = (uint64_t)(indices->shape[last] - numel);
+    if (more > load->repeats)
+        return hone_mask_load_fail(load, HONE_ERROR_FORMAT, name,
+                                   "its indices have %" PRId64 " entries, but the mask has %" PRId64
+                                   " elements; a file may repeat as many entries as it has bytes, "
+                                   "of which %" PRIu64 " are left",
+                                   indices->shape[last], numel, load->repeats);
+    load->repeats -= more;
+    return HONE_OK;
 }
 
 /* ---- one mask ------------------------------------------------------------------------------- */
@@ -354,6 +362,7 @@ hone_status hone_mask_load_pt(struct hone_mask_load *load, const void *bytes, si
     if (status != HONE_OK)
         return status;
     load->used = pt.arena.used;
+    load->repeats = size;
     status = load_tree(load, pt.root);
     hone_pt_release(&pt);
     return status;

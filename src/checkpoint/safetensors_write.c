@@ -234,7 +234,7 @@ hone_status hone_file_write(const hone_context *context, const char *path,
     return status;
 }
 
-/* ---- into memory ------------------------------------------------------------------------------ */
+/* ---- into memory ----------------------------------------------------------------------------- */
 
 static size_t file_size(const struct writer *writer)
 {

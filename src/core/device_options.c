@@ -88,16 +88,21 @@ hone_status hone_optimizer_bind_lr(hone_optimizer *optimizer, int group, const h
         status = check_scalar(optimizer, lr, true, "the learning rate", &device, error);
     if (status == HONE_OK)
         status = reserve_lr(optimizer, error);
-    if (status == HONE_OK)
-        status = hone_devices_take_counters(optimizer, error);
     if (status != HONE_OK)
         return status;
-    optimizer->devices->lr[group] =
+    const struct hone_device_lr wanted =
         lr == NULL ? (struct hone_device_lr){0}
                    : (struct hone_device_lr){.data = lr->data,
                                              .is_double = lr->dtype == HONE_F64,
                                              .device = device->queue.device};
-    return HONE_OK;
+    struct hone_device_lr *const bound = &optimizer->devices->lr[group];
+    if (bound->data == wanted.data && bound->is_double == wanted.is_double &&
+        bound->device == wanted.device)
+        return HONE_OK;
+    status = hone_devices_take_counters(optimizer, error);
+    if (status == HONE_OK)
+        optimizer->devices->lr[group] = wanted;
+    return status;
 }
 
 hone_status hone_optimizer_bind_loss_scale(hone_optimizer *optimizer, const hone_tensor *scale,

@@ -231,7 +231,7 @@ static struct hone_outcome judge_norm(const struct hone_optimizer *optimizer,
 }
 
 /* One parallel region: add to the sums, measure the gradients, step. Devices work beside it; their
- * shares of a norm are waited for. */
+ * shares of a norm are waited for, and where they refuse their part of the step, nothing is stepped. */
 static hone_status sweep(struct hone_optimizer *optimizer, const struct hone_call *call,
                          struct hone_outcome *result, hone_error *error)
 {
@@ -239,9 +239,13 @@ static hone_status sweep(struct hone_optimizer *optimizer, const struct hone_cal
     const struct hone_support_kernels *const support = optimizer->context->cpu->support;
     struct hone_frame frame = call->frame;
     struct hone_outcome outcome = *result;
+    const bool measured = call->update && call->norm;
+    bool steps = call->update;
     hone_status status = hone_devices_accumulate(optimizer, call, error);
-    if (status == HONE_OK && call->update && call->norm)
+    if (status == HONE_OK && measured)
         status = hone_devices_shares(optimizer, call, error);
+    else if (status == HONE_OK && steps)
+        status = hone_devices_step(optimizer, &frame, error);
     if (status != HONE_OK)
         return status;
 
@@ -252,7 +256,7 @@ static hone_status sweep(struct hone_optimizer *optimizer, const struct hone_cal
         const size_t end = share_begin(plan, thread + 1, threads);
         for (size_t i = begin; call->accumulate && i < end; i++)
             accumulate_chunk(plan, &plan->chunks[i], support);
-        if (call->update && call->norm) {
+        if (measured) {
             for (size_t i = begin; i < end; i++)
                 plan->shares[plan->chunks[i].share] =
                     norm_share(plan, &plan->chunks[i], support, call);
@@ -261,22 +265,22 @@ static hone_status sweep(struct hone_optimizer *optimizer, const struct hone_cal
             {
                 outcome = judge_norm(optimizer, call);
                 frame.clip_coef = outcome.coef;
-                if (call->update && outcome.go)
+                if (outcome.go)
                     status = hone_devices_step(optimizer, &frame, error);
+                steps = outcome.go && status == HONE_OK;
             }
-        } else if (call->update) {
-#pragma omp single nowait
-            status = hone_devices_step(optimizer, &frame, error);
         }
-        for (size_t i = begin; call->update && outcome.go && i < end; i++)
+        for (size_t i = begin; steps && i < end; i++)
             step_chunk(plan, &plan->chunks[i], &frame);
     }
-    if (call->update && outcome.go)
+    *result = outcome;
+    if (status != HONE_OK)
+        return status;
+    if (steps)
         hone_matrix_step(optimizer, &frame);
     for (size_t i = 0; call->update && call->accumulate && i < plan->chunk_count; i++)
         clear_chunk(plan, &plan->chunks[i]);
-    *result = outcome;
-    return status == HONE_OK ? hone_devices_clear(optimizer, call, error) : status;
+    return hone_devices_clear(optimizer, call, error);
 }
 
 /* ---- the step ------------------------------------------------------------------------------- */

@@ -26,8 +26,6 @@ static __global__ void convert_kernel(const __grid_constant__ struct conversion 
               call.from == NULL ? call.value : load(call.from_format, call.from, i));
 }
 
-const void *const hone_cuda_some_kernel = (const void *)convert_kernel;
-
 static struct hone_device_status run(struct hone_device_queue queue, const struct conversion *call)
 {
     return hone_cuda_launch(queue, (const void *)convert_kernel,
@@ -78,3 +76,5 @@ struct hone_device_status hone_cuda_put(struct hone_device_queue queue, void *to
     }
     return status;
 }
+
+const void *const hone_cuda_array_kernels[] = {(const void *)convert_kernel, (const void *)put_kernel, NULL};

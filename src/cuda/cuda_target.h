@@ -81,12 +81,14 @@ struct hone_device_status hone_cuda_accumulate(struct hone_device_queue queue,
 struct hone_device_status hone_cuda_open_products(struct hone_device_queue queue, void **products);
 void hone_cuda_close_products(struct hone_device_queue queue, void *products);
 bool hone_cuda_polar_narrow(struct hone_device_queue queue, const struct hone_device_polar *polar);
+size_t hone_cuda_polar_workspace(const struct hone_device_polar *polar);
 size_t hone_cuda_polar_batch(const struct hone_device_polar *polar, size_t bytes);
 struct hone_device_status hone_cuda_polar(struct hone_device_queue queue, void *products,
                                           const struct hone_device_polar *polar, void *from,
                                           void *to, void *workspace);
 
-/* Any kernel of the library, to ask whether the device can run it. */
-extern const void *const hone_cuda_some_kernel;
+/* Kernels that any step may need; lists end with NULL. */
+extern const void *const hone_cuda_array_kernels[];
+extern const void *const hone_cuda_norm_kernels[];
 
 #endif

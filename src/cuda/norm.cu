@@ -95,11 +95,8 @@ static __global__ void __launch_bounds__(THREADS, K == NORM_GENERAL ? 2 : 3)
 struct hone_device_status hone_cuda_norm(struct hone_device_queue queue,
                                          const struct hone_device_norm *call)
 {
-    const void *const kernels[] = {
-        (const void *)norm_kernel<NORM_ONE>, (const void *)norm_kernel<NORM_TWO>,
-        (const void *)norm_kernel<NORM_MAXIMUM>, (const void *)norm_kernel<NORM_GENERAL>};
-    return hone_cuda_launch(queue, kernels[norm_kind_of(call->order)], call->chunk_count, THREADS,
-                            call);
+    const void *const kernel = hone_cuda_norm_kernels[norm_kind_of(call->order)];
+    return hone_cuda_launch(queue, kernel, call->chunk_count, THREADS, call);
 }
 
 /* ---- what follows from the shares ------------------------------------------------------------- */
@@ -170,3 +167,10 @@ struct hone_device_status hone_cuda_accumulate(struct hone_device_queue queue,
     return hone_cuda_launch(queue, (const void *)accumulate_kernel, call->chunk_count, THREADS,
                             &own);
 }
+
+/* By enum norm_kind, and then the others. */
+const void *const hone_cuda_norm_kernels[] = {
+    (const void *)norm_kernel<NORM_ONE>,     (const void *)norm_kernel<NORM_TWO>,
+    (const void *)norm_kernel<NORM_MAXIMUM>, (const void *)norm_kernel<NORM_GENERAL>,
+    (const void *)judge_kernel,              (const void *)accumulate_kernel,
+    NULL};

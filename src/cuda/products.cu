@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Products of matrices behind the seam: the handle they need, and the polar factors made of them. */
-#include <new>
-
 #include "cuda/cuda_target.h"
 #include "cuda/polar.h"
 #include "cuda/symmetric.h"
 
-/* cuBLAS allocates nothing once it has this, so its calls can be captured. */
-static const size_t workspace_size = (size_t)32 << 20;
-
-struct hone_cuda_products {
-    cublasHandle_t handle;
-    void *workspace;
-};
+/* cuBLAS allocates nothing once it has this, so its calls can be captured. It lies behind the factors' own
+ * workspace. */
+static const size_t blas_size = (size_t)32 << 20;
 
 static struct hone_device_status status_of(cublasStatus_t status)
 {
@@ -27,35 +21,22 @@ static struct hone_device_status status_of(cublasStatus_t status)
     return out;
 }
 
+/* Products are cuBLAS's handle. */
 void hone_cuda_close_products(struct hone_device_queue queue, void *products)
 {
-    struct hone_cuda_products *const own = static_cast<struct hone_cuda_products *>(products);
-    if (own == NULL)
-        return;
     const cuda_scope scope(queue.device);
-    if (own->handle != NULL)
-        cublasDestroy(own->handle);
-    cudaFree(own->workspace);
-    delete own;
+    if (products != NULL)
+        cublasDestroy(static_cast<cublasHandle_t>(products));
 }
 
 struct hone_device_status hone_cuda_open_products(struct hone_device_queue queue, void **products)
 {
     const cuda_scope scope(queue.device);
+    cublasHandle_t handle = NULL;
     if (scope.result != cudaSuccess)
         return hone_cuda_status(scope.result);
-    struct hone_cuda_products *const own = new (std::nothrow) hone_cuda_products{NULL, NULL};
-    struct hone_device_status status = {HONE_DEVICE_MEMORY, "no memory on the host"};
-    if (own == NULL)
-        return status;
-    status = hone_cuda_status(cudaMalloc(&own->workspace, workspace_size));
-    if (status.fault == HONE_DEVICE_OK)
-        status = status_of(cublasCreate(&own->handle));
-    if (status.fault != HONE_DEVICE_OK) {
-        hone_cuda_close_products(queue, own);
-        return status;
-    }
-    *products = own;
+    const struct hone_device_status status = status_of(cublasCreate(&handle));
+    *products = handle;
     return status;
 }
 
@@ -75,21 +56,26 @@ size_t hone_cuda_polar_batch(const struct hone_device_polar *polar, size_t bytes
     return fit < 1 ? 1 : fit < most ? fit : most;
 }
 
+size_t hone_cuda_polar_workspace(const struct hone_device_polar *polar)
+{
+    return hone_polar_device_workspace(polar) + blas_size;
+}
+
 struct hone_device_status hone_cuda_polar(struct hone_device_queue queue, void *products,
                                           const struct hone_device_polar *polar, void *from,
                                           void *to, void *workspace)
 {
-    const struct hone_cuda_products *const own =
-        static_cast<const struct hone_cuda_products *>(products);
+    const cublasHandle_t handle = static_cast<cublasHandle_t>(products);
     const cuda_scope scope(queue.device);
     if (scope.result != cudaSuccess)
         return hone_cuda_status(scope.result);
     const cudaStream_t stream = hone_cuda_stream(queue);
-    struct hone_device_status status = status_of(cublasSetStream(own->handle, stream));
+    struct hone_device_status status = status_of(cublasSetStream(handle, stream));
+    char *const blas = (char *)workspace + hone_polar_device_workspace(polar);
     if (status.fault == HONE_DEVICE_OK) /* a new stream takes the workspace away */
-        status = status_of(cublasSetWorkspace(own->handle, own->workspace, workspace_size));
+        status = status_of(cublasSetWorkspace(handle, blas, blas_size));
     if (status.fault == HONE_DEVICE_OK)
         status = hone_cuda_status(
-            hone_polar_on_device(polar, from, to, workspace, own->handle, stream));
+            hone_polar_on_device(polar, from, to, workspace, handle, stream));
     return status;
 }

@@ -78,8 +78,8 @@ static cudaError_t of_driver(CUresult result)
 
 enum { MOST_DEVICES = 256 };
 
-/* The context that the runtime uses on a device, made where there is none yet, for the rest of the
- * process: memory and kernels of it are the callers'. */
+/* The context that the runtime uses on a device, made where there is none yet. It is never given back: the
+ * memory that callers have on the device would go with it. */
 static cudaError_t primary_context(int device, CUcontext *context)
 {
     static std::atomic<CUcontext> contexts[MOST_DEVICES];
@@ -126,6 +126,16 @@ cuda_scope::~cuda_scope()
 
 /* ---- devices, streams, memory, launches --------------------------------------------------------- */
 
+static cudaError_t load_all(const void *const *kernels)
+{
+    cudaFuncAttributes attributes;
+    cudaError_t result = cudaSuccess;
+    for (; *kernels != NULL && result == cudaSuccess; kernels++)
+        result = cudaFuncGetAttributes(&attributes, *kernels);
+    return result;
+}
+
+/* Kernels of any step come to the device here, so that no step is the first to need room for one. */
 struct hone_device_status hone_cuda_open(int device, struct hone_device_facts *facts)
 {
     int count = 0;
@@ -143,10 +153,11 @@ struct hone_device_status hone_cuda_open(int device, struct hone_device_facts *f
     facts->minor = properties.minor;
     facts->multiprocessors = properties.multiProcessorCount;
     const cuda_scope scope(device);
-    cudaFuncAttributes attributes;
     result = scope.result;
     if (result == cudaSuccess)
-        result = cudaFuncGetAttributes(&attributes, hone_cuda_some_kernel);
+        result = load_all(hone_cuda_array_kernels);
+    if (result == cudaSuccess)
+        result = load_all(hone_cuda_norm_kernels);
     return hone_cuda_status(result);
 }
 

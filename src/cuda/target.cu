@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one constant that the core finds in this library: everything behind the seam. */
 #include "cuda/cuda_target.h"
-#include "cuda/polar.h"
 
 #define RULE(rule)                                                           \
     extern "C" const struct hone_rule_device_kernels hone_kernels_##rule##_f32_cuda; \
@@ -94,6 +93,6 @@ const struct hone_device_target HONE_DEVICE_SYMBOL = {
     .close_products = hone_cuda_close_products,
     .polar_narrow = hone_cuda_polar_narrow,
     .polar_batch = hone_cuda_polar_batch,
-    .polar_workspace = hone_polar_device_workspace,
+    .polar_workspace = hone_cuda_polar_workspace,
     .polar = hone_cuda_polar,
 };

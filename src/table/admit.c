@@ -8,7 +8,7 @@
 
 #define WORD_LINES 64 /* whose bits are in a word */
 
-/* ---- counters ---------------------------------------------------------------------------------- */
+/* ---- counters -------------------------------------------------------------------------------- */
 
 size_t hone_sight_lines(const struct hone_table *table)
 {
@@ -67,7 +67,7 @@ void hone_clear_counted(struct hone_table *table)
         memset(table->counted, 0, counted_size(table));
 }
 
-/* ---- keys ---------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 static uint64_t counter_at(const struct hone_table *table, int64_t key, uint64_t which)
 {
@@ -82,7 +82,8 @@ static void note_line(struct hone_table *table, const uint8_t *counter, bool mov
     table->counted[line / WORD_LINES] |= (uint64_t)moved << line % WORD_LINES;
 }
 
-/* Counts a sight; true from the wanted one on. `counted` notes which counters moved: bits 0 and 1. */
+/* Counts a sight; true from the wanted one on. `counted` notes which counters moved: bits
+ * 0 and 1. */
 static bool seen_enough(struct hone_table *table, int64_t key, uint32_t *counted)
 {
     if (table->counters == NULL)

@@ -23,7 +23,7 @@ static hone_status check_shard(int64_t shard, int64_t shards, hone_error *error)
     return HONE_OK;
 }
 
-/* ---- export ----------------------------------------------------------------------------------- */
+/* ---- export ---------------------------------------------------------------------------------- */
 
 static size_t list_shard(const hone_table *table, int64_t shard, int64_t shards, int64_t *rows,
                          int64_t *keys)
@@ -189,7 +189,7 @@ hone_status hone_table_export(const hone_table *table, const char *path, int64_t
     return status;
 }
 
-/* ---- import ----------------------------------------------------------------------------------- */
+/* ---- import ---------------------------------------------------------------------------------- */
 
 struct imported {
     hone_tensor id, counts;

@@ -185,9 +185,9 @@ static size_t count_keys(const struct hone_bucket *segment)
     return count;
 }
 
-/* Keys can be chosen so that they agree in the first bits of their places, or in their bucket: neither
- * may make the index larger than a few times what other keys do. Where all segments together have
- * their share of keys, those of this one need not be counted. */
+/* Keys can be chosen so that they agree in the first bits of their places, or in their bucket:
+ * neither may make the index larger than a few times what other keys do. Where all segments
+ * together have their share of keys, those of this one need not be counted. */
 static bool helps(const struct hone_index *index, size_t entry)
 {
     const int depth = index->local_depth[entry];

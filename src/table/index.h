@@ -33,8 +33,8 @@ struct hone_index {
     bool mostly_new; /* the keys of the last batch */
 };
 
-/* Entries of the directory for each segment, at most, and the bytes of a segment with its share of the
- * directory, which doubles. */
+/* Entries of the directory for each segment, at most, and the bytes of a segment with its share of
+ * the directory, which doubles. */
 #define HONE_INDEX_ENTRIES 32
 #define HONE_INDEX_SEGMENT_COST (HONE_SEGMENT_SIZE + 2 * HONE_INDEX_ENTRIES * (sizeof(void *) + 1))
 
@@ -59,8 +59,8 @@ hone_status hone_index_insert(struct hone_index *index, const int64_t *keys, siz
 /* rows[i]: where keys[i] was, or -1; a key that occurs twice is found once. */
 void hone_index_erase(struct hone_index *index, const int64_t *keys, size_t n, int64_t *rows);
 
-/* Puts back a key that was erased. The keys that came after it are to be gone, so that there is room:
- * it cannot fail. */
+/* Puts back a key that was erased. The keys that came after it are to be gone, so that there is
+ * room: it cannot fail. */
 void hone_index_put_back(struct hone_index *index, int64_t key, uint64_t row);
 
 /* ---- shared by index.c and index_batch.c ---------------------------------------------------- */
@@ -75,7 +75,8 @@ enum hone_split { HONE_SPLIT_DONE, HONE_SPLIT_NEEDS_ROOM, HONE_SPLIT_CROWDED };
 
 /* Splits the segment that `place` falls into, if a spare segment is at hand and the directory can
  * name both halves. CROWDED: it stays as it is, because its keys agree in so many first bits that
- * splitting would not help, because it is far from full, or because there may be no more segments. */
+ * splitting would not help, because it is far from full, or because there may be
+ * no more segments. */
 enum hone_split hone_index_split(struct hone_index *index, uint64_t place, void *scratch);
 
 /* Makes what HONE_SPLIT_NEEDS_ROOM misses: a spare segment and directory entries for `place`. */

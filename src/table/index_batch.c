@@ -328,7 +328,8 @@ static size_t rank_at(const struct deal *deal, uint32_t at)
     return deal->rank[at / 64] + (size_t)__builtin_popcountll(before);
 }
 
-/* Replaces provisional rows by final ones. to->count keys of the batch were new before this deal. */
+/* Replaces provisional rows by final ones. to->count keys of the batch were new
+ * before this deal. */
 static void settle(const struct hone_index *index, struct deal *deal, int t,
                    const struct hone_insertion *to)
 {

@@ -134,7 +134,8 @@ static bool is_finite(const struct learning *l, const void *grad)
 /* ---- one row's step ---------------------------------------------------------------------------
  */
 
-/* The mean square of the gradient as the rule sees it, with the share of the row that L2 decay adds. */
+/* The mean square of the gradient as the rule sees it, with the share of the row that
+ * L2 decay adds. */
 static double decayed_square(const struct learning *l, const struct hone_row *row, const void *grad,
                              const struct hone_scalars *scalars)
 {
@@ -182,8 +183,8 @@ static bool has_row_state(const struct hone_table *table)
     return table->kind == HONE_ROW_KIND_ADAGRAD || table->kind == HONE_ROW_KIND_ADAM;
 }
 
-/* Tells the row's steps apart: by the table's where its own count stands at its end, or each of them
- * would round in the same direction. */
+/* Tells the row's steps apart: by the table's where its own count stands at its end, or each of
+ * them would round in the same direction. */
 static uint64_t noise_count(const struct hone_table *table, const struct hone_row *row)
 {
     return row->updates < UINT32_MAX ? row->updates : UINT32_MAX + table->step;
@@ -233,8 +234,8 @@ static uint64_t work_row(const struct learning *l, size_t at)
                              : l->table->pending[at].row;
 }
 
-/* The row and gradient of piece `at` of the work; NULL if the row is gone, or (in a forged snapshot)
- * waits twice: then threads would step it at the same time. */
+/* The row and gradient of piece `at` of the work; NULL if the row is gone, or (in a forged
+ * snapshot) waits twice: then threads would step it at the same time. */
 static struct hone_row *work_on(const struct learning *l, size_t at, void *scratch,
                                 const void **grad)
 {
@@ -323,7 +324,8 @@ static void step_bundle(const struct learning *l, struct bundle *bundle, int thr
     }
 }
 
-/* Pieces `first` to `end` of the work. With `step` false only counts gradients that are not finite. */
+/* Pieces `first` to `end` of the work. With `step` false only counts gradients that
+ * are not finite. */
 static struct tally work(const struct learning *l, size_t first, size_t end, bool step, int thread)
 {
     const struct hone_table *const table = l->table;

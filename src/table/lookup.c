@@ -143,8 +143,8 @@ void hone_row_catch_up(const struct hone_table *table, struct hone_row *row)
 
 /* Notes whether position i is of the same row as an earlier one. A row's mark says where it was met
  * first; it is believed only if that position is of the same row. (Then it is the first of this
- * batch: the first one to be met set the mark to itself.) There is no branch: which rows repeat is no
- * pattern that a processor could predict. */
+ * batch: the first one to be met set the mark to itself.) There is no branch: which rows repeat is
+ * no pattern that a processor could predict. */
 static void note(struct hone_lookup *lookup, uint32_t i, struct hone_row *row)
 {
     const uint32_t met = row->mark < i ? row->mark : i;
@@ -161,7 +161,8 @@ struct visit {
     const struct hone_row_copy *copy; /* NULL: no values */
 };
 
-/* Positions of the batch whose rows a thread owns, and their records: NULL where there is no row. */
+/* Positions of the batch whose rows a thread owns, and their records: NULL where there
+ * is no row. */
 struct part {
     uint32_t position[POSITIONS_AT_A_TIME];
     void *row[POSITIONS_AT_A_TIME];

@@ -8,7 +8,7 @@
 #include "core/json_load.h"
 #include "table/restore_internal.h"
 
-/* ---- one file --------------------------------------------------------------------------------- */
+/* ---- one file -------------------------------------------------------------------------------- */
 
 static hone_status read_notes(struct hone_loaded *loaded, hone_error *error)
 {
@@ -111,7 +111,7 @@ static hone_status open_file(struct hone_loaded *loaded, const hone_context *con
     return HONE_OK;
 }
 
-/* ---- the chain -------------------------------------------------------------------------------- */
+/* ---- the chain ------------------------------------------------------------------------------- */
 
 struct restoring {
     const hone_context *context;
@@ -264,7 +264,7 @@ hone_status hone_snapshot_restore(hone_table *const *tables, int64_t count, cons
     return status;
 }
 
-/* ---- from memory ------------------------------------------------------------------------------ */
+/* ---- from memory ----------------------------------------------------------------------------- */
 
 static hone_status take_loaded(hone_table *const *tables, int64_t count,
                                const struct hone_loaded *loaded, hone_error *error)

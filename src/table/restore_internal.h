@@ -19,7 +19,8 @@ hone_status hone_table_check_loaded(struct hone_table *table, const struct hone_
 /* Takes them over; on failure the table is half changed and must be cleared. */
 hone_status hone_table_apply_loaded(struct hone_table *table, const struct hone_loaded *loaded,
                                     hone_error *error);
-/* Ends a restore that failed: the table is empty, its settings are those from before. Cannot fail. */
+/* Ends a restore that failed: the table is empty, its settings are those from
+ * before. Cannot fail. */
 void hone_table_clear(struct hone_table *table);
 /* Ends one that succeeded. */
 void hone_table_forget_settings(struct hone_table *table);

@@ -259,7 +259,7 @@ hone_status hone_table_check_loaded(struct hone_table *table, const struct hone_
     return status == HONE_OK ? check_distinct(table, loaded, &a, next, error) : status;
 }
 
-/* ---- applying --------------------------------------------------------------------------------- */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 static hone_status remove_gone(struct hone_table *table, const struct arrays *a, hone_error *error)
 {

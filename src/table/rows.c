@@ -33,9 +33,9 @@ hone_status hone_table_grow(const hone_context *context, void **array, size_t *c
     return HONE_OK;
 }
 
-/* Blocks in the piece of memory that begins with block `first`: as many as there are before it, up to
- * MOST_PIECE and the budget. Small tables stay small; the pieces of large ones, a power of two of
- * blocks, are whole huge pages. */
+/* Blocks in the piece of memory that begins with block `first`: as many as there are before it, up
+ * to MOST_PIECE and the budget. Small tables stay small; the pieces of large ones, a power of two
+ * of blocks, are whole huge pages. */
 static size_t piece_blocks(const struct hone_table *table, size_t first)
 {
     const size_t size = table->stride << table->block_bits;

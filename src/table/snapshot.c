@@ -8,7 +8,7 @@
 
 #define AHEAD 12 /* records requested before they are copied */
 
-/* ---- parts ------------------------------------------------------------------------------------ */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 /* A new part of [rows] or, with width > 0, [rows, width] elements. */
 static hone_status add_part(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
@@ -176,8 +176,8 @@ static hone_status copy_waiting(const struct hone_snapshot *snapshot, struct hon
     return status;
 }
 
-/* Free rows are taken from the end of their list and put there: an increment has the end that may be
- * another. */
+/* Free rows are taken from the end of their list and put there: an increment has the end that
+ * may be another. */
 static hone_status copy_free(const struct hone_snapshot *snapshot, struct hone_table_copy *copy,
                              hone_error *error)
 {
@@ -235,7 +235,7 @@ static hone_status copy_table(const struct hone_snapshot *snapshot, struct hone_
     return status == HONE_OK ? describe(copy, error) : status;
 }
 
-/* ---- taking and freeing ----------------------------------------------------------------------- */
+/* ---- taking and freeing ---------------------------------------------------------------------- */
 
 static hone_status check_tables(hone_table *const *tables, int64_t count, hone_snapshot_kind kind,
                                 hone_error *error)

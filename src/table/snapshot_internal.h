@@ -11,8 +11,8 @@
 
 #include "table/table_internal.h"
 
-/* 2: the description has a checksum, and those of tensors take in dtype and shape. Files of format 1,
- * from before any release, are refused. */
+/* 2: the description has a checksum, and those of tensors take in dtype and shape. Files of format
+ * 1, from before any release, are refused. */
 #define HONE_SNAPSHOT_FORMAT 2
 #define HONE_SNAPSHOT_KEY "hone_tables" /* of the metadata: the description */
 #define HONE_SNAPSHOT_SUM_KEY "hone_tables_checksum"

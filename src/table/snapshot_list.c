@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files of a directory of snapshots: "<sequence>-full.safetensors", "<sequence>-increment...". */
+/* The files of a directory of snapshots: "<sequence>-full.safetensors",
+ * "<sequence>-increment...". */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -28,8 +29,8 @@ hone_status hone_snapshot_path(char path[HONE_SNAPSHOT_PATH_SIZE], const char *d
     return HONE_OK;
 }
 
-/* Other names than those written here are other files': of the numbers that scanf reads, "-1" is the
- * largest. */
+/* Other names than those written here are other files': of the numbers that scanf reads, "-1"
+ * is the largest. */
 static bool read_name(const char *name, struct hone_snapshot_file *file)
 {
     char kind[16];

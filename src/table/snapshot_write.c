@@ -32,7 +32,8 @@ static void free_contents(const hone_snapshot *snapshot, struct contents *c)
     hone_release(snapshot->context, c->sums, count * sizeof *c->sums);
     json_free_t release; /* the program may have given jansson an allocator of its own */
     json_get_alloc_funcs(NULL, &release);
-    release(c->text);
+    if (c->text != NULL) /* which that one's release need not take */
+        release(c->text);
 }
 
 static void list_parts(const hone_snapshot *snapshot, hone_file_entry *entries)
@@ -120,8 +121,8 @@ static hone_status check_extras(const hone_file_entry *extras, int64_t count, ho
     return status;
 }
 
-/* A full snapshot begins anew, but never under a number that the directory has had: it would be taken
- * for older than what stands there from another run. */
+/* A full snapshot begins anew, but never under a number that the directory has had: it would be
+ * taken for older than what stands there from another run. */
 static hone_status choose_path(hone_snapshot *snapshot, const char *directory,
                                char path[HONE_SNAPSHOT_PATH_SIZE], hone_error *error)
 {

@@ -11,9 +11,10 @@
 #define HONE_TABLE_MOST_WIDTH 4096
 #define HONE_TABLE_MOST_NAME 255 /* bytes */
 
-/* A row's record starts with this; the columns follow. `frequency` and `updates` stop at their largest
- * value; `seen`, `time` and `updated` are the last 32 bits of larger counts, and ages are differences
- * modulo 2^32. Whatever counts, a row that is met in training has changed: `seen` has. */
+/* A row's record starts with this; the columns follow. `frequency` and `updates` stop at their
+ * largest value; `seen`, `time` and `updated` are the last 32 bits of larger counts, and ages are
+ * differences modulo 2^32. Training always changes a row, because `seen` moves even where the
+ * other counters stand. */
 struct hone_row {
     int64_t key;
     uint64_t born;      /* number of the insertion that made it: tells it from predecessors */
@@ -264,7 +265,7 @@ double hone_table_missed_decay(const struct hone_table *table, uint32_t steps);
 double hone_row_adam_rate(const struct hone_table *table, double second, double lr, double eps,
                           uint64_t step);
 
-/* ---- learn.c ---------------------------------------------------------------------------------- */
+/* ---- learn.c --------------------------------------------------------------------------------- */
 
 /* Room for gradients of `needed` rows that wait. */
 hone_status hone_table_reserve_pending(struct hone_table *table, size_t needed, hone_error *error);
@@ -282,8 +283,9 @@ hone_status hone_lookup_find(struct hone_table *table, struct hone_lookup *looku
 /* ---- admit.c, evict.c -------------------------------------------------------------------------
  */
 
-/* Sets rows of absent keys that are not admitted to -2, after counting the sight. `counted`, with room
- * for n, is what hone_table_forget_sights takes the counting back by, for a call that fails later. */
+/* Sets rows of absent keys that are not admitted to -2, after counting the sight. `counted`,
+ * with room for n, is what hone_table_forget_sights takes the counting back by, for a call
+ * that fails later. */
 #define HONE_ROW_REFUSED (-2)
 void hone_table_admit(struct hone_table *table, const int64_t *keys, size_t n, int64_t *rows,
                       uint32_t *counted);
@@ -312,15 +314,16 @@ hone_status hone_table_make_budget(struct hone_table *table, const int64_t *keys
 void hone_table_end_eviction(struct hone_table *table);
 void hone_table_undo_eviction(struct hone_table *table);
 
-/* Where rows' values go: position i's to the i-th row of a dense array, zeros where there is no row. */
+/* Where rows' values go: position i's to the i-th row of a dense array, zeros where there
+ * is no row. */
 struct hone_row_copy {
     const struct hone_column *column;
     void *to;
     enum hone_format format; /* there */
 };
 
-/* What stands `lead` bytes after from[i] goes to positions[i]; NULL: no row. Asks for those bytes and
- * the ones before them ahead of their use. */
+/* What stands `lead` bytes after from[i] goes to positions[i]; NULL: no row. Asks for those bytes
+ * and the ones before them ahead of their use. */
 void hone_row_copy_out(const struct hone_row_copy *copy, const struct hone_table *table,
                        void *const *from, size_t lead, const uint32_t *positions, size_t count);
 void hone_row_copy_all(const struct hone_row_copy *copy, const struct hone_table *table,

@@ -57,3 +57,17 @@ uint64_t subject_count(const struct subject *s)
     OK(hone_optimizer_step_count(s->optimizer, 0, &count, &problem));
     return count;
 }
+
+hone_tensor subject_scalar(hone_dtype dtype, double value)
+{
+    const float narrow = (float)value;
+    void *const memory = device_new(0, sizeof value, 0);
+    device_write(memory, dtype == HONE_F64 ? (const void *)&value : &narrow,
+                 hone_dtype_size(dtype));
+    return device_view(memory, dtype, 0, NULL);
+}
+
+size_t subject_waits(void)
+{
+    return device_control() == NULL ? 0 : device_control()->waits;
+}

@@ -30,4 +30,10 @@ void subject_read(const struct subject *s, float values[SUBJECT_N]);
 void subject_assert_unmoved(const struct subject *s);
 uint64_t subject_count(const struct subject *s);
 
+/* One value in memory of device 0. */
+hone_tensor subject_scalar(hone_dtype dtype, double value);
+
+/* How often a stand-in has been waited for; 0 on a real device, which does not tell. */
+size_t subject_waits(void);
+
 #endif

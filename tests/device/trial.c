@@ -177,8 +177,6 @@ static void make_optimizer(struct training *t)
     }
     if (t->on_device && trial->capturable)
         OK(hone_optimizer_set_capturable(t->optimizer, true, &problem));
-    if (t->on_device && trial->stream != NULL)
-        OK(hone_optimizer_set_stream(t->optimizer, 0, trial->stream, &problem));
     for (size_t i = 0; i < PIECES; i++)
         add_piece(t, i);
 }

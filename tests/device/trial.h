@@ -23,7 +23,6 @@ struct trial {
     bool several_groups; /* every second parameter in a group of its own */
     bool mixed;          /* every third parameter stays on the CPU */
     bool resumed;        /* half-way, states and counters move to a new optimizer */
-    void *stream;
     int steps;
 };
 

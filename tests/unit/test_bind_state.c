@@ -252,7 +252,8 @@ static void test_overlaps(void **state)
               hone_optimizer_step(o, NULL, &problem));
 }
 
-/* A gradient of the same type at another address, and what it may not be, with a plan that stands. */
+/* A gradient of the same type at another address, and what it may not be, with a
+ * plan that stands. */
 static void test_moved_grads(void **state)
 {
     (void)state;

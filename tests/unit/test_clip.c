@@ -212,8 +212,8 @@ static void test_same_bits(void **state)
     free(values);
 }
 
-/* Many gradients, some of them missing or without elements, at any number of threads: every element is
- * multiplied once, and nothing around them. */
+/* Many gradients, some of them missing or without elements, at any number of threads: every element
+ * is multiplied once, and nothing around them. */
 static void test_many(void **state)
 {
     (void)state;

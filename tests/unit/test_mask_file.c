@@ -118,7 +118,8 @@ static void every_file_of_torch(void **state)
         load_golden(json_array_get(files, i));
 }
 
-/* The same masks as the first torch with zip archives wrote them, one in between, and a late one. */
+/* The same masks as the first torch with zip archives wrote them, one in between, and
+ * a late one. */
 static void files_of_old_versions(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two learning rates inside one tensor: the identities of a masked step, for every element rule, the
- * golden numbers' matching by name, counts, and checkpoints that know their mask. */
+/* Two learning rates inside one tensor: the identities of a masked step, for every element rule,
+ * the golden numbers' matching by name, counts, and checkpoints that know their mask. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,8 +112,8 @@ static void test_frozen(void **state)
     hone_mask_free(mask);
 }
 
-/* Two rates of 0 freeze every element; without a mask they do too, but for adamw_tf, whose decay knows no
- * rate: 1 % for each of five calls. */
+/* Two rates of 0 freeze every element; without a mask they do too, but for adamw_tf, whose decay
+ * knows no rate: 1 % for each of five calls. */
 static void test_frozen_without_a_mask(void **state)
 {
     (void)state;
@@ -134,8 +134,8 @@ static void test_frozen_without_a_mask(void **state)
     hone_mask_free(mask);
 }
 
-/* The promise of the seed that its code does not keep: under equal gradients the distances moved have
- * the ratio of the rates, also after a thousand calls. */
+/* The promise of the seed that its code does not keep: under equal gradients the distances moved
+ * have the ratio of the rates, also after a thousand calls. */
 static void test_ratio(void **state)
 {
     (void)state;

@@ -45,9 +45,9 @@ static void orthogonalise(const float *matrix, int64_t rows, int64_t columns, in
 
 enum { HARD_ROWS = 96, HARD_COLUMNS = 160 };
 
-/* What is not 0 of a null space grows by a^5 = 485 in five steps, so that exact arithmetic itself makes
- * this of one rounding of a matrix of low rank to float, relative to the norm of what it leaves, which is
- * about the root of the rank. The steps round several times. */
+/* What is not 0 of a null space grows by a^5 = 485 in five steps, so that exact arithmetic itself
+ * makes this of one rounding of a matrix of low rank to float, relative to the norm of what it
+ * leaves, which is about the root of the rank. The steps round several times. */
 #define GROWTH (485 * 0x1p-24)
 
 /* The sum of `rank` outer products of random vectors, the last of them `least` times the first. */
@@ -172,7 +172,8 @@ static void run(int threads, int products, int first, int end, float **params)
     hone_context_free(context);
 }
 
-/* Whatever is stepped at once, and by however many threads, a matrix gets the bits it gets alone. */
+/* Whatever is stepped at once, and by however many threads, a matrix gets the bits
+ * it gets alone. */
 static void test_together(void **state)
 {
     (void)state;

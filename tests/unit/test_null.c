@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The law of status.h about NULL, call by call: everything that a function needs is left out once, and it
- * answers ARGUMENT or nothing. tests/abi/nulls.sh sees that no function is forgotten here. */
+/* The law of status.h about NULL, call by call: everything that a function needs is left
+ * out once, and it answers ARGUMENT or nothing. tests/abi/nulls.sh sees that no function
+ * is forgotten here. */
 #include <string.h>
 
 #include "support/checks.h"
@@ -82,7 +83,7 @@ static void check_null(hone_status status, const char *call)
 
 #define NULLS(call) check_null((call), #call)
 
-/* ---- with an error ------------------------------------------------------------------------------- */
+/* ---- with an error --------------------------------------------------------------------------- */
 
 static double curve(uint64_t calls, void *user)
 {
@@ -368,7 +369,7 @@ static void test_files_and_gradients(void **state)
     assert_null(made_file);
 }
 
-/* ---- without -------------------------------------------------------------------------------------- */
+/* ---- without --------------------------------------------------------------------------------- */
 
 static void test_getters(void **state)
 {

@@ -430,7 +430,7 @@ static void a_checkpoint_keeps_them(void **state)
     hone_optimizer_free(loaded);
 }
 
-/* ---- Muon beside AdamW, saved and resumed ------------------------------------------------------ */
+/* ---- Muon beside AdamW, saved and resumed ---------------------------------------------------- */
 
 #define HYBRID                                                                                  \
     "{\"optimizer_type\": \"muon\", \"adamw_lr\": 0.01, \"schedule\": {\"type\": \"linear\"}, " \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is kept beside 16-bit parameters: updates that plain rounding loses must move the weights, in
- * every way of keeping them, with the same bits at every thread count and level; and the loss scale
- * and accumulation around a step. */
+/* What is kept beside 16-bit parameters: updates that plain rounding loses must move the weights,
+ * in every way of keeping them, with the same bits at every thread count and level; and the loss
+ * scale and accumulation around a step. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,8 +104,8 @@ static void test_switch(void **state)
     hone_context_free(context);
 }
 
-/* torch's GradScaler by the golden numbers of the reference: init 8, growth 2, backoff .5, interval 2,
- * found_inf 0, 0, 1, 0, 0, 0, 0; a skipped step changes nothing and is counted. */
+/* torch's GradScaler by the golden numbers of the reference: init 8, growth 2, backoff .5, interval
+ * 2, found_inf 0, 0, 1, 0, 0, 0, 0; a skipped step changes nothing and is counted. */
 static void test_scaler(void **state)
 {
     (void)state;
@@ -139,8 +139,8 @@ static void test_scaler(void **state)
     hone_context_free(context);
 }
 
-/* The clamp makes an infinite entry finite; the scaler sees it all the same, with the norm's clip or
- * without, and whatever the order of the norm. */
+/* The clamp makes an infinite entry finite; the scaler sees it all the same, with the norm's clip
+ * or without, and whatever the order of the norm. */
 static void test_scaler_beside_value_clip(void **state)
 {
     (void)state;
@@ -172,8 +172,9 @@ static void test_scaler_beside_value_clip(void **state)
     hone_context_free(context);
 }
 
-/* Finite gradients whose powers overflow: no reason to back off. The norm is infinite, so its clip makes
- * zeros of them, as torch's does, and a policy that asks about the norm still stops the step. */
+/* Finite gradients whose powers overflow: no reason to back off. The norm is infinite, so its
+ * clip makes zeros of them, as torch's does, and a policy that asks about the norm still
+ * stops the step. */
 static void check_overflowing_norm(hone_dtype dtype, double order, hone_nonfinite policy)
 {
     static const int64_t two[] = {2};
@@ -216,7 +217,8 @@ static void test_scaler_beside_overflowing_norm(void **state)
     }
 }
 
-/* However many steps are skipped, the scale stays above 0, and what a checkpoint holds can be loaded. */
+/* However many steps are skipped, the scale stays above 0, and what a checkpoint holds
+ * can be loaded. */
 static void test_scaler_bounds(void **state)
 {
     (void)state;

@@ -524,38 +524,68 @@ static void compact_dictionaries(void **state)
                           "mask 'w': its 'layout' is csr; it must be 'compact_sparse'");
 }
 
-/* Work that a file asks for is bounded by its size, or by the masks': not by views that name one place a
- * quintillion times, nor by one large dictionary that is every mask. */
-static void small_files_ask_for_little(void **state)
+/* Indices and values that go on by `step` along the entries. */
+static struct image start_sparse(const char *layout, int rows, int64_t entries, int64_t step,
+                                 int64_t values, int ndim, const int64_t *shape)
 {
-    (void)state;
-    static const int64_t shape[] = {2, 4};
-    struct image pickle = start_compact(INT64_C(1) << 60, 0, 2, shape);
-    end_compact(&pickle);
-    assert_pickle_refused(&pickle, HONE_ERROR_FORMAT,
-                          "mask 'w': its indices name one place of the file 1152921504606846976 "
-                          "times; the mask has 8 elements");
-    pickle = start_masks();
+    struct image pickle = start_masks();
     put_global(&pickle, "torch._utils", "_rebuild_sparse_tensor");
     put_global(&pickle, "torch.serialization", "_get_layout");
-    put_string(&pickle, "torch.sparse_coo");
+    put_string(&pickle, layout);
     put_opcode(&pickle, "\x85R(");
     struct tensor_plan plan = {.type = "LongStorage",
                                .key = "1",
                                .storage = 8,
                                .ndim = 2,
-                               .size = {2, INT64_C(1) << 50},
-                               .stride = {1, 0}};
+                               .size = {rows, entries},
+                               .stride = {1, step}};
     put_tensor(&pickle, &plan);
-    plan = (struct tensor_plan){
-        .type = "BoolStorage", .key = "0", .storage = 64, .ndim = 1, .size = {INT64_C(1) << 50}};
+    plan = (struct tensor_plan){.type = "BoolStorage",
+                                .key = "0",
+                                .storage = 64,
+                                .ndim = 1,
+                                .size = {values},
+                                .stride = {step}};
     put_tensor(&pickle, &plan);
-    put_tuple(&pickle, 2, shape);
+    put_tuple(&pickle, ndim, shape);
     put_opcode(&pickle, "\x88t\x86R");
+    return pickle;
+}
+
+static struct image sparse_pickle(const char *layout, int rows, int64_t entries, int64_t step,
+                                  int64_t values, int ndim, const int64_t *shape)
+{
+    struct image pickle = start_sparse(layout, rows, entries, step, values, ndim, shape);
+    end_masks(&pickle);
+    return pickle;
+}
+
+#define OF_WHICH "a file may repeat as many entries as it has bytes, of which "
+
+/* Work that a file asks for is bounded by its size and the masks': not by views that name one place
+ * a quintillion times, nor by one large tensor or dictionary that many masks name. */
+static void small_files_ask_for_little(void **state)
+{
+    (void)state;
+    static const int64_t shape[] = {2, 4}, small[] = {1, 2};
+    struct image pickle = start_compact(INT64_C(1) << 60, 0, 2, shape);
+    end_compact(&pickle);
+    assert_pickle_refused(&pickle, HONE_ERROR_FORMAT,
+                          "mask 'w': its indices have 1152921504606846976 entries, but the mask "
+                          "has 8 elements; " OF_WHICH "852 are left");
+    const int64_t many = INT64_C(1) << 50;
+    pickle = sparse_pickle("torch.sparse_coo", 2, many, 0, many, 2, shape);
+    assert_pickle_refused(&pickle, HONE_ERROR_FORMAT,
+                          "mask 'w': its indices have 1125899906842624 entries, but the mask has "
+                          "8 elements; " OF_WHICH "1101 are left");
+    pickle = start_sparse("torch.sparse_coo", 2, 600, 0, 600, 2, small);
+    put_opcode(&pickle, "q\x01s"); /* the same tensor for a second mask */
+    put_string(&pickle, "again");
+    put_opcode(&pickle, "h\x01");
     end_masks(&pickle);
     assert_pickle_refused(&pickle, HONE_ERROR_FORMAT,
-                          "mask 'w': its indices name one place of the file 1125899906842624 "
-                          "times; the mask has 8 elements");
+                          "mask 'again': its indices have 600 entries, but the mask has 2 "
+                          "elements; " OF_WHICH "518 are left");
     for (int more = 62; more <= 63; more++) { /* beside the two that a mask has */
         pickle = start_compact(8, 1, 2, shape);
         for (int i = 0; i < more; i++) {
@@ -575,54 +605,28 @@ static void small_files_ask_for_little(void **state)
     }
 }
 
-static struct image sparse_pickle(const char *layout, int index_rows, int64_t values, int ndim,
-                                  const int64_t *shape)
-{
-    struct image pickle = start_masks();
-    put_global(&pickle, "torch._utils", "_rebuild_sparse_tensor");
-    put_global(&pickle, "torch.serialization", "_get_layout");
-    put_string(&pickle, layout);
-    put_opcode(&pickle, "\x85R(");
-    put_tensor(&pickle, &(struct tensor_plan){.type = "LongStorage",
-                                              .key = "1",
-                                              .storage = 8,
-                                              .ndim = 2,
-                                              .size = {index_rows, 3},
-                                              .stride = {1, 1}});
-    put_tensor(&pickle, &(struct tensor_plan){.type = "BoolStorage",
-                                              .key = "0",
-                                              .storage = 64,
-                                              .ndim = 1,
-                                              .size = {values},
-                                              .stride = {1}});
-    put_tuple(&pickle, ndim, shape);
-    put_opcode(&pickle, "\x88t\x86R");
-    end_masks(&pickle);
-    return pickle;
-}
-
 static void sparse_tensors(void **state)
 {
     (void)state;
     static const int64_t shape[] = {3, 4}, small[] = {3, 3};
-    struct image pickle = sparse_pickle("torch.sparse_coo", 2, 3, 2, shape);
+    struct image pickle = sparse_pickle("torch.sparse_coo", 2, 3, 1, 3, 2, shape);
     hone_mask_set *set = NULL;
     assert_int_equal(read_pickle(&set, &pickle, NULL), HONE_OK);
     assert_int_equal(hone_mask_words(hone_mask_set_mask(set, 0))[0], 1u << 1 | 1u << 6 | 1u << 11);
     hone_mask_set_free(set);
-    pickle = sparse_pickle("torch.sparse_csr", 2, 3, 2, shape);
+    pickle = sparse_pickle("torch.sparse_csr", 2, 3, 1, 3, 2, shape);
     assert_pickle_refused(&pickle, HONE_ERROR_FORMAT,
                           "the pickle, byte 112: the layout torch.sparse_csr; allowed: "
                           "torch.sparse_coo");
-    pickle = sparse_pickle("torch.sparse_coo", 2, 3, 2, small);
+    pickle = sparse_pickle("torch.sparse_coo", 2, 3, 1, 3, 2, small);
     assert_pickle_refused(&pickle, HONE_ERROR_RANGE,
                           "mask 'w': indices: entry 2 is 3 in dimension 1, which goes from 0 to "
                           "below 3");
-    pickle = sparse_pickle("torch.sparse_coo", 1, 3, 2, shape);
+    pickle = sparse_pickle("torch.sparse_coo", 1, 3, 1, 3, 2, shape);
     assert_pickle_refused(&pickle, HONE_ERROR_SHAPE,
                           "mask 'w': indices: the shape is [1,3]; a mask of 2 dimensions needs as "
                           "many rows");
-    pickle = sparse_pickle("torch.sparse_coo", 2, 4, 2, shape);
+    pickle = sparse_pickle("torch.sparse_coo", 2, 3, 1, 4, 2, shape);
     assert_pickle_refused(&pickle, HONE_ERROR_SHAPE,
                           "mask 'w': values: the shape is [4]; 3 indices need [3]");
 }

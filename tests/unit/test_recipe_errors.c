@@ -28,7 +28,7 @@ static int close_context(void **state)
     return unlink(path);
 }
 
-/* ---- values and keys --------------------------------------------------------------------------- */
+/* ---- values and keys ------------------------------------------------------------------------- */
 
 #define MUON "{\"optimizer_type\": \"muon\", "
 #define HYBRID                                                                \
@@ -85,7 +85,7 @@ static void test_misspelt_keys(void **state)
            "precision: found the string \"masters\"");
 }
 
-/* ---- a model to be left alone ------------------------------------------------------------------ */
+/* ---- a model to be left alone ---------------------------------------------------------------- */
 
 enum { ROWS = 4, COLUMNS = 3, SIZE = ROWS * COLUMNS };
 
@@ -144,7 +144,7 @@ static void expect_kept(const struct model *m)
 static const char hybrid[] = HYBRID "\"learning_rate\": 0.02}]}";
 static const char adamw[] = "{\"optimizer_type\": \"adamw\"}";
 
-/* ---- a matrix with NaN ------------------------------------------------------------------------- */
+/* ---- a matrix with NaN ----------------------------------------------------------------------- */
 
 /* In the gradient, under each policy. */
 static void test_gradient_with_nan(void **state)
@@ -195,7 +195,7 @@ static void test_parameter_with_nan(void **state)
     hone_optimizer_free(sound.optimizer);
 }
 
-/* ---- a state from another recipe --------------------------------------------------------------- */
+/* ---- a state from another recipe ------------------------------------------------------------- */
 
 static void refuse_state(const char *saved, const char *own, const char *words)
 {
@@ -230,7 +230,7 @@ static void test_state_from_another_recipe(void **state)
                  "'a.bias' was stepped by sgd, but its group has adamw");
 }
 
-/* ---- a schedule that is over ------------------------------------------------------------------- */
+/* ---- a schedule that is over ----------------------------------------------------------------- */
 
 #define SGD "{\"optimizer_type\": \"sgd\", \"learning_rate\": 0.5, \"schedule\": "
 #define ONE_CYCLE(steps)                                                         \

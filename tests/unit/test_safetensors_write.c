@@ -328,21 +328,6 @@ static void a_full_disk_changes_nothing(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
-static void a_name_in_use_is_stepped_over(void **state)
-{
-    (void)state;
-    char taken[160];
-    place("target");
-    snprintf(taken, sizeof(taken), "%s/.hone-%ld-0.tmp", folder, (long)getpid());
-    strcpy(path, taken);
-    put("someone else's", 0600);
-    place("target");
-    assert_int_equal(hone_file_write(context, path, small(), 1, NULL, 0, NULL), HONE_OK);
-    assert_int_equal(files_in_folder(), 2);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(unlink(taken), 0);
-}
-
 static void refuses_bad_entries(void **state)
 {
     (void)state;
@@ -524,7 +509,6 @@ int main(void)
         cmocka_unit_test(writes_beside_a_relative_name),
         cmocka_unit_test(refuses_bad_places),
         cmocka_unit_test(a_full_disk_changes_nothing),
-        cmocka_unit_test(a_name_in_use_is_stepped_over),
         cmocka_unit_test(refuses_bad_entries),
         cmocka_unit_test(refuses_bad_arguments),
         cmocka_unit_test(refuses_a_header_beyond_the_format),

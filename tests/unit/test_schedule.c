@@ -199,7 +199,8 @@ static void test_own(void **state)
                   1e-3, annealed, 7);
 }
 
-/* torch takes a pct_start of 0.0: no way up, the first value is on the way down already. torch 2.11. */
+/* torch takes a pct_start of 0.0: no way up, the first value is on the way down
+ * already. torch 2.11. */
 static void test_one_cycle_from_the_top(void **state)
 {
     (void)state;
@@ -255,7 +256,8 @@ static double not_a_number(double e, void *user)
     return e < 1 ? 1 : (double)NAN;
 }
 
-/* What the rule would not take by hand it does not take from a schedule, and nothing has changed. */
+/* What the rule would not take by hand it does not take from a schedule, and
+ * nothing has changed. */
 static void test_out_of_range(void **state)
 {
     (void)state;

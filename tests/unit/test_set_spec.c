@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hone_optimizer_set_spec: a new recipe takes over, what parameters have come to stays, and a recipe
- * that does not fit changes nothing. */
+/* hone_optimizer_set_spec: a new recipe takes over, what parameters have come to stays, and a
+ * recipe that does not fit changes nothing. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,7 +242,8 @@ static bool holds(const char *module, const char *name)
     return strncmp(module, name, length) == 0 && (name[length] == '\0' || name[length] == '.');
 }
 
-/* Many modules within each other: the longest that holds a name counts, found here by looking at all. */
+/* Many modules within each other: the longest that holds a name counts, found here by
+ * looking at all. */
 static void test_many_modules(void **state)
 {
     (void)state;

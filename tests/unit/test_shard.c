@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shards of a long test program share its cases out: none is left over, none is in two, and no shard has
- * more than its part. */
+/* Shards of a long test program share its cases out: none is left over, none is in two, and no
+ * shard has more than its part. */
 #include "support/shard.h"
 
 #include "support/cmocka_all.h"

@@ -78,7 +78,7 @@ static void *pack(hone_table *table, size_t *size)
     return bytes;
 }
 
-/* ---- copies ----------------------------------------------------------------------------------- */
+/* ---- copies ---------------------------------------------------------------------------------- */
 
 static hone_table_options busy_options(void)
 {
@@ -228,7 +228,7 @@ static void test_packed_files_are_written_files(void **state)
     hone_context_free(context);
 }
 
-/* ---- another rule ----------------------------------------------------------------------------- */
+/* ---- another rule ---------------------------------------------------------------------------- */
 
 /* The rows of `from` under its rule of now, made by hand: what a changed table must be. */
 static hone_table *rebuild(const hone_context *context, const hone_table *from,
@@ -334,7 +334,7 @@ static void test_a_changed_rule_is_refused_in_time(void **state)
     hone_context_free(context);
 }
 
-/* ---- memory that runs out --------------------------------------------------------------------- */
+/* ---- memory that runs out -------------------------------------------------------------------- */
 
 static void test_memory_runs_out(void **state)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Another rule for a table under a byte budget, with admission and eviction: rows that fit go on as
- * those of a table that had the rule from the start, to the bit; rows that do not fit are refused with
- * the numbers, and a refusal, also for want of memory, changes nothing that any later call could tell. */
+ * those of a table that had the rule from the start, to the bit; rows that do not fit are
+ * refused with the numbers, and a refusal, also for want of memory, changes nothing that any
+ * later call could tell. */
 #include "support/counting_allocator.h"
 #include "support/fixtures.h"
 #include "table_subject.h"
@@ -70,7 +71,7 @@ static void train(struct subject *s, uint64_t from, uint64_t to)
     }
 }
 
-/* ---- all that a table holds --------------------------------------------------------------------- */
+/* ---- all that a table holds ------------------------------------------------------------------ */
 
 struct state {
     void *bytes;
@@ -160,11 +161,11 @@ static int64_t capacity(const hone_context *from, const char *rule)
     return count;
 }
 
-/* ---- rows that fit ------------------------------------------------------------------------------ */
+/* ---- rows that fit --------------------------------------------------------------------------- */
 
-/* The twin has the rule from the start, meets the same keys, and is given the values: nothing may tell
- * the two apart, then or when there are more keys than the new rule's budget holds. A lookup made
- * before the change may be learnt from after it. */
+/* The twin has the rule from the start, meets the same keys, and is given the values: nothing may
+ * tell the two apart, then or when there are more keys than the new rule's budget holds. A lookup
+ * made before the change may be learnt from after it. */
 static void fits(const char *rule, uint32_t admit_count, bool rare, int threads)
 {
     hone_context *const context = make_context(threads, NULL);
@@ -234,7 +235,7 @@ static void test_smaller_rows_leave_room(void **state)
     hone_context_free(context);
 }
 
-/* ---- rows that do not --------------------------------------------------------------------------- */
+/* ---- rows that do not ------------------------------------------------------------------------ */
 
 static void expect_refusal(hone_table *table, const hone_table_options *wanted, const char *words)
 {
@@ -302,8 +303,8 @@ static void test_few_keys_of_many_rows(void **state)
     hone_context_free(context);
 }
 
-/* Keys of which so many agree in the first bits of their places that segments split and stay empty, as a
- * stranger could choose them. */
+/* Keys of which so many agree in the first bits of their places that segments split and stay empty,
+ * as a stranger could choose them. */
 static void crowd(struct subject *s)
 {
     enum { GROUPS = 3, OF_GROUP = 1500 };
@@ -320,7 +321,8 @@ static void crowd(struct subject *s)
     assert_true(hone_table_bytes(s->table) <= BUDGET);
 }
 
-/* The index takes more than large rows leave; and where these are there first, no more than that. */
+/* The index takes more than large rows leave; and where these are there first, no
+ * more than that. */
 static void test_an_index_that_is_too_large(void **state)
 {
     (void)state;
@@ -344,7 +346,8 @@ static void test_an_index_that_is_too_large(void **state)
     hone_context_free(context);
 }
 
-/* A refusal leaves no trace that training could find, evictions, admission and increments included. */
+/* A refusal leaves no trace that training could find, evictions, admission and
+ * increments included. */
 static void test_a_refusal_leaves_no_trace(void **state)
 {
     (void)state;
@@ -384,10 +387,10 @@ static void test_a_refusal_leaves_no_trace(void **state)
     hone_context_free(context);
 }
 
-/* ---- memory that runs out ------------------------------------------------------------------------ */
+/* ---- memory that runs out -------------------------------------------------------------------- */
 
-/* At each allocation in turn: nothing has changed, increments go on, and with memory again the change
- * is as it would have been. */
+/* At each allocation in turn: nothing has changed, increments go on, and with memory again the
+ * change is as it would have been. */
 static void test_memory_runs_out(void **state)
 {
     (void)state;
@@ -448,10 +451,10 @@ static void test_memory_runs_out(void **state)
     assert_int_equal(counting.wrong, 0);
 }
 
-/* ---- decay that is owed --------------------------------------------------------------------------- */
+/* ---- decay that is owed ---------------------------------------------------------------------- */
 
-/* Rows that the last steps did not touch have their decay before the rule goes that owes it: as in a
- * table all of whose rows are met just before, which makes up for it too. */
+/* Rows that the last steps did not touch have their decay before the rule goes that owes it: as in
+ * a table all of whose rows are met just before, which makes up for it too. */
 static void test_decay_is_made_up_for(void **state)
 {
     (void)state;

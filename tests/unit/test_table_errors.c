@@ -261,7 +261,8 @@ static void test_null(void **state)
     hone_table_free(table);
 }
 
-/* A gradient that was refused together with its call leaves accumulation, and what waits, as it is. */
+/* A gradient that was refused together with its call leaves accumulation, and what waits,
+ * as it is. */
 static void test_refused_gradient(void **state)
 {
     (void)state;

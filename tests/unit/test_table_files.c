@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Snapshots in a world that does not behave: tensors of the caller's that are none, folders that cannot
- * be read to their end, files under each other's names, and a program with a jansson of its own. */
+/* Snapshots in a world that does not behave: tensors of the caller's that are none, folders
+ * that cannot be read to their end, files under each other's names, and a program with a
+ * jansson of its own. */
 #include "support/checks.h"
 #include "support/fixtures.h"
 #include "table_subject.h"
@@ -81,7 +82,7 @@ static int tear_down(void **state)
     return close_context(state);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void test_extras_that_are_none(void **state)
 {
@@ -125,8 +126,8 @@ static void test_extras_that_are_none(void **state)
     hone_table_free(table);
 }
 
-/* Part of a folder is no folder: the snapshot that it hides would be written over, or an older one be
- * restored. */
+/* Part of a folder is no folder: the snapshot that it hides would be written over, or an older
+ * one be restored. */
 static void test_a_folder_that_breaks_off(void **state)
 {
     (void)state;
@@ -187,8 +188,8 @@ static void test_files_under_other_names(void **state)
     hone_table_free(table);
 }
 
-/* A restore that fails leaves an empty table without sights. An increment would not say so, for none of
- * their counters moved: what follows has to be a full snapshot. */
+/* A restore that fails leaves an empty table without sights. An increment would not say so, for
+ * none of their counters moved: what follows has to be a full snapshot. */
 static void test_a_failed_restore_ends_the_chain(void **state)
 {
     (void)state;
@@ -207,6 +208,8 @@ static void test_a_failed_restore_ends_the_chain(void **state)
     for (int i = 0; i < 2; i++)
         OK(hone_table_lookup(table, lookup, &key, 1, HONE_LOOKUP_TRAIN, NULL, &problem));
     save(table, HONE_SNAPSHOT_FULL); /* of sights alone */
+    assert_int_equal(hone_snapshot_restore(&table, 1, damaged, NULL, &problem), HONE_ERROR_IO);
+    save(table, HONE_SNAPSHOT_INCREMENT); /* nothing was there, so nothing has changed */
     snprintf(path, sizeof path, "%s/000000000001-full.safetensors", damaged);
     FILE *const file = fopen(path, "w");
     assert_non_null(file);
@@ -230,17 +233,19 @@ static void test_a_failed_restore_ends_the_chain(void **state)
 }
 
 #define LEAD 32 /* bytes before each block: the C library's free would not take it */
+static bool json_is_full;
 
 static void *lead_allocate(size_t size)
 {
-    char *const memory = malloc(size + LEAD);
+    char *const memory = json_is_full ? NULL : malloc(size + LEAD);
     return memory == NULL ? NULL : memory + LEAD;
 }
 
+/* Unlike the C library's, it is not to be given NULL. */
 static void lead_release(void *memory)
 {
-    if (memory != NULL)
-        free((char *)memory - LEAD);
+    assert_non_null(memory);
+    free((char *)memory - LEAD);
 }
 
 /* What jansson gives goes back to it. */
@@ -260,6 +265,9 @@ static void test_another_allocator_of_json(void **state)
     size_t size = 0;
     hone_snapshot *const copy = take(table, HONE_SNAPSHOT_COPY);
     OK(hone_snapshot_pack(copy, NULL, 0, &size, &problem));
+    json_is_full = true; /* nothing is given, and nothing goes back */
+    assert_int_equal(hone_snapshot_pack(copy, NULL, 0, &size, &problem), HONE_ERROR_MEMORY);
+    json_is_full = false;
     hone_snapshot_free(copy);
     hone_table_free(table);
     json_set_alloc_funcs(malloc, free);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A model's tables and its dense parameters are separated, and each get an optimizer of their own. */
+/* A model's tables and its dense parameters are separated, and each get an optimizer
+ * of their own. */
 #include "support/fixtures.h"
 #include "table_subject.h"
 

@@ -187,7 +187,7 @@ static void test_more_rows_than_the_budget_holds(void **state)
     free(bytes);
 }
 
-/* ---- increments -------------------------------------------------------------------------------- */
+/* ---- increments ------------------------------------------------------------------------------ */
 
 static hone_table *admitting_table(void)
 {
@@ -226,8 +226,8 @@ static void write_whole(const char *path, const void *bytes, size_t size)
     assert_int_equal(fclose(file), 0);
 }
 
-/* One that speaks of counters or free rows that there are not, or does not say which counters it has,
- * as none did once, is left aside, and the full one before it is restored. */
+/* One that speaks of counters or free rows that there are not, or does not say which counters it
+ * has, as none did once, is left aside, and the full one before it is restored. */
 static void test_increments_that_cannot_be(void **state)
 {
     (void)state;
@@ -276,8 +276,8 @@ static void test_increments_that_cannot_be(void **state)
     remove_folder(folder);
 }
 
-/* One that gives a row to a new key, or to the list of free ones, whose own key has not gone: both would
- * be at one row. */
+/* One that gives a row to a new key, or to the list of free ones, whose own key has not gone: both
+ * would be at one row. */
 static void test_rows_that_are_taken(void **state)
 {
     (void)state;
@@ -325,7 +325,8 @@ static void test_rows_that_are_taken(void **state)
     remove_folder(folder);
 }
 
-/* A row's gradient that waits twice is taken once: two threads would step the row at the same time. */
+/* A row's gradient that waits twice is taken once: two threads would step the row at
+ * the same time. */
 static void test_a_row_that_waits_twice(void **state)
 {
     (void)state;

@@ -270,8 +270,9 @@ static int64_t key_of_hash(uint64_t hash, uint64_t seed)
     return (int64_t)(x ^ seed);
 }
 
-/* Keys chosen to fall into one bucket of every segment make no more of them than a few times what other
- * keys do, and those that agree in nearly all bits are refused when they have filled a segment. */
+/* Keys chosen to fall into one bucket of every segment make no more of them than a few times
+ * what other keys do, and those that agree in nearly all bits are refused when they have
+ * filled a segment. */
 static void test_chosen_keys(void **state)
 {
     (void)state;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* More than 2^31 keys: rows whose numbers lie around 2^31, 2^32 and the last one, as if a table of that
- * size had been filled, learn what those of a small table learn. Their memory is reserved, not used. */
+/* More than 2^31 keys: rows whose numbers lie around 2^31, 2^32 and the last one, as if a table
+ * of that size had been filled, learn what those of a small table learn. Their memory is
+ * reserved, not used. */
 #include "table_subject.h"
 
 #include <sys/mman.h>

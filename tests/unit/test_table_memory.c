@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tables for which memory runs out at any allocation: the call says so and changes nothing, and with
- * memory again it does what it would have done. */
+/* Tables for which memory runs out at any allocation: the call says so and changes nothing, and
+ * with memory again it does what it would have done. */
 #include "table_subject.h"
 
 #include <unistd.h>
@@ -144,8 +144,8 @@ static hone_status bring(hone_table *table, hone_lookup *lookup, const int64_t *
     return status;
 }
 
-/* New keys for a full table: a call that finds too little memory evicts nothing and tells of nothing;
- * with memory again the same rows go as in a table that never lacked any. */
+/* New keys for a full table: a call that finds too little memory evicts nothing and tells of
+ * nothing; with memory again the same rows go as in a table that never lacked any. */
 static void evict_with(int threads, bool look)
 {
     struct budget budget = {.left = INT64_MAX};
@@ -210,8 +210,8 @@ static void test_eviction_without_memory(void **state)
     }
 }
 
-/* Sights are counted by calls that succeed alone: for want of memory, or of a budget, a key comes no
- * earlier. */
+/* Sights are counted by calls that succeed alone: for want of memory, or of a budget, a key
+ * comes no earlier. */
 static void test_sights_without_memory(void **state)
 {
     (void)state;
@@ -329,8 +329,8 @@ static void *pack(hone_table *table, size_t *size)
     return bytes;
 }
 
-/* An import that finds too little memory has changed nothing: neither rows that were there nor those
- * that would have had to go, nor what the next increment holds. */
+/* An import that finds too little memory has changed nothing: neither rows that were there nor
+ * those that would have had to go, nor what the next increment holds. */
 static void test_import_without_memory(void **state)
 {
     (void)state;

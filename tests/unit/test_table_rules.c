@@ -215,7 +215,7 @@ static void test_rowwise_l2(void **state)
     }
 }
 
-/* ---- 16 bits ----------------------------------------------------------------------------------- */
+/* ---- 16 bits --------------------------------------------------------------------------------- */
 
 enum { HALF_ROWS = 4000 };
 
@@ -280,7 +280,8 @@ static void test_stochastic_rows(void **state)
     }
 }
 
-/* And their states: a second moment of 1/2 moves by 0.0005, an eighth of the space between two values. */
+/* And their states: a second moment of 1/2 moves by 0.0005, an eighth of the space
+ * between two values. */
 static void test_stochastic_states(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs of random calls on tables of random making. At any moment a second run is restored from the
- * first one's files, with another number of threads, and told the same calls: everything that a copy
- * holds stays the same, and so does what each call answers. */
+ * first one's files, with another number of threads, and told the same calls: everything that a
+ * copy holds stays the same, and so does what each call answers. */
 #include "support/checks.h"
 #include "support/fixtures.h"
 #include "table_subject.h"
@@ -15,7 +15,7 @@
 
 static hone_error error;
 
-/* ---- tables of random making ------------------------------------------------------------------- */
+/* ---- tables of random making ----------------------------------------------------------------- */
 
 struct kind {
     hone_table_options options;
@@ -105,7 +105,7 @@ static void stop(struct run *run)
     hone_context_free(run->context);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 struct batch {
     int64_t n, keys[MOST_KEYS];
@@ -185,7 +185,7 @@ static hone_status call(struct run *run, int t, const struct batch *b, uint64_t 
     }
 }
 
-/* ---- saving and comparing ---------------------------------------------------------------------- */
+/* ---- saving and comparing -------------------------------------------------------------------- */
 
 /* A snapshot, which the disk has room for or not. True: it was written. */
 static bool save(struct run *run, const char *folder, bool full, uint64_t *random)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counters at their ends: what stops moving is not saved again, what still moves is never missed, and
- * ages and random rounding go on beyond 2^32. */
+/* Counters at their ends: what stops moving is not saved again, what still moves is never missed,
+ * and ages and random rounding go on beyond 2^32. */
 #include "support/fixtures.h"
 #include "table_subject.h"
 
@@ -61,7 +61,7 @@ static void assert_restored(hone_table *table, const hone_table_options *options
     hone_table_free(again);
 }
 
-/* ---- sights ------------------------------------------------------------------------------------- */
+/* ---- sights ---------------------------------------------------------------------------------- */
 
 /* A key that never gets its row is counted to 255, and then no more. */
 static void test_full_sights_are_not_saved_again(void **state)
@@ -96,8 +96,8 @@ static void test_full_sights_are_not_saved_again(void **state)
     remove_folder(folder);
 }
 
-/* Few counters for many keys: of a key's two often one moves, at last none. Increments have the lines
- * that differ from those of the snapshot before, no more and no fewer. */
+/* Few counters for many keys: of a key's two often one moves, at last none. Increments have the
+ * lines that differ from those of the snapshot before, no more and no fewer. */
 static void test_lines_that_moved_are_saved(void **state)
 {
     (void)state;
@@ -141,10 +141,10 @@ static void test_lines_that_moved_are_saved(void **state)
     remove_folder(folder);
 }
 
-/* ---- rows --------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
-/* Sights and updates stop at 2^32 - 1 and the lookups' number goes beyond it; rows that are met still
- * change and are in the increment, others are not. */
+/* Sights and updates stop at 2^32 - 1 and the lookups' number goes beyond it; rows that are met
+ * still change and are in the increment, others are not. */
 static void test_rows_change_when_counts_do_not(void **state)
 {
     (void)state;
@@ -194,8 +194,8 @@ static void test_rows_change_when_counts_do_not(void **state)
     remove_folder(folder);
 }
 
-/* Steps of a quarter of the last bit move a 16-bit row by as many quarters on average, also when its
- * count of updates no longer tells one step from the next. */
+/* Steps of a quarter of the last bit move a 16-bit row by as many quarters on average, also when
+ * its count of updates no longer tells one step from the next. */
 static void test_rounding_stays_random(void **state)
 {
     (void)state;

@@ -76,7 +76,7 @@ static const char *const recipes[] = {
     "\"patience\":2}}]}",
 };
 
-/* ---- a row and a parameter --------------------------------------------------------------------- */
+/* ---- a row and a parameter ------------------------------------------------------------------- */
 
 /* The same steps by an optimizer: the first of the three rows as a parameter, bit for bit. */
 static void follow(const char *json, hone_table *table)
@@ -160,7 +160,7 @@ static void test_presets_and_rates_by_hand(void **state)
     hone_table_free(table);
 }
 
-/* ---- snapshots --------------------------------------------------------------------------------- */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 static void save(hone_table *table, const char *directory, hone_snapshot_kind kind)
 {
@@ -178,8 +178,8 @@ static hone_table *bare(const char *json)
     return table;
 }
 
-/* A full snapshot after `full` steps, an increment after `increment`: going on from either gives the
- * bits of the run that never stopped. */
+/* A full snapshot after `full` steps, an increment after `increment`: going on from either gives
+ * the bits of the run that never stopped. */
 static void test_snapshots_hold_the_place(void **state)
 {
     (void)state;
@@ -282,7 +282,7 @@ static void test_descriptions_that_do_not_fit(void **state)
     }
 }
 
-/* ---- refusals ---------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void test_past_the_end(void **state)
 {

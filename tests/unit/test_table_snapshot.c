@@ -13,7 +13,7 @@
 #define WIDTH 5
 #define BATCH 700
 
-/* ---- a run that is a function of its steps ----------------------------------------------------- */
+/* ---- a run that is a function of its steps --------------------------------------------------- */
 
 struct subject {
     hone_context *context;
@@ -107,7 +107,7 @@ static void assert_same(const struct subject *a, const struct subject *b)
     }
 }
 
-/* ---- directories ------------------------------------------------------------------------------ */
+/* ---- directories ----------------------------------------------------------------------------- */
 
 static void flip_byte(const char *directory, const char *name)
 {
@@ -122,7 +122,7 @@ static void flip_byte(const char *directory, const char *name)
     fclose(file);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------ */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void test_a_chain_restores_the_run(void **state)
 {
@@ -244,9 +244,9 @@ static void test_an_unwritten_snapshot_loses_nothing(void **state)
     remove_folder(directory);
 }
 
-/* A file-size limit stops the writing after any number of bytes, as a full disk does: the error says
- * so, the files before it stay the state that is restored, and the same snapshot can be written
- * again when there is room. */
+/* A file-size limit stops the writing after any number of bytes, as a full disk does: the error
+ * says so, the files before it stay the state that is restored, and the same snapshot can be
+ * written again when there is room. */
 static void test_a_full_disk_loses_nothing(void **state)
 {
     (void)state;
@@ -293,8 +293,8 @@ static void test_a_full_disk_loses_nothing(void **state)
     remove_folder(directory);
 }
 
-/* An increment is as large as what changed, however many rows are free and sights counted; and the free
- * rows are used in the order in which they would have been. */
+/* An increment is as large as what changed, however many rows are free and sights counted; and the
+ * free rows are used in the order in which they would have been. */
 static void test_increments_hold_what_changed(void **state)
 {
     (void)state;
@@ -389,8 +389,8 @@ static void test_a_run_in_a_used_directory(void **state)
     remove_folder(directory);
 }
 
-/* A snapshot of empty tables that is freed after a restore would have increments follow the wrong file:
- * restoring waits. */
+/* A snapshot of empty tables that is freed after a restore would have increments follow the wrong
+ * file: restoring waits. */
 static void test_restoring_waits_for_a_snapshot(void **state)
 {
     (void)state;
@@ -507,7 +507,8 @@ static void test_other_tables_are_refused(void **state)
     remove_folder(directory);
 }
 
-/* A child trains and saves; it is killed at any moment; what it left restores to some whole step. */
+/* A child trains and saves; it is killed at any moment; what it left restores to
+ * some whole step. */
 static void test_killed_while_saving(void **state)
 {
     (void)state;

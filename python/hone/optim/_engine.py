@@ -214,8 +214,9 @@ class Engine:
         """A norm inside the step is one over all gradients: the library has to have them all."""
         if optimizer._clip is not None and (len(self._sides) > 1 or self._others or elsewhere):
             raise RuntimeError(
-                "clipping inside the step takes dense floating-point parameters in the processor's "
-                "memory that do not overlap; use hone.clip_grad_norm_ before the step for others"
+                "clipping inside the step takes dense floating-point parameters that do not overlap, "
+                "all in the processor's memory or all on one device; use hone.clip_grad_norm_ before "
+                "the step for others"
             )
 
     def rebuild(self):
