@@ -61,7 +61,7 @@ verdict "layer cpu: kernel" "$(includes src/cpu "(cpu|kernel)/.*|rules\\.inc|hon
 verdict "layer core: cpu, kernel" \
     "$(includes src/core "(core|cpu|kernel)/.*|hone/.*|$libc|omp\\.h|dlfcn\\.h|jansson\\.h|cblas\\.h")"
 verdict "layer cuda: kernel" \
-    "$(includes src/cuda "(cuda|kernel)/.*|rules\\.inc|cuda[a-zA-Z_0-9]*\\.h|cublas_v2\\.h|new|atomic|$libc")"
+    "$(includes src/cuda "(cuda|kernel)/.*|rules\\.inc|cuda[a-zA-Z_0-9]*\\.h|cublas_v2\\.h|atomic|$libc")"
 for folder in checkpoint mask table; do
     [ -d "src/$folder" ] || continue
     verdict "layer $folder: core, cpu, kernel" "$(includes src/$folder \

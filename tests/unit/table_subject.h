@@ -54,6 +54,20 @@ static inline hone_table *make_table(const hone_context *context, const char *na
     return table;
 }
 
+/* All that tables hold, as a copy in memory to be freed. */
+static inline void *pack_tables(hone_table *const *tables, int64_t count, size_t *size)
+{
+    hone_snapshot *copy = NULL;
+    hone_error error;
+    require(hone_snapshot_take(&copy, tables, count, HONE_SNAPSHOT_COPY, &error), &error);
+    require(hone_snapshot_pack(copy, NULL, 0, size, &error), &error);
+    void *const bytes = malloc(*size);
+    assert_non_null(bytes);
+    require(hone_snapshot_pack(copy, bytes, *size, size, &error), &error);
+    hone_snapshot_free(copy);
+    return bytes;
+}
+
 /* A [n, width] view; the shape lives as long as the block the call stands in. */
 #define ROWS(data, dtype, n, width) \
     hone_tensor_view((void *)(uintptr_t)(data), dtype, 2, (const int64_t[]){n, width})

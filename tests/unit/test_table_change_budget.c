@@ -80,13 +80,8 @@ struct state {
 
 static struct state state_of(hone_table *table)
 {
-    struct state found = {NULL, 0};
-    hone_snapshot *copy = NULL;
-    require(hone_snapshot_take(&copy, &table, 1, HONE_SNAPSHOT_COPY, &error), &error);
-    require(hone_snapshot_pack(copy, NULL, 0, &found.size, &error), &error);
-    found.bytes = malloc(found.size);
-    require(hone_snapshot_pack(copy, found.bytes, found.size, &found.size, &error), &error);
-    hone_snapshot_free(copy);
+    struct state found;
+    found.bytes = pack_tables(&table, 1, &found.size);
     return found;
 }
 

@@ -29,17 +29,6 @@ static hone_table *small_table(void)
     return table;
 }
 
-static void *pack(hone_table *table, size_t *size)
-{
-    hone_snapshot *copy = NULL;
-    require(hone_snapshot_take(&copy, &table, 1, HONE_SNAPSHOT_COPY, &error), &error);
-    require(hone_snapshot_pack(copy, NULL, 0, size, &error), &error);
-    void *const bytes = malloc(*size);
-    require(hone_snapshot_pack(copy, bytes, *size, size, &error), &error);
-    hone_snapshot_free(copy);
-    return bytes;
-}
-
 /* Wherever one bit of a file is flipped, it is refused and the table stays empty; or the bit said
  * nothing (the case of a hexadecimal digit), and the state is the same. */
 static void test_any_flipped_bit_is_found(void **state)
@@ -47,14 +36,14 @@ static void test_any_flipped_bit_is_found(void **state)
     (void)state;
     hone_table *const whole = small_table();
     size_t size, again_size, harmless = 0;
-    unsigned char *const bytes = pack(whole, &size);
+    unsigned char *const bytes = pack_tables(&whole, 1, &size);
     for (size_t i = 0; i < size; i++) {
         hone_table *again = empty_table();
         bytes[i] ^= (unsigned char)(1u << i % 8);
         const hone_status status = hone_snapshot_unpack(&again, 1, bytes, size, &error);
         bytes[i] ^= (unsigned char)(1u << i % 8);
         if (status == HONE_OK) {
-            void *const same = pack(again, &again_size);
+            void *const same = pack_tables(&again, 1, &again_size);
             assert_int_equal(again_size, size);
             assert_memory_equal(same, bytes, size);
             free(same);
@@ -129,7 +118,7 @@ static void test_rows_that_cannot_be(void **state)
     hone_table *const whole = small_table();
     for (size_t i = 0; i < COUNT(cases); i++) {
         size_t size;
-        void *const bytes = pack(whole, &size);
+        void *const bytes = pack_tables(&whole, 1, &size);
         char *const at = element(bytes, size, cases[i].tensor, cases[i].index);
         memcpy(at, &cases[i].value, sizeof cases[i].value);
         refuse(bytes, size, HONE_ERROR_FORMAT, cases[i].sentence);
@@ -156,7 +145,7 @@ static void test_numbers_that_cannot_be(void **state)
     hone_table *const whole = small_table();
     for (size_t i = 0; i < COUNT(cases); i++) {
         size_t size;
-        char *const bytes = pack(whole, &size);
+        char *const bytes = pack_tables(&whole, 1, &size);
         replace(bytes, size, cases[i][0], cases[i][1]);
         refuse(bytes, size, HONE_ERROR_FORMAT, cases[i][2]);
         free(bytes);
@@ -175,7 +164,7 @@ static void test_more_rows_than_the_budget_holds(void **state)
     hone_table *const whole = empty_table();
     require(hone_table_insert(whole, keys, N, rows, NULL, &error), &error);
     size_t size;
-    void *const bytes = pack(whole, &size);
+    void *const bytes = pack_tables(&whole, 1, &size);
     hone_table_options options = plain_options(WIDTH, "sparse_adam");
     options.max_bytes = 2 << 20;
     hone_table *small = make_table(context, "t", &options);
@@ -341,7 +330,7 @@ static void test_a_row_that_waits_twice(void **state)
     require(hone_table_lookup(whole, lookup, back, 2, HONE_LOOKUP_TRAIN, NULL, &error), &error);
     require(hone_table_add_gradients(whole, lookup, &view, &error), &error);
     size_t size, sealed_size;
-    void *const bytes = pack(whole, &size), *sealed = NULL;
+    void *const bytes = pack_tables(&whole, 1, &size), *sealed = NULL;
     memcpy(element(bytes, size, "t@waiting_row", 1), &one, sizeof one);
     assert_true(reseal_snapshot(context, bytes, size, &sealed, &sealed_size));
     hone_table *again = empty_table();

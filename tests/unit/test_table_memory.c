@@ -282,13 +282,8 @@ static void test_restore_without_memory(void **state)
         require(hone_table_set(to[t], "lr", 0.25, &error), &error);
         require(hone_table_set_grad_accum_steps(to[t], 2, false, &error), &error);
     }
-    hone_snapshot *copy = NULL;
-    size_t size = 0;
-    require(hone_snapshot_take(&copy, from, 2, HONE_SNAPSHOT_COPY, &error), &error);
-    require(hone_snapshot_pack(copy, NULL, 0, &size, &error), &error);
-    void *const bytes = malloc(size);
-    require(hone_snapshot_pack(copy, bytes, size, &size, &error), &error);
-    hone_snapshot_free(copy);
+    size_t size;
+    void *const bytes = pack_tables(from, 2, &size);
     for (int64_t allowed = 0;; allowed++) {
         budget.left = allowed;
         const hone_status status = hone_snapshot_unpack(to, 2, bytes, size, &error);
@@ -315,18 +310,6 @@ static void test_restore_without_memory(void **state)
     }
     hone_context_free(limited);
     assert_int_equal(budget.open, 0);
-}
-
-static void *pack(hone_table *table, size_t *size)
-{
-    hone_error error;
-    hone_snapshot *copy = NULL;
-    require(hone_snapshot_take(&copy, &table, 1, HONE_SNAPSHOT_COPY, &error), &error);
-    require(hone_snapshot_pack(copy, NULL, 0, size, &error), &error);
-    void *const bytes = malloc(*size);
-    require(hone_snapshot_pack(copy, bytes, *size, size, &error), &error);
-    hone_snapshot_free(copy);
-    return bytes;
 }
 
 /* An import that finds too little memory has changed nothing: neither rows that were there nor
@@ -357,7 +340,7 @@ static void test_import_without_memory(void **state)
     require(hone_snapshot_write(snapshot, folder, NULL, 0, &error), &error);
     hone_snapshot_free(snapshot);
     size_t size, found_size;
-    void *const before = pack(table, &size);
+    void *const before = pack_tables(&table, 1, &size);
     for (int64_t tries = 0;; tries++, failures++) {
         budget.left = tries / 5; /* again and again: lists that have grown stay so */
         const hone_status status = hone_table_import(table, path, 0, 1, &error);
@@ -366,7 +349,7 @@ static void test_import_without_memory(void **state)
             break;
         assert_int_equal(status, HONE_ERROR_MEMORY);
         assert_int_equal(told, 0);
-        void *const found = pack(table, &found_size);
+        void *const found = pack_tables(&table, 1, &found_size);
         assert_int_equal(found_size, size);
         assert_memory_equal(found, before, size);
         free(found);

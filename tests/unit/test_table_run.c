@@ -201,22 +201,11 @@ static bool save(struct run *run, const char *folder, bool full, uint64_t *rando
     return room;
 }
 
-static void *pack(struct run *run, size_t *size)
-{
-    hone_snapshot *copy = NULL;
-    *size = 0;
-    require(hone_snapshot_take(&copy, run->tables, TABLES, HONE_SNAPSHOT_COPY, &error), &error);
-    require(hone_snapshot_pack(copy, NULL, 0, size, &error), &error);
-    void *const bytes = malloc(*size);
-    require(hone_snapshot_pack(copy, bytes, *size, size, &error), &error);
-    hone_snapshot_free(copy);
-    return bytes;
-}
-
 static void assert_same(struct run *a, struct run *b, uint64_t story)
 {
     size_t size, other;
-    void *const bytes = pack(a, &size), *const others = pack(b, &other);
+    void *const bytes = pack_tables(a->tables, TABLES, &size), *const others = pack_tables(
+                                                                   b->tables, TABLES, &other);
     if (size != other || memcmp(bytes, others, size) != 0)
         fail_msg("story %llu: copies of %zu and %zu bytes differ", (unsigned long long)story, size,
                  other);

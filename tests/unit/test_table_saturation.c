@@ -33,17 +33,6 @@ static uint64_t save(hone_table *table, const char *folder, hone_snapshot_kind k
     return bytes;
 }
 
-static void *pack(hone_table *table, size_t *size)
-{
-    hone_snapshot *copy = NULL;
-    require(hone_snapshot_take(&copy, &table, 1, HONE_SNAPSHOT_COPY, &error), &error);
-    require(hone_snapshot_pack(copy, NULL, 0, size, &error), &error);
-    void *const bytes = malloc(*size);
-    require(hone_snapshot_pack(copy, bytes, *size, size, &error), &error);
-    hone_snapshot_free(copy);
-    return bytes;
-}
-
 /* A table made by `options` and restored from the folder holds all that `table` does. */
 static void assert_restored(hone_table *table, const hone_table_options *options,
                             const char *folder, int64_t files)
@@ -53,7 +42,8 @@ static void assert_restored(hone_table *table, const hone_table_options *options
     require(hone_snapshot_restore(&again, 1, folder, &report, &error), &error);
     assert_int_equal(report.files, files);
     size_t size = 0, other = 0;
-    void *const expected = pack(table, &size), *const found = pack(again, &other);
+    void *const expected = pack_tables(&table, 1, &size), *const found =
+                                                              pack_tables(&again, 1, &other);
     assert_int_equal(size, other);
     assert_memory_equal(expected, found, size);
     free(expected);
