@@ -220,7 +220,7 @@ static hone_status reserve_tried(struct hone_device *device, hone_error *error)
     return HONE_OK;
 }
 
-/* Of zeros, in the memory that the steps use. */
+/* Runs the products of a bucket on zeros, in the memory that its steps will use. */
 static hone_status try_bucket(const hone_optimizer *optimizer, struct hone_device *device,
                               const struct hone_device_bucket *bucket, hone_error *error)
 {
